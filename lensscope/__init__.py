@@ -1,0 +1,83 @@
+"""lensscope: let a language model explain its own hidden states."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lensscope.cache import Cache as Cache
+    from lensscope.cache import Provenance as Provenance
+    from lensscope.engine import capture as capture
+    from lensscope.engine import generate as generate
+    from lensscope.engine import run as run
+    from lensscope.engine import run_many as run_many
+    from lensscope.errors import BasisError as BasisError
+    from lensscope.errors import BudgetError as BudgetError
+    from lensscope.errors import CacheError as CacheError
+    from lensscope.errors import LensscopeError as LensscopeError
+    from lensscope.errors import ModelError as ModelError
+    from lensscope.errors import ModelNotFoundError as ModelNotFoundError
+    from lensscope.errors import PatchError as PatchError
+    from lensscope.errors import PositionError as PositionError
+    from lensscope.errors import PromptError as PromptError
+    from lensscope.errors import SiteError as SiteError
+    from lensscope.models import load_model as load_model
+    from lensscope.patches import Move as Move
+    from lensscope.patches import Patch as Patch
+    from lensscope.patchscope import InspectionPrompt as InspectionPrompt
+    from lensscope.patchscope import Patchscope as Patchscope
+    from lensscope.patchscope import PatchscopeResult as PatchscopeResult
+    from lensscope.positions import ALL as ALL
+    from lensscope.positions import span as span
+    from lensscope.runs import Generation as Generation
+    from lensscope.runs import Run as Run
+    from lensscope.runs import Runs as Runs
+    from lensscope.sites import Site as Site
+    from lensscope.sites import attn_out as attn_out
+    from lensscope.sites import embed as embed
+    from lensscope.sites import head_out as head_out
+    from lensscope.sites import k as k
+    from lensscope.sites import mlp_hidden as mlp_hidden
+    from lensscope.sites import mlp_out as mlp_out
+    from lensscope.sites import pattern as pattern
+    from lensscope.sites import q as q
+    from lensscope.sites import resid_mid as resid_mid
+    from lensscope.sites import resid_post as resid_post
+    from lensscope.sites import resid_pre as resid_pre
+    from lensscope.sites import v as v
+    from lensscope.transforms import affine as affine
+    from lensscope.transforms import identity as identity
+    from lensscope.transforms import scaled_to as scaled_to
+
+# Names are imported when first used: `lensscope --help` must not wait for torch.
+_HOMES = {
+    "cache": "Cache Provenance",
+    "engine": "capture generate run run_many",
+    "errors": "BasisError BudgetError CacheError LensscopeError ModelError ModelNotFoundError "
+    "PatchError PositionError PromptError SiteError",
+    "models": "load_model",
+    "patches": "Move Patch",
+    "patchscope": "InspectionPrompt Patchscope PatchscopeResult",
+    "positions": "ALL span",
+    "runs": "Generation Run Runs",
+    "sites": "Site attn_out embed head_out k mlp_hidden mlp_out pattern q resid_mid resid_post "
+    "resid_pre v",
+    "transforms": "affine identity scaled_to",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__version__ = "0.1.0"
+__all__ = sorted([*_HOME_OF, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'lensscope' has no attribute {name!r}")
+    value = getattr(import_module(f"lensscope.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,3 @@
+from lensscope.cli import main
+
+main()

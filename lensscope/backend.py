@@ -1,0 +1,453 @@
+"""The only file that knows TransformerLens.
+
+`backend_of` gives a model one small, uniform face: its numbers, its hook points, one forward over
+a stretch of tokens with a key-value cache, and its provenance. It never changes the model.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any, Final, Literal, TypeAlias
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lensscope.cache import Provenance
+from lensscope.errors import ModelError, SiteError
+from lensscope.sites import KINDS, Site
+
+Hook: TypeAlias = Callable[[Tensor], Tensor | None]
+TokenBatch: TypeAlias = Int[Tensor, "row pos"]
+
+
+class StopForward(Exception):
+    """Raised by a hook once nothing above it is needed; the forward that it ends catches it."""
+
+
+class KeyValues(ABC):
+    """Keys and values of the tokens that were run, one row of the batch each."""
+
+    @abstractmethod
+    def repeat(self, n: int) -> KeyValues:
+        """A copy with its one row repeated ``n`` times."""
+
+    @abstractmethod
+    def select(self, rows: Sequence[int]) -> None:
+        """Keep only these rows."""
+
+
+class Backend(ABC):
+    """A TransformerLens model, seen through what lensscope needs of it."""
+
+    writes_resid_mid: bool = True
+    """Whether a write at ``hook_resid_mid`` reaches the residual stream itself."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        cfg = model.cfg
+        self.n_layers = int(cfg.n_layers)
+        self.n_heads = int(cfg.n_heads)
+        self.n_kv_heads = int(getattr(cfg, "n_key_value_heads", None) or cfg.n_heads)
+        self.d_model = int(cfg.d_model)
+        self.d_head = int(cfg.d_head)
+        self.d_vocab = int(cfg.d_vocab)
+        self.n_ctx: int | None = int(cfg.n_ctx) if getattr(cfg, "n_ctx", None) else None
+        self.tokenizer: Any = getattr(model, "tokenizer", None)
+        self.default_prepend_bos = bool(getattr(cfg, "default_prepend_bos", False))
+        parameter = next(iter(model.parameters()))
+        self.device: torch.device = parameter.device
+        self.dtype: torch.dtype = parameter.dtype
+
+    # ---------------------------------------------------------------- sites
+
+    def concrete(self, site: Site) -> list[Site]:
+        """The site at each layer that it means, with layer and head in range and not negative.
+
+        Raises:
+            SiteError: layer or head out of range, or a kind that the model lacks.
+        """
+        kind = KINDS[site.kind]
+        heads = {"head": self.n_heads, "kv_head": self.n_kv_heads, None: 0}[kind.head_axis]
+        head = site.head
+        if head is not None:
+            head = _in_range(head, heads, f"Head {head} of {site.kind}", f"ls.{site.kind}(0, 0)")
+        layers: list[int | None] = [None]
+        if kind.has_layer:
+            layers = list(range(self.n_layers)) if site.layer is None else [site.layer]
+        found = []
+        for layer in layers:
+            if layer is not None:
+                layer = _in_range(
+                    layer, self.n_layers, f"Layer {layer}", f"ls.{site.kind}({self.n_layers - 1})"
+                )
+            concrete = Site(site.kind, layer, head, site.position, site.occurrence)
+            self.hook_point(concrete)
+            found.append(concrete)
+        return found
+
+    def hook_point(self, site: Site) -> Any:
+        """TransformerLens' hook point of a site.
+
+        Raises:
+            SiteError: the model has no such hook point.
+        """
+        hook = KINDS[site.kind].hook
+        name = hook if site.layer is None else f"blocks.{site.layer}.{hook}"
+        point = self.model.hook_dict.get(name)
+        if point is None:
+            here = [k for k, v in KINDS.items() if self._name_of(v.hook) in self.model.hook_dict]
+            raise SiteError(
+                f"This model has no {site.kind}"
+                + (f" at layer {site.layer}." if site.layer is not None else "."),
+                got=f"{name} in {self.name}",
+                expected=f"one of its sites: {', '.join(here)}",
+                instead="another kind; blocks whose attention and MLP run in parallel have no resid_mid",
+            )
+        return point
+
+    @staticmethod
+    def _name_of(hook: str) -> str:
+        return hook if hook == "hook_embed" else f"blocks.0.{hook}"
+
+    def shape(self, site: Site, n_positions: int, n_keys: int) -> tuple[int, ...]:
+        """``[position, …]``: the shape of one prompt's activations at a site."""
+        d_mlp = int(getattr(self.model.cfg, "d_mlp", None) or 0)
+        sizes = {
+            "position": n_positions,
+            "d_model": self.d_model,
+            "head": self.n_heads,
+            "kv_head": self.n_kv_heads,
+            "d_head": self.d_head,
+            "key": n_keys,
+            "d_mlp": d_mlp,
+        }
+        return tuple(sizes[axis] for axis in site.axes[1:])
+
+    def check_additive(self, sites: set[tuple[str, int | None]]) -> None:
+        """Refuse a write to a block's output that is not what the block adds to the residual.
+
+        TransformerLens' names are aliases on a bridge, and for some architectures the alias is not
+        the tensor that is added. So the sums are tried out, once for each model.
+        """
+        wanted = {(k, layer) for k, layer in sites if k in ("attn_out", "mlp_out", "resid_mid")}
+        if not wanted:
+            return
+        wrong = _not_additive(self)
+        for kind, layer in sorted(wanted, key=str):
+            if layer in wrong:
+                raise SiteError(
+                    f"{kind}({layer}) of this model cannot be written.",
+                    got=f"resid_pre + attn_out + mlp_out differs from resid_post by {wrong[layer]:.2g}"
+                    f" in {self.name}",
+                    expected="outputs that are added to the residual stream as they are",
+                    instead=f"ls.resid_post({layer}) or ls.resid_pre({layer})",
+                )
+
+    # ---------------------------------------------------------------- runs
+
+    @abstractmethod
+    def new_key_values(self, rows: int) -> KeyValues:
+        """An empty key-value cache."""
+
+    @abstractmethod
+    def forward(
+        self,
+        tokens: TokenBatch,
+        *,
+        mask: TokenBatch | None = None,
+        key_values: KeyValues | None = None,
+        logits_at: Sequence[int] | None = None,
+    ) -> Float[Tensor, "row asked d_vocab"]:
+        """One pass over a stretch of tokens, after those already in ``key_values``.
+
+        Args:
+            tokens: ``[row, pos]``.
+            mask: ``[row, past + pos]``, 0 where a token is padding; ``None`` if none is.
+            key_values: what came before; extended in place.
+            logits_at: columns of ``tokens`` whose logits are wanted; ``None`` means all.
+        """
+
+    @contextmanager
+    def attached(self, hooks: Mapping[Any, Sequence[Hook]]) -> Iterator[None]:
+        """Put hooks on hook points; take exactly these off again, whatever happens.
+
+        The user's own hooks are neither removed nor reordered.
+        """
+        handles: list[tuple[Any, Any]] = []
+        try:
+            for point, functions in hooks.items():
+                for function in functions:
+                    point.add_hook(_as_transformer_lens_hook(function))
+                    handles.append((point, point.fwd_hooks[-1]))
+            yield
+        finally:
+            for point, handle in reversed(handles):
+                handle.hook.remove()
+                point.fwd_hooks[:] = [h for h in point.fwd_hooks if h is not handle]
+
+    # ---------------------------------------------------------------- identity
+
+    @property
+    def name(self) -> str:
+        """The name the model goes by."""
+        return str(getattr(self.model.cfg, "model_name", None) or type(self.model).__name__)
+
+    @property
+    @abstractmethod
+    def processing(self) -> Literal["raw", "folded"]:
+        """Whether the weights are as trained, or folded and centred: another basis."""
+
+    def eos_ids(self) -> frozenset[int]:
+        """The tokens that end a text."""
+        ids: set[int] = set()
+        if self.tokenizer is not None and self.tokenizer.eos_token_id is not None:
+            ids.add(int(self.tokenizer.eos_token_id))
+        generation = getattr(getattr(self.model, "original_model", None), "generation_config", None)
+        more = getattr(generation, "eos_token_id", None)
+        if more is not None:
+            ids.update(int(i) for i in (more if isinstance(more, list | tuple) else [more]))
+        return frozenset(ids)
+
+    def provenance(self, tokens: Sequence[Sequence[int]] = ()) -> Provenance:
+        """What a result must carry to be told apart from another model's."""
+        return Provenance(
+            model=self.name,
+            backend=type(self.model).__name__,
+            fingerprint=fingerprint(self.model),
+            processing=self.processing,
+            dtype=str(self.dtype).removeprefix("torch."),
+            n_layers=self.n_layers,
+            d_model=self.d_model,
+            tokens=tuple(tuple(int(i) for i in row) for row in tokens),
+            versions={
+                name: version(name)
+                for name in ("lensscope", "transformer-lens", "transformers", "torch")
+            },
+        )
+
+
+class _BridgeKeyValues(KeyValues):
+    def __init__(self, cache: Any) -> None:
+        self.cache = cache
+
+    def repeat(self, n: int) -> KeyValues:
+        repeated = copy.deepcopy(self.cache)
+        repeated.batch_repeat_interleave(n)
+        return _BridgeKeyValues(repeated)
+
+    def select(self, rows: Sequence[int]) -> None:
+        self.cache.batch_select_indices(torch.as_tensor(rows))
+
+
+class BridgeBackend(Backend):
+    """A ``TransformerBridge``: Hugging Face's own forward, with hook points in it."""
+
+    # Its hook_resid_mid sits on the input of the second norm, past the branching of the residual.
+    writes_resid_mid = False
+
+    def new_key_values(self, rows: int) -> KeyValues:
+        from transformers import DynamicCache
+
+        return _BridgeKeyValues(DynamicCache(config=self.model.original_model.config))
+
+    def forward(
+        self,
+        tokens: TokenBatch,
+        *,
+        mask: TokenBatch | None = None,
+        key_values: KeyValues | None = None,
+        logits_at: Sequence[int] | None = None,
+    ) -> Float[Tensor, "row asked d_vocab"]:
+        kwargs: dict[str, Any] = {}
+        if mask is not None:
+            positions = (mask.cumsum(-1) - 1).clamp_min(0)
+            kwargs = {"attention_mask": mask, "position_ids": positions[:, -tokens.shape[1] :]}
+        if isinstance(key_values, _BridgeKeyValues):
+            kwargs |= {"past_key_values": key_values.cache, "use_cache": True}
+        else:
+            kwargs["use_cache"] = False
+        if logits_at is not None:
+            kwargs["logits_to_keep"] = torch.as_tensor(list(logits_at), device=tokens.device)
+        logits: Tensor = self.model(tokens, return_type="logits", **kwargs)
+        return logits
+
+    @property
+    def processing(self) -> Literal["raw", "folded"]:
+        return "folded" if getattr(self.model, "_weights_processed", False) else "raw"
+
+    @property
+    def name(self) -> str:
+        config = getattr(self.model.original_model, "config", None)
+        return super().name or str(getattr(config, "_name_or_path", ""))
+
+
+class _HookedKeyValues(KeyValues):
+    def __init__(self, cache: Any) -> None:
+        self.cache = cache
+
+    def repeat(self, n: int) -> KeyValues:
+        repeated = copy.deepcopy(self.cache)
+        _HookedKeyValues._each(repeated, lambda t: t.repeat_interleave(n, dim=0))
+        return _HookedKeyValues(repeated)
+
+    def select(self, rows: Sequence[int]) -> None:
+        index = torch.as_tensor(rows)
+        self._each(self.cache, lambda t: t[index.to(t.device)])
+
+    @staticmethod
+    def _each(cache: Any, function: Callable[[Tensor], Tensor]) -> None:
+        cache.previous_attention_mask = function(cache.previous_attention_mask)
+        for entry in cache.entries:
+            entry.past_keys = function(entry.past_keys)
+            entry.past_values = function(entry.past_values)
+
+
+class HookedBackend(Backend):
+    """A ``HookedTransformer`` of TransformerLens 3.x."""
+
+    def new_key_values(self, rows: int) -> KeyValues:
+        from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
+
+        return _HookedKeyValues(
+            TransformerLensKeyValueCache.init_cache(self.model.cfg, self.device, rows)
+        )
+
+    def forward(
+        self,
+        tokens: TokenBatch,
+        *,
+        mask: TokenBatch | None = None,
+        key_values: KeyValues | None = None,
+        logits_at: Sequence[int] | None = None,
+    ) -> Float[Tensor, "row asked d_vocab"]:
+        # The mask is always given: without one, HookedTransformer guesses it from pad ids.
+        now = torch.ones_like(tokens) if mask is None else mask[:, -tokens.shape[1] :]
+        cache = key_values.cache if isinstance(key_values, _HookedKeyValues) else None
+        residual = self.model(
+            tokens,
+            return_type=None,
+            attention_mask=now,
+            past_kv_cache=cache,
+            stop_at_layer=self.n_layers,
+        )
+        if logits_at is not None:
+            residual = residual[:, list(logits_at)]
+        if self.model.cfg.normalization_type is not None:
+            residual = self.model.ln_final(residual)
+        logits: Tensor = self.model.unembed(residual)
+        cap = float(getattr(self.model.cfg, "output_logits_soft_cap", -1.0) or -1.0)
+        return cap * torch.tanh(logits / cap) if cap > 0 else logits
+
+    @property
+    def processing(self) -> Literal["raw", "folded"]:
+        return "folded" if str(self.model.cfg.normalization_type).endswith("Pre") else "raw"
+
+
+# -------------------------------------------------------------------- from a model
+
+_CLASSES: Final[dict[str, type[Backend]]] = {
+    "TransformerBridge": BridgeBackend,
+    "HookedTransformer": HookedBackend,
+}
+
+
+def backend_of(model: Any) -> Backend:
+    """The backend of a user's own model.
+
+    Raises:
+        ModelError: not a TransformerLens language model, or one in training mode.
+    """
+    found = next((_CLASSES[c.__name__] for c in type(model).__mro__ if c.__name__ in _CLASSES), None)
+    if found is None:
+        raise ModelError(
+            "This is not a TransformerLens model.",
+            got=f"{type(model).__module__}.{type(model).__qualname__}",
+            expected="a HookedTransformer (TransformerLens 3.x) or a TransformerBridge (3.x, 4.x)",
+            instead="TransformerBridge.boot_transformers(name, hf_model=model), or ls.load_model(name)",
+        )
+    # A HookedTransformer has no dropout, and is made with training=True: nothing to refuse there.
+    if found is BridgeBackend and model.original_model.training:
+        raise ModelError(
+            "The model is in training mode.",
+            got="model.training is True, so dropout may act",
+            expected="a model in evaluation mode",
+            instead="model.eval()",
+        )
+    return found(model)
+
+
+def fingerprint(model: Any) -> str:
+    """A hash over names, shapes and a sample of every weight: cheap, and different weights differ.
+
+    It samples up to 256 evenly spaced entries of each parameter, which every kind of weight
+    processing or training step changes.
+    """
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters(), key=lambda item: item[0]):
+        flat = parameter.detach().flatten()
+        sample = flat[:: max(1, flat.numel() // 256)]
+        digest.update(f"{name}{tuple(parameter.shape)}".encode())
+        digest.update(sample.to("cpu", torch.float32).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _as_transformer_lens_hook(function: Hook) -> Any:
+    def hook(tensor: Tensor, *, hook: Any) -> Tensor | None:
+        return function(tensor)
+
+    return hook
+
+
+def _in_range(number: int, size: int, what: str, instead: str) -> int:
+    if not -size <= number < size:
+        raise SiteError(
+            f"{what} is out of range.",
+            got=number,
+            expected=f"{-size} to {size - 1}",
+            instead=instead,
+        )
+    return number % size
+
+
+_ADDITIVE: weakref.WeakKeyDictionary[Any, dict[int, float]] = weakref.WeakKeyDictionary()
+
+
+def _not_additive(backend: Backend) -> dict[int, float]:
+    """Layers where ``resid_pre + attn_out + mlp_out`` is not ``resid_post``, with the difference."""
+    if backend.model in _ADDITIVE:
+        return _ADDITIVE[backend.model]
+    seen: dict[tuple[str, int], Tensor] = {}
+
+    def keep(kind: str, layer: int) -> Hook:
+        def hook(tensor: Tensor) -> None:
+            seen[kind, layer] = tensor.detach().double()
+
+        return hook
+
+    kinds = ("resid_pre", "attn_out", "mlp_out", "resid_post")
+    layers = range(backend.n_layers)
+    hooks = {
+        backend.hook_point(Site(kind, layer)): [keep(kind, layer)]  # type: ignore[arg-type]
+        for layer in layers
+        for kind in kinds
+    }
+    tokens = torch.arange(3, device=backend.device)[None] % backend.d_vocab
+    with torch.no_grad(), backend.attached(hooks):
+        backend.forward(tokens, logits_at=[0])
+    tolerance = 16 * torch.finfo(backend.dtype).eps
+    wrong = {}
+    for layer in layers:
+        total = seen["resid_pre", layer] + seen["attn_out", layer] + seen["mlp_out", layer]
+        post = seen["resid_post", layer]
+        error = float((total - post).abs().max())
+        if error > tolerance * float(post.abs().max() + total.abs().max()):
+            wrong[layer] = error
+    _ADDITIVE[backend.model] = wrong
+    return wrong

@@ -1,0 +1,453 @@
+"""What a run kept: a read-only mapping from `Site` to a labelled tensor, with its provenance."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lensscope.errors import BasisError, CacheError
+from lensscope.positions import ALL, All, PositionLike, Slice, Span, resolve
+from lensscope.prompts import TokenizedPrompt
+from lensscope.sites import KINDS, Site, SiteKindName
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_FORMAT: Final = "lensscope-cache-1"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where values come from: enough to refuse what would mix two models or two bases.
+
+    Attributes:
+        model: the model's name.
+        backend: the TransformerLens class.
+        fingerprint: a hash of the weights.
+        processing: ``"raw"`` as trained, or ``"folded"`` (norms folded, weights centred).
+        dtype: of the weights.
+        n_layers: number of blocks.
+        d_model: width of the residual stream.
+        tokens: token ids of each prompt that was run.
+        versions: of the libraries involved.
+    """
+
+    model: str
+    backend: str
+    fingerprint: str
+    processing: str
+    dtype: str
+    n_layers: int
+    d_model: int
+    tokens: tuple[tuple[int, ...], ...]
+    versions: dict[str, str]
+
+    def check_basis(self, other: Provenance, what: str) -> None:
+        """Refuse to use values of this model in the other one.
+
+        Raises:
+            BasisError: other weights, or the same weights in another basis.
+        """
+        if self.processing != other.processing:
+            raise BasisError(
+                f"{what} lives in another basis than the model.",
+                got=f"{self.processing} weights of {self.model}",
+                expected=f"{other.processing} weights of {other.model}",
+                instead="read it again from this model, or load both with the same processing=",
+            )
+        if self.fingerprint != other.fingerprint:
+            raise BasisError(
+                f"{what} comes from another model.",
+                got=f"{self.model} ({self.backend}, weights {self.fingerprint})",
+                expected=f"{other.model} ({other.backend}, weights {other.fingerprint})",
+                instead="Patchscope(…, model=target) to go from one model to another on purpose",
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One site's tensor: how to get it, and which tokens its position axis stands for.
+
+    Attributes:
+        read: gives the tensor, ``[prompt, position, …]``.
+        positions: the token indices of each prompt along the position axis.
+    """
+
+    read: Callable[[], Tensor]
+    positions: tuple[tuple[int, ...], ...]
+
+
+class Cache(Mapping[Site, Tensor]):
+    """A read-only mapping from `Site` to what a run had there, ``[prompt, position, …]``.
+
+    ``cache[site]`` slices by label: any layer, head or position that lies within what was kept.
+    Index ``i`` of the position axis is token ``i`` of the unpadded prompt (or the ``i``-th token
+    of the site's position, where the site has one). Where prompts differ in length, what lies
+    beyond a prompt's end is NaN, so that a mean over it cannot be silently wrong; `lengths` says
+    how long each is.
+
+    The axes of each kind are ``site.axes``; `labelled` gives them as an ``xarray.DataArray``.
+
+    Example:
+        >>> cache = ls.capture(model, "Diana, Princess of Wales", [ls.resid_post(3), ls.pattern(4)])
+        >>> list(cache)
+        [resid_post(3), pattern(4)]
+        >>> cache[ls.resid_post(3).at("Wales")].shape
+        torch.Size([1, 1, 576])
+    """
+
+    def __init__(
+        self,
+        entries: Mapping[Site, Entry],
+        prompts: Sequence[TokenizedPrompt],
+        provenance: Provenance,
+    ) -> None:
+        self._entries = dict(entries)
+        self.prompts = tuple(prompts)
+        self.provenance = provenance
+
+    # ---------------------------------------------------------------- mapping
+
+    def __getitem__(self, site: Site) -> Tensor:
+        site = self._normal(site)
+        if site in self._entries:
+            return self._typed(site, self._entries[site].read())
+        found, entry = self._covering(site)
+        tensor = entry.read()
+        if site.head is not None and found.head is None:
+            tensor = tensor.select(found.axes.index(KINDS[site.kind].head_axis or ""), site.head)
+        if site.position is not None:
+            rows = self._wanted(site)
+            tensor = _gather(tensor, entry.positions, rows)
+        return self._typed(site, tensor)
+
+    def __iter__(self) -> Iterator[Site]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, site: object) -> bool:
+        if not isinstance(site, Site):
+            return False
+        try:
+            site = self._normal(site)
+            return site in self._entries or self._covering(site) is not None
+        except CacheError:
+            return False
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Number of tokens of each prompt."""
+        return tuple(len(prompt) for prompt in self.prompts)
+
+    @property
+    def tokens(self) -> tuple[tuple[str, ...], ...]:
+        """The tokens of each prompt, as text, BOS included where it was run."""
+        return tuple(prompt.labels for prompt in self.prompts)
+
+    def value(self, site: Site, prompt: int = 0) -> Float[Tensor, "position *axes"]:
+        """What one prompt had at a site, without padding.
+
+        Raises:
+            CacheError: the cache lacks the site.
+        """
+        site = self._normal(site)
+        count = len(self._positions(site)[prompt])
+        return self[site][prompt, :count]
+
+    # ---------------------------------------------------------------- slices
+
+    def sel(
+        self,
+        *,
+        kind: SiteKindName | None = None,
+        layer: int | Sequence[int] | None = None,
+        prompt: int | Sequence[int] | None = None,
+        position: PositionLike | None = None,
+    ) -> Cache:
+        """A smaller cache, by label.
+
+        Raises:
+            CacheError: nothing is left.
+        """
+        layers = None if layer is None else [layer] if isinstance(layer, int) else list(layer)
+        n = self.provenance.n_layers
+        if layers is not None:
+            layers = [x % n if -n <= x < n else x for x in layers]
+        rows = range(len(self.prompts)) if prompt is None else prompt
+        rows = [rows] if isinstance(rows, int) else list(rows)
+        entries: dict[Site, Entry] = {}
+        for site in self._entries:
+            if kind is not None and site.kind != kind:
+                continue
+            if layers is not None and site.layer not in layers:
+                continue
+            target = site if position is None else site.at(position)
+            positions = self._positions(target)
+            read = _Slice(self, target, tuple(rows))
+            entries[target] = Entry(read, tuple(positions[row] for row in rows))
+        if not entries:
+            raise CacheError(
+                "Nothing in the cache matches.",
+                got=f"kind={kind}, layer={layer}",
+                expected=self._shown(),
+                instead="cache.sel(layer=3), with a layer that was kept",
+            )
+        kept = [self.prompts[row] for row in rows]
+        tokens = tuple(prompt.ids for prompt in kept)
+        return Cache(entries, kept, replace(self.provenance, tokens=tokens))
+
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Cache:
+        """The same cache on another device or in another dtype."""
+
+        def moved(read: Callable[[], Tensor]) -> Callable[[], Tensor]:
+            if isinstance(read, _Stored):
+                return replace(read, device=device or read.device, dtype=dtype or read.dtype)
+            return _Held(read().to(device=device, dtype=dtype))
+
+        entries = {s: Entry(moved(e.read), e.positions) for s, e in self._entries.items()}
+        return Cache(entries, self.prompts, self.provenance)
+
+    def labelled(self, site: Site) -> xr.DataArray:
+        """One site with named axes; the tokens are a coordinate where there is one prompt."""
+        import xarray as xr
+
+        site = self._normal(site)
+        tensor = self[site].detach().cpu()
+        array = tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
+        coords: dict[str, Any] = {"prompt": [p.text for p in self.prompts]}
+        if len(self.prompts) == 1:
+            where = self._positions(site)[0]
+            coords["position"] = list(where)
+            coords["token"] = ("position", [self.prompts[0].labels[i] for i in where])
+        return xr.DataArray(array, dims=site.axes, coords=coords, name=repr(site))
+
+    # ---------------------------------------------------------------- files
+
+    def save(self, path: str | Path) -> Path:
+        """Write all to a safetensors file, with provenance; written aside and renamed."""
+        from safetensors.torch import save_file
+
+        path = Path(path)
+        header = {
+            "format": _FORMAT,
+            "provenance": asdict(self.provenance),
+            "prompts": [asdict(prompt) for prompt in self.prompts],
+            "sites": [
+                {**_site_to_json(site), "positions": entry.positions}
+                for site, entry in self._entries.items()
+            ],
+        }
+        tensors = {str(n): self[site].contiguous() for n, site in enumerate(self._entries)}
+        aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            save_file(tensors, aside, metadata={"lensscope": json.dumps(header)})
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Cache:
+        """Open a file that `save` wrote. Only its header is read; each site is read when asked for.
+
+        Raises:
+            CacheError: no such file, or not a cache.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = Path(path)
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = json.loads((file.metadata() or {})["lensscope"])
+            if header["format"] != _FORMAT:
+                raise KeyError(header["format"])
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise CacheError(
+                f"{path} is not a lensscope cache.",
+                got=f"{type(error).__name__}: {error}",
+                expected=f"a safetensors file of format {_FORMAT}",
+                instead="cache.save(path) writes one",
+            ) from error
+        provenance = header["provenance"]
+        provenance["tokens"] = tuple(tuple(row) for row in provenance["tokens"])
+        prompts = [
+            TokenizedPrompt(
+                tuple(p["ids"]),
+                p["text"],
+                tuple(p["labels"]),
+                tuple((a, b) for a, b in p["char_spans"]),
+            )
+            for p in header["prompts"]
+        ]
+        entries = {
+            _site_from_json(s): Entry(
+                _Stored(path, str(n), device), tuple(tuple(row) for row in s["positions"])
+            )
+            for n, s in enumerate(header["sites"])
+        }
+        return cls(entries, prompts, Provenance(**provenance))
+
+    # ---------------------------------------------------------------- inside
+
+    def __repr__(self) -> str:
+        return (
+            f"Cache({self._shown()}; {len(self.prompts)} prompt(s) of "
+            f"{'/'.join(map(str, sorted(set(self.lengths))))} tokens; {self.provenance.model}, "
+            f"{self.provenance.processing}, {self.provenance.dtype})"
+        )
+
+    def _shown(self) -> str:
+        names = [repr(site) for site in self._entries]
+        return ", ".join(names if len(names) <= 6 else [*names[:3], "…", *names[-2:]])
+
+    def _normal(self, site: Site) -> Site:
+        n = self.provenance.n_layers
+        if site.layer is None and KINDS[site.kind].has_layer:
+            raise CacheError(
+                f"{site!r} means every layer, not one.",
+                got=repr(site),
+                expected="a site with a layer",
+                instead=f"cache[ls.{site.kind}(3)], or [cache[s] for s in cache]",
+            )
+        if site.layer is not None and -n <= site.layer < 0:
+            return replace(site, layer=site.layer % n)
+        return site
+
+    def _covering(self, site: Site) -> tuple[Site, Entry]:
+        """The stored site that holds what is asked for."""
+        same = [
+            (stored, entry)
+            for stored, entry in self._entries.items()
+            if stored.kind == site.kind
+            and stored.layer == site.layer
+            and stored.head in (None, site.head)
+        ]
+        if site.position is not None:
+            wanted = self._wanted(site)
+            same = [
+                (stored, entry)
+                for stored, entry in same
+                if all(set(w) <= set(p) for w, p in zip(wanted, entry.positions, strict=True))
+            ]
+        elif any(stored.position is None for stored, _ in same):
+            same = [(stored, entry) for stored, entry in same if stored.position is None]
+        if not same or (site.position is None and len(same) > 1 and same[0][0].position):
+            raise CacheError(
+                f"The cache does not hold {site!r}.",
+                got=self._shown() or "an empty cache",
+                expected="a site, head and position within what was kept",
+                instead=f"ls.capture(model, prompt, [{site!r}])",
+            )
+        return same[0]
+
+    def _positions(self, site: Site) -> tuple[tuple[int, ...], ...]:
+        if site in self._entries:
+            return self._entries[site].positions
+        return self._wanted(site) if site.position is not None else self._covering(site)[1].positions
+
+    def _wanted(self, site: Site) -> tuple[tuple[int, ...], ...]:
+        position = ALL if site.position is None else site.position
+        return tuple(resolve(position, p, site.occurrence) for p in self.prompts)
+
+    def _typed(self, site: Site, tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, Float[Tensor, " ".join(site.axes)]):
+            raise CacheError(
+                f"{site!r} is stored with the wrong axes.",
+                got=f"{tensor.dtype} {tuple(tensor.shape)}",
+                expected=f"floats with axes {site.axes}",
+                instead="capture it again",
+            )
+        return tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    tensor: Tensor
+
+    def __call__(self) -> Tensor:
+        return self.tensor
+
+
+@dataclass(frozen=True)
+class _Stored:
+    path: Path
+    name: str
+    device: str | torch.device = "cpu"
+    dtype: torch.dtype | None = None
+
+    def __call__(self) -> Tensor:
+        from safetensors import safe_open
+
+        with safe_open(self.path, framework="pt", device=str(self.device)) as file:
+            tensor: Tensor = file.get_tensor(self.name)
+        return tensor if self.dtype is None else tensor.to(self.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class _Slice:
+    cache: Cache
+    site: Site
+    rows: tuple[int, ...]
+
+    def __call__(self) -> Tensor:
+        return self.cache[self.site][list(self.rows)]
+
+
+def hold(tensor: Tensor, positions: Sequence[tuple[int, ...]]) -> Entry:
+    """An entry in memory."""
+    return Entry(_Held(tensor), tuple(positions))
+
+
+def _gather(
+    tensor: Tensor, stored: Sequence[tuple[int, ...]], wanted: Sequence[tuple[int, ...]]
+) -> Tensor:
+    """Along the position axis, the wanted tokens of each prompt; NaN where a prompt has fewer."""
+    width = max(len(row) for row in wanted)
+    rows = []
+    for values, have, want in zip(tensor, stored, wanted, strict=True):
+        index = {token: n for n, token in enumerate(have)}
+        chosen = values[[index[token] for token in want]]
+        if len(want) < width:
+            missing = torch.full((width - len(want), *chosen.shape[1:]), torch.nan).to(chosen)
+            chosen = torch.cat([chosen, missing])
+        rows.append(chosen)
+    return torch.stack(rows)
+
+
+def _site_to_json(site: Site) -> dict[str, Any]:
+    position: Any = site.position
+    if isinstance(position, Span):
+        position = {"span": position.text}
+    elif isinstance(position, Slice):
+        position = {"slice": [position.start, position.stop, position.step]}
+    elif isinstance(position, All):
+        position = {"all": True}
+    return {
+        "kind": site.kind,
+        "layer": site.layer,
+        "head": site.head,
+        "position": position,
+        "occurrence": site.occurrence,
+    }
+
+
+def _site_from_json(value: Mapping[str, Any]) -> Site:
+    position = value["position"]
+    if isinstance(position, dict):
+        if "span" in position:
+            position = Span(position["span"])
+        elif "slice" in position:
+            position = Slice(*position["slice"])
+        else:
+            position = ALL
+    return Site(value["kind"], value["layer"], value["head"], position, value["occurrence"])

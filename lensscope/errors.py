@@ -1,0 +1,78 @@
+"""One exception tree for everything a user can get wrong.
+
+::
+
+    LensscopeError
+    ├── ModelError          not a usable TransformerLens model, or one in training mode
+    │   └── ModelNotFoundError  a name that leads to no model
+    ├── PromptError         an empty prompt, one over the context length, a bad placeholder
+    ├── PositionError       a position that names no token, or several
+    ├── SiteError           a site that the model lacks, a layer or head out of range
+    ├── PatchError          a value of the wrong width, dtype or device, or not finite
+    ├── CacheError          a site that a cache lacks, or a file that is not a cache
+    ├── BasisError          two models or two bases mixed where it makes no sense
+    └── BudgetError         a memory budget that not even one row fits
+
+Every message has three parts: what failed, what was got and expected, what to write instead.
+"""
+
+from __future__ import annotations
+
+
+class LensscopeError(Exception):
+    """The root of all errors that lensscope raises on purpose.
+
+    Args:
+        what: what failed, one sentence.
+        got: what was found.
+        expected: what would have been right.
+        instead: what to write instead.
+    """
+
+    def __init__(self, what: str, *, got: object, expected: object, instead: str) -> None:
+        self.what = what
+        self.got = got
+        self.expected = expected
+        self.instead = instead
+        super().__init__(
+            f"{what}\n  got:      {got}\n  expected: {expected}\n  instead:  {instead}"
+        )
+
+
+class ModelError(LensscopeError, ValueError):
+    """The model cannot be used as it is."""
+
+
+class ModelNotFoundError(ModelError):
+    """A name that leads to no model."""
+
+
+class PromptError(LensscopeError, ValueError):
+    """A prompt that cannot be run."""
+
+
+class PositionError(LensscopeError, ValueError):
+    """A position that names no token of the prompt, or more than one candidate."""
+
+
+class SiteError(LensscopeError, ValueError):
+    """A site that the model does not have."""
+
+
+class PatchError(LensscopeError, ValueError):
+    """A patch whose value or operation does not fit its site."""
+
+
+class CacheError(LensscopeError, LookupError):
+    """A cache that does not hold what was asked for, or a file that is not a cache."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class BasisError(LensscopeError, ValueError):
+    """Values of one model or basis used in another where it makes no sense."""
+
+
+class BudgetError(LensscopeError, MemoryError):
+    """A memory budget that not even one row fits into."""

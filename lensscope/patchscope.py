@@ -1,0 +1,477 @@
+"""Patchscopes: let a model say in words what a hidden state holds.
+
+Ghandeharioun et al. 2024, "Patchscopes: A Unifying Framework for Inspecting Hidden
+Representations of Language Models" (ICML). A state is read at ``(source prompt, position, layer)``,
+mapped by ``f``, and written at ``(target prompt, position*, layer*)`` of the target model, which
+then goes on to write. The target side is the `Patchscope`; the source side is given to `inspect`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final, Literal, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lensscope.backend import Backend, backend_of
+from lensscope.engine import capture, run, run_many
+from lensscope.errors import BasisError, PatchError, PromptError, SiteError
+from lensscope.patches import Map, Patch, as_number, as_value
+from lensscope.positions import PositionLike, resolve
+from lensscope.prompts import PromptsLike, TokenizedPrompt, labels_of, tokenize
+from lensscope.results import PatchscopeResult, Reading
+from lensscope.runs import Runs
+from lensscope.sites import Site, resid_post, resid_pre
+
+TargetLayers: TypeAlias = Literal["same", "all"] | Sequence[int]
+
+ENTITY_DESCRIPTION: Final = (
+    "Syria: Country in the Middle East, Leonardo DiCaprio: American actor, Samsung: South Korean "
+    "multinational major appliance and consumer electronics corporation, x"
+)
+TOKEN_IDENTITY: Final = "cat -> cat\n1135 -> 1135\nhello -> hello\n?"
+_RESIDUAL: Final = ("embed", "resid_pre", "resid_mid", "resid_post")
+
+
+@dataclass(frozen=True)
+class InspectionPrompt:
+    """The target prompt of a patchscope, with its placeholder(s).
+
+    Attributes:
+        text: the prompt.
+        placeholder: what marks the places to write to; every occurrence counts (a placeholder of
+            letters or digits only where it stands as a word of its own), and each must be one
+            token.
+        prepend_bos: ``None`` follows the model's own default.
+
+    Example:
+        >>> ls.InspectionPrompt("The largest city in x").places(model)
+        (4,)
+    """
+
+    text: str
+    placeholder: str = "x"
+    prepend_bos: bool | None = None
+
+    def tokens(self, model: Any) -> TokenizedPrompt:
+        """The prompt as the model's tokens."""
+        return self._tokens(backend_of(model))
+
+    def places(self, model: Any) -> tuple[int, ...]:
+        """The tokens of the placeholders, counted on the unpadded prompt.
+
+        Raises:
+            PromptError: the placeholder does not occur, or is not a token of its own.
+        """
+        return self._places(backend_of(model))
+
+    def _tokens(self, backend: Backend) -> TokenizedPrompt:
+        return tokenize(backend, self.text, self.prepend_bos)[0]
+
+    def _places(self, backend: Backend) -> tuple[int, ...]:
+        if not self.placeholder:
+            raise PromptError(
+                "The placeholder is empty.",
+                got="''",
+                expected="a text that occurs in the inspection prompt",
+                instead='InspectionPrompt("The largest city in x", placeholder="x")',
+            )
+        prompt = self._tokens(backend)
+        pattern = re.escape(self.placeholder)
+        before = r"(?<!\w)" if self.placeholder[0].isalnum() else ""
+        after = r"(?!\w)" if self.placeholder[-1].isalnum() else ""
+        matches = list(re.finditer(before + pattern + after, self.text))
+        if not matches:
+            raise PromptError(
+                f"The placeholder {self.placeholder!r} does not occur in the inspection prompt.",
+                got=repr(self.text),
+                expected="the placeholder as a word of its own, at least once",
+                instead=f"InspectionPrompt({self.text + ' x'!r}, placeholder='x')",
+            )
+        places = []
+        for match in matches:
+            held = [
+                i
+                for i, (first, last) in enumerate(prompt.char_spans)
+                if first < match.end() and match.start() < last
+            ]
+            own = len(held) == 1 and prompt.labels[held[0]].strip() == self.placeholder.strip()
+            if not own:
+                raise PromptError(
+                    f"The placeholder {self.placeholder!r} is not one token of its own.",
+                    got="tokens " + " ".join(repr(prompt.labels[i]) for i in held),
+                    expected=f"one token with the text {self.placeholder!r}; all tokens: "
+                    + prompt.shown(),
+                    instead="a placeholder that the tokenizer keeps whole, such as 'x' or '?', "
+                    "set apart by spaces",
+                )
+            places.append(held[0])
+        return tuple(places)
+
+
+@dataclass(frozen=True)
+class Patchscope:
+    """Where and how a state is written, and what is decoded.
+
+    Attributes:
+        inspection: the target prompt; a plain string is an `InspectionPrompt` with placeholder
+            ``"x"``.
+        write: the kind of site that is written; with a layer, always that layer.
+        transform: the map ``f`` from what is read to what is written.
+        model: the target model; the source model by default.
+        max_new_tokens: how much is written.
+        read: the kind of site that is read; the kind that is written by default.
+        mix: 1 replaces the placeholder's state, below 1 interpolates towards what is written.
+        match_norm: give what is written the length of the state that it replaces.
+
+    Example:
+        >>> scope = ls.Patchscope.attribute("The largest city in x", max_new_tokens=4)
+        >>> result = scope.inspect(model, "a flight to Japan", layers=[6], target_layers=[3])
+        >>> result.frame()["text"][0]
+        ', Tokyo, with'
+    """
+
+    inspection: InspectionPrompt
+    write: Site = resid_post
+    transform: Map | None = None
+    model: Any = None
+    max_new_tokens: int = 20
+    read: Site | None = None
+    mix: float = 1.0
+    match_norm: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.inspection, str):
+            object.__setattr__(self, "inspection", InspectionPrompt(self.inspection))
+        as_number(self.mix)
+        for name, site in (("write", self.write), ("read", self.read)):
+            if site is not None and not (
+                isinstance(site, Site)
+                and site.position is None
+                and site.kind not in ("embed", "pattern")
+            ):
+                raise SiteError(
+                    f"{name}= of a patchscope is not a kind of site.",
+                    got=repr(site),
+                    expected="a kind of vector with layers, or one with its layer; the placeholder "
+                    "says the position",
+                    instead="write=ls.resid_post or write=ls.resid_pre(2)",
+                )
+        if self.read is not None and self.read.layer is not None:
+            raise SiteError(
+                "read= of a patchscope has a layer.",
+                got=repr(self.read),
+                expected="a kind without a layer",
+                instead="scope.inspect(model, prompt, layers=[…])",
+            )
+
+    # ---------------------------------------------------------------- presets
+
+    @classmethod
+    def token_identity(cls, **kwargs: Any) -> Patchscope:
+        """``cat -> cat, 1135 -> 1135, hello -> hello, ?``: which token is this state? (section 4.1)"""
+        return cls(InspectionPrompt(TOKEN_IDENTITY, "?"), **{"max_new_tokens": 1, **kwargs})
+
+    @classmethod
+    def entity_description(cls, **kwargs: Any) -> Patchscope:
+        """Three described entities and a placeholder: what is this the name of? (section 4.3)"""
+        return cls(InspectionPrompt(ENTITY_DESCRIPTION, "x"), **kwargs)
+
+    @classmethod
+    def attribute(cls, text: str, placeholder: str = "x", **kwargs: Any) -> Patchscope:
+        """An unfinished sentence about the placeholder: ``"The largest city in x"`` (section 4.2)"""
+        return cls(InspectionPrompt(text, placeholder), **kwargs)
+
+    @classmethod
+    def selfie(
+        cls,
+        text: str = "Message: _ _ _ _ _\nIn other words, the message says:",
+        placeholder: str = "_",
+        layer: int = 2,
+        **kwargs: Any,
+    ) -> Patchscope:
+        """Write at several placeholders into the input of an early block, and ask for a summary.
+
+        Chen et al. 2024, "SelfIE: Self-Interpretation of Large Language Model Embeddings". Reads
+        block outputs; with ``mix`` below 1 it interpolates, with ``match_norm=True`` the state
+        gets the length of the placeholder's own.
+        """
+        options = {"write": resid_pre(layer), "read": resid_post, "match_norm": True, **kwargs}
+        return cls(InspectionPrompt(text, placeholder), **options)
+
+    # ---------------------------------------------------------------- inspecting
+
+    def inspect(
+        self,
+        model: Any,
+        source: PromptsLike | Float[Tensor, " d_model"] | Float[Tensor, "vector d_model"],
+        position: PositionLike = -1,
+        layers: Sequence[int] | None = None,
+        target_layers: TargetLayers = "same",
+        max_new_tokens: int | None = None,
+        *,
+        prepend_bos: bool | None = None,
+        memory_budget: int | None = None,
+    ) -> PatchscopeResult:
+        """Read states of a source prompt and let the target model describe each.
+
+        Args:
+            model: the model that the states are read from.
+            source: a prompt, a list of prompts, or raw vectors ``[d_model]`` or
+                ``[vector, d_model]`` (a steering vector, a difference of two readings).
+            position: which tokens of the source prompt; several give one reading each.
+            layers: source layers; all by default.
+            target_layers: ``"same"`` as the source layer, ``"all"``, or a list; raw vectors have no
+                layer of their own, so for them ``"same"`` means each of ``layers``.
+            max_new_tokens: how much is written; the patchscope's own number by default.
+            prepend_bos: for the source prompt; ``None`` follows the model's own default.
+            memory_budget: bytes that a batch may take.
+
+        Returns:
+            A `PatchscopeResult` with axes prompt, position, source_layer and, unless the target
+            layer is given by the source layer, target_layer.
+
+        Raises:
+            PromptError: a placeholder that is missing or split, an empty or too long prompt.
+            BasisError: the two models differ in width or basis, and no transform maps between them.
+            SiteError, PositionError, PatchError, ModelError: see there.
+
+        Example:
+            >>> scope = ls.Patchscope.entity_description(max_new_tokens=5)
+            >>> scope.inspect(model, "Jurassic Park", layers=[12]).frame()["text"][0]
+            ': American film franchise,'
+        """
+        here = backend_of(model)
+        target = here if self.model is None else backend_of(self.model)
+        new = self.max_new_tokens if max_new_tokens is None else max_new_tokens
+        if new < 1:
+            raise PatchError(
+                "A patchscope that writes nothing says nothing.",
+                got=f"max_new_tokens={new}",
+                expected="at least 1",
+                instead="max_new_tokens=1 for the next token alone",
+            )
+        prompt, places = self.inspection._tokens(target), self.inspection._places(target)
+        if isinstance(source, Tensor) and source.is_floating_point():
+            readings = self._of_vectors(target, source, layers, target_layers)
+        else:
+            prompts = tokenize(here, source, prepend_bos)  # type: ignore[arg-type]
+            readings = self._of_prompts(here, target, prompts, position, layers, target_layers)
+        self._check_fit(here, target, readings)
+        written = self.write.whole
+        patchsets = [
+            [self._patch(written(r.target_layer).at(place), r, target) for place in places]
+            for r in readings
+        ]
+        runs = run_many(
+            target.model,
+            prompt,
+            patchsets,
+            positions=None,
+            max_new_tokens=new,
+            labels=[r.label for r in readings],
+            memory_budget=memory_budget,
+        )
+        return self._result(here, target, readings, runs, prompt, target_layers)
+
+    def _of_prompts(
+        self,
+        here: Backend,
+        target: Backend,
+        prompts: list[TokenizedPrompt],
+        position: PositionLike,
+        layers: Sequence[int] | None,
+        target_layers: TargetLayers,
+    ) -> list[Reading]:
+        """One reading for each prompt, position, source layer and target layer."""
+        kind = (self.read or self.write).whole
+        kind = Site(kind.kind, None, self.write.head)
+        sources = _layers(here, kind, layers)
+        sites = [kind(layer).at(position) for layer in sources]
+        cache = capture(here.model, prompts, sites)
+        readings = []
+        for n, prompt in enumerate(prompts):
+            tokens = resolve(position, prompt)
+            for j, token in enumerate(tokens):
+                for layer, site in zip(sources, sites, strict=True):
+                    for to in self._targets(target, layer, target_layers):
+                        state = cache.value(site, n)[j]
+                        readings.append(
+                            Reading(
+                                prompt=n,
+                                text=prompt.text,
+                                slot=j,
+                                position=token,
+                                token=prompt.labels[token],
+                                source_layer=layer,
+                                target_layer=to,
+                                state=state,
+                            )
+                        )
+        return readings
+
+    def _of_vectors(
+        self,
+        target: Backend,
+        vectors: Tensor,
+        layers: Sequence[int] | None,
+        target_layers: TargetLayers,
+    ) -> list[Reading]:
+        """One reading for each vector and target layer."""
+        rows = torch.atleast_2d(as_value(vectors))
+        if rows.ndim != 2:
+            raise PatchError(
+                "Raw vectors have the wrong number of axes.",
+                got=tuple(vectors.shape),
+                expected="[d_model] or [vector, d_model]",
+                instead="cache[site][0, -1]",
+            )
+        if self.write.layer is not None:
+            targets = _layers(target, self.write.whole, [self.write.layer])
+        elif isinstance(target_layers, str):
+            targets = _layers(target, self.write.whole, layers)
+        else:
+            targets = _layers(target, self.write.whole, target_layers)
+        return [
+            Reading(n, f"vector {n}", 0, None, "", None, to, row)
+            for n, row in enumerate(rows)
+            for to in targets
+        ]
+
+    def _targets(self, target: Backend, layer: int, target_layers: TargetLayers) -> list[int]:
+        kind = self.write.whole
+        if self.write.layer is not None:
+            return _layers(target, kind, [self.write.layer])
+        if target_layers == "same":
+            return _layers(target, kind, [layer])
+        if target_layers == "all":
+            return _layers(target, kind, None)
+        if isinstance(target_layers, str):
+            raise SiteError(
+                "There is no such choice of target layers.",
+                got=repr(target_layers),
+                expected='"same", "all" or a list of layers',
+                instead="target_layers=[3, 5]",
+            )
+        return _layers(target, kind, target_layers)
+
+    def _check_fit(self, here: Backend, target: Backend, readings: list[Reading]) -> None:
+        """Whether what is written fits the target model."""
+        sample = readings[0].state
+        mapped = sample if self.transform is None else self.transform(sample)
+        width = target.shape(Site(self.write.kind, 0), 1, 1)[-1]
+        if mapped.shape[-1] != width:
+            raise BasisError(
+                "What is read does not fit where it is written.",
+                got=f"width {mapped.shape[-1]} from {here.name}",
+                expected=f"width {width} of {self.write.kind} in {target.name}",
+                instead="Patchscope(…, transform=ls.affine(A, b)) with A of shape "
+                f"[{width}, {sample.shape[-1]}]",
+            )
+        across = target.model is not here.model and readings[0].source_layer is not None
+        if across and self.transform is None and here.processing != target.processing:
+            raise BasisError(
+                "The two models are in different bases.",
+                got=f"{here.processing} weights in {here.name}",
+                expected=f"{target.processing} weights, as in {target.name}",
+                instead="load both with the same processing=, or give a transform",
+            )
+
+    def _patch(self, site: Site, reading: Reading, target: Backend) -> Patch:
+        state = reading.state if self.transform is None else self.transform(reading.state)
+        if target.model is not None and self.model is not None:
+            state = state.to(target.device, target.dtype)
+        site = replace(site, head=self.write.head)
+        if self.match_norm:
+            return site.map(partial(_like, state=as_value(state), mix=self.mix))
+        return site.set(state) if self.mix == 1 else site.lerp(state, self.mix)
+
+    def _result(
+        self,
+        here: Backend,
+        target: Backend,
+        readings: list[Reading],
+        runs: Runs,
+        prompt: TokenizedPrompt,
+        target_layers: TargetLayers,
+    ) -> PatchscopeResult:
+        generation = runs.generation
+        assert generation is not None
+        probabilities = generation.first_logits.float().softmax(-1)
+        firsts = [row[0] for row in generation.token_ids]
+        said = [
+            replace(
+                reading,
+                text_out=generation.texts[n],
+                first_token=generation.labels[n][0],
+                first_token_probability=float(probabilities[n, firsts[n]]),
+            )
+            for n, reading in enumerate(readings)
+        ]
+        kind = (self.read or self.write).kind
+        readable = kind in _RESIDUAL and readings[0].state.shape[-1] == here.d_model
+        lens = _logit_lens(here, readings) if readable else {}
+        grid = readings[0].source_layer is not None and (
+            self.write.layer is None and target_layers != "same"
+        )
+        return PatchscopeResult.of(
+            said,
+            lens,
+            grid=grid,
+            inspection=self.inspection.text,
+            placeholder=self.inspection.placeholder,
+            inspection_tokens=prompt.labels,
+            plan=str(runs.plan),
+            source=here.provenance(),
+            target=target.provenance([prompt.ids]),
+        )
+
+
+def _layers(backend: Backend, kind: Site, layers: Sequence[int] | None) -> list[int]:
+    """Layers in range and not negative, in the order asked for, each once."""
+    if layers is not None and (isinstance(layers, int | str) or not list(layers)):
+        raise SiteError(
+            "These are not layers.",
+            got=repr(layers),
+            expected="a list of layers, at least one",
+            instead="layers=[3, 5]",
+        )
+    sites = [kind] if layers is None else [kind(layer) for layer in layers]
+    found = [site.layer for s in sites for site in backend.concrete(s)]
+    return list(dict.fromkeys(layer for layer in found if layer is not None))
+
+
+def _like(x: Tensor, state: Tensor, mix: float) -> Tensor:
+    """``state`` at the length of ``x``, interpolated."""
+    length = state.norm().clamp_min(1e-30)
+    return torch.lerp(x, state * (x.norm(dim=-1, keepdim=True) / length), mix)
+
+
+def _logit_lens(
+    backend: Backend, readings: Sequence[Reading]
+) -> dict[tuple[int, int, int | None], tuple[str, float]]:
+    """The most probable token of each state, read by the model's own head, and its probability.
+
+    Writing into the last residual *is* the logit lens, so that is how it is done: the states are
+    written over a dummy prompt's last layer, and the logits are read.
+    """
+    unique = {(r.prompt, r.slot, r.source_layer): r.state for r in readings}
+    keys, states = list(unique), torch.stack(list(unique.values()))
+    last = resid_post(backend.n_layers - 1)
+    found = []
+    step = min(64, backend.n_ctx or 64)
+    for start in range(0, len(keys), step):
+        part = states[start : start + step].to(backend.device, backend.dtype)
+        logits = run(backend.model, [0] * len(part), [last.set(part)]).logits[0]
+        best = logits.float().softmax(-1).max(-1)
+        found += zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    labels = labels_of(backend, [int(token) for token, _ in found])
+    return {
+        key: (label, float(probability))
+        for key, label, (_, probability) in zip(keys, labels, found, strict=True)
+    }

@@ -1,0 +1,200 @@
+"""Pictures, from results alone: plotly figures, and SVG that needs neither script nor browser."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from lensscope.results import PatchscopeResult
+
+_SHADES: Final = ((247, 251, 255), (107, 174, 214), (8, 48, 107))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One heat map: values from 0 to 1 with a text in each cell.
+
+    Attributes:
+        title: above the map.
+        x, y: labels of columns and rows.
+        x_title, y_title: what columns and rows are.
+        values: one row of numbers for each of ``y``; NaN is an empty cell.
+        texts: what stands in the cells.
+        hovers: what a cell says when pointed at.
+        cell_width: in characters.
+    """
+
+    title: str
+    x: tuple[str, ...]
+    y: tuple[str, ...]
+    x_title: str
+    y_title: str
+    values: tuple[tuple[float, ...], ...]
+    texts: tuple[tuple[str, ...], ...]
+    hovers: tuple[tuple[str, ...], ...]
+    cell_width: int
+
+
+def patchscope_panels(result: PatchscopeResult) -> list[Panel]:
+    """For each prompt, layers by tokens; for a grid, for each token source by target layers."""
+    frame = result._everything()
+    crossed = "target_layer" in result.data.dims and "source_layer" in result.data.dims
+    by = ["prompt", "position"] if crossed else ["prompt"]
+    row = "source_layer" if frame["source_layer"].notna().any() else "target_layer"
+    panels = []
+    for _, group in frame.groupby(by, sort=False, dropna=False):
+        group = group.assign(column=group["target_layer" if crossed else "position"].fillna(0))
+        pivot = {
+            name: group.pivot(index=row, columns="column", values=name)
+            for name in ("first_token_probability", "first_token", "text")
+        }
+        tokens = group.drop_duplicates("column").set_index("column")["token"]
+        columns = list(pivot["text"].columns)
+        title = str(group["prompt"].iloc[0])
+        width = 6 if crossed else max(24, min(78, 170 // len(columns)))
+        shown = pivot["first_token" if crossed else "text"]
+        panels.append(
+            Panel(
+                title=f"{title} [{group['token'].iloc[0].strip()}]" if crossed else title,
+                x=tuple(str(c) if crossed else f"{tokens[c].strip()}" for c in columns),
+                y=tuple(str(v) for v in shown.index),
+                x_title="target layer" if crossed else "token that is read",
+                y_title=row.replace("_", " "),
+                values=tuple(map(tuple, pivot["first_token_probability"].to_numpy(dtype=float))),
+                texts=tuple(tuple(_short(str(t), width) for t in r) for r in shown.to_numpy()),
+                hovers=tuple(tuple(str(t) for t in r) for r in pivot["text"].to_numpy()),
+                cell_width=width,
+            )
+        )
+    return panels
+
+
+def to_plotly(panels: Sequence[Panel], value_title: str) -> go.Figure:
+    """One plotly heat map for each panel, one below the other."""
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    rows = [len(p.y) + 5 for p in panels]
+    figure = make_subplots(
+        rows=len(panels),
+        cols=1,
+        subplot_titles=[escape(p.title) for p in panels],
+        row_heights=rows,
+        vertical_spacing=min(0.08, 0.8 / max(1, len(panels) - 1)) if len(panels) > 1 else 0,
+    )
+    for n, panel in enumerate(panels, 1):
+        figure.add_trace(
+            go.Heatmap(
+                z=panel.values,
+                x=list(range(len(panel.x))),
+                y=list(range(len(panel.y))),
+                text=[[escape(t) for t in r] for r in panel.texts],
+                customdata=[[escape(t) for t in r] for r in panel.hovers],
+                texttemplate="%{text}",
+                hovertemplate=f"{value_title} %{{z:.3f}}<br>%{{customdata}}<extra></extra>",
+                colorscale=[[i / 2, f"rgb{shade}"] for i, shade in enumerate(_SHADES)],
+                zmin=0,
+                zmax=1,
+                showscale=n == 1,
+                colorbar={"title": {"text": value_title}},
+            ),
+            row=n,
+            col=1,
+        )
+        figure.update_yaxes(
+            title_text=panel.y_title,
+            tickvals=list(range(len(panel.y))),
+            ticktext=panel.y,
+            row=n,
+            col=1,
+        )
+        figure.update_xaxes(
+            title_text=panel.x_title,
+            tickvals=list(range(len(panel.x))),
+            ticktext=[escape(x) for x in panel.x],
+            row=n,
+            col=1,
+        )
+    figure.update_layout(
+        height=80 + 22 * sum(rows),
+        width=max(700, 220 + max(len(p.x) * p.cell_width for p in panels) * 7),
+        template="plotly_white",
+        margin={"t": 60, "b": 60, "l": 80, "r": 20},
+    )
+    return figure
+
+
+def to_svg(panels: Sequence[Panel], value_title: str) -> str:
+    """The same as one SVG picture, readable wherever a picture is."""
+    step, char, left, parts, top, width = 20, 7.0, 70, [], 10, 0.0
+    for panel in panels:
+        cell = panel.cell_width * char + 8
+        right = left + cell * len(panel.x)
+        width = max(width, right + 10, left + len(panel.title) * 8)
+        parts.append(_text(left, top + 16, panel.title, size=15, weight=600))
+        top += 28
+        for i, label in enumerate(panel.y):
+            y = top + i * step
+            parts.append(_text(left - 8, y + 14, label, anchor="end"))
+            for j, (value, text) in enumerate(zip(panel.values[i], panel.texts[i], strict=True)):
+                if math.isnan(value):
+                    continue
+                x = left + j * cell
+                fill, ink = _shade(value)
+                parts.append(
+                    f"<g><title>{escape(panel.hovers[i][j])} ({value:.3f})</title>"
+                    f"<rect x='{x:.0f}' y='{y}' width='{cell - 1:.0f}' height='{step - 1}' "
+                    f"fill='{fill}'/>{_text(x + 4, y + 14, text, fill=ink, mono=True)}</g>"
+                )
+        top += len(panel.y) * step
+        for j, label in enumerate(panel.x):
+            parts.append(_text(left + (j + 0.5) * cell, top + 15, label, anchor="middle"))
+        caption = f"{panel.x_title} across, {panel.y_title} down; colour: {value_title}, 0 to 1"
+        parts.append(_text(left, top + 34, caption, fill="#68748a"))
+        top += 56
+    return (
+        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:.0f}' height='{top}' "
+        f"viewBox='0 0 {width:.0f} {top}'><rect width='100%' height='100%' fill='white'/>"
+        + "".join(parts)
+        + "</svg>\n"
+    )
+
+
+def _text(
+    x: float,
+    y: float,
+    text: str,
+    *,
+    size: int = 12,
+    weight: int = 400,
+    anchor: str = "start",
+    fill: str = "#1c2430",
+    mono: bool = False,
+) -> str:
+    family = "ui-monospace, Menlo, monospace" if mono else "system-ui, sans-serif"
+    size = size - 1 if mono else size
+    return (
+        f"<text x='{x:.0f}' y='{y:.0f}' font-size='{size}' font-weight='{weight}' "
+        f"text-anchor='{anchor}' fill='{fill}' font-family='{family}' "
+        f"xml:space='preserve'>{escape(text)}</text>"
+    )
+
+
+def _shade(value: float) -> tuple[str, str]:
+    """Background and ink of a cell."""
+    value = min(1.0, max(0.0, value))
+    low, high = (_SHADES[0], _SHADES[1]) if value < 0.5 else (_SHADES[1], _SHADES[2])
+    share = value * 2 % 1 if value < 1 else 1.0
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(low, high, strict=True))
+    return f"rgb({red},{green},{blue})", "#ffffff" if value > 0.6 else "#1c2430"
+
+
+def _short(text: str, limit: int) -> str:
+    text = text.replace("\n", "⏎").replace("\t", "⇥").strip()
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,185 @@
+"""Which tokens of a prompt a position means.
+
+A position is resolved on the unpadded tokens of each prompt, so padding never changes what it
+means. It is one of
+
+- an ``int`` (negative counts from the end),
+- a ``slice``,
+- a substring: the token that holds its last character,
+- ``span("…")``: all tokens that hold a character of the substring,
+- ``ALL``: every token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from lensscope.errors import PositionError
+from lensscope.prompts import TokenizedPrompt
+
+
+@dataclass(frozen=True)
+class Span:
+    """All the tokens that hold a character of ``text``.
+
+    Example:
+        >>> ls.span("Wales")
+        span('Wales')
+    """
+
+    text: str
+
+    def __repr__(self) -> str:
+        return f"span({self.text!r})"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A slice that can be hashed (Python's own cannot before 3.12)."""
+
+    start: int | None
+    stop: int | None
+    step: int | None
+
+    def __repr__(self) -> str:
+        parts = [self.start, self.stop] + ([self.step] if self.step is not None else [])
+        return ":".join("" if part is None else str(part) for part in parts)
+
+
+@dataclass(frozen=True)
+class All:
+    """Every token of the prompt; the one instance is ``ALL``."""
+
+    def __repr__(self) -> str:
+        return "ALL"
+
+
+ALL: Final = All()
+PositionLike: TypeAlias = int | str | slice | Span | All | Slice
+Position: TypeAlias = int | str | Span | All | Slice
+
+
+def span(text: str) -> Span:
+    """All tokens that hold a character of ``text``, which must occur once in the prompt.
+
+    Example:
+        >>> ls.resid_post(3).at(ls.span("Princess of Wales"))
+        resid_post(3).at(span('Princess of Wales'))
+    """
+    return Span(text)
+
+
+def as_position(position: PositionLike) -> Position:
+    """A hashable position from anything that a user may write for one.
+
+    Raises:
+        PositionError: it is none of the five forms.
+    """
+    if isinstance(position, slice):
+        return Slice(position.start, position.stop, position.step)
+    if isinstance(position, bool) or not isinstance(position, int | str | Span | All | Slice):
+        raise PositionError(
+            "This is not a position.",
+            got=repr(position),
+            expected='an int, a slice, a substring, span("…") or ALL',
+            instead='site.at(-1), site.at(slice(0, 4)), site.at("Wales"), site.at(ls.ALL)',
+        )
+    return position
+
+
+def resolve(
+    position: PositionLike, prompt: TokenizedPrompt, occurrence: int | None = None
+) -> tuple[int, ...]:
+    """The token indices, counted on the unpadded prompt, that a position names.
+
+    Args:
+        position: any of the five forms.
+        prompt: the tokenized prompt.
+        occurrence: which match of a substring is meant when there are several (0 is the first,
+            -1 the last).
+
+    Raises:
+        PositionError: out of range, not found, ambiguous, or naming no token.
+    """
+    position = as_position(position)
+    length = len(prompt.ids)
+    if isinstance(position, All):
+        return tuple(range(length))
+    if isinstance(position, int):
+        if not -length <= position < length:
+            raise PositionError(
+                f"Position {position} is out of range.",
+                got=f"{position} in a prompt of {length} tokens: {prompt.shown()}",
+                expected=f"{-length} to {length - 1}",
+                instead="a position in that range, or a substring of the prompt",
+            )
+        return (position % length,)
+    if isinstance(position, Slice):
+        chosen = tuple(range(length)[slice(position.start, position.stop, position.step)])
+        if not chosen:
+            raise PositionError(
+                f"The slice {position!r} names no token.",
+                got=f"a prompt of {length} tokens: {prompt.shown()}",
+                expected="at least one token",
+                instead=f"a slice within 0:{length}",
+            )
+        return chosen
+    text = position.text if isinstance(position, Span) else position
+    start, stop = _find(text, prompt, occurrence)
+    holding = [
+        index
+        for index, (first, last) in enumerate(prompt.char_spans)
+        if first < stop and start < last
+    ]
+    if not holding:
+        raise PositionError(
+            f"No token holds the substring {text!r}.",
+            got=prompt.shown(),
+            expected="a substring that is part of a token's text",
+            instead="the token's index",
+        )
+    if isinstance(position, Span):
+        return tuple(holding)
+    holding_last = [i for i in holding if prompt.char_spans[i][1] >= stop]
+    return (holding_last[-1] if holding_last else holding[-1],)
+
+
+def _find(text: str, prompt: TokenizedPrompt, occurrence: int | None) -> tuple[int, int]:
+    """Character range of the one match of ``text`` that is meant."""
+    if not text:
+        raise PositionError(
+            "An empty substring names no token.",
+            got="''",
+            expected="a substring that occurs in the prompt",
+            instead="site.at(-1) for the last token",
+        )
+    starts = [i for i in range(len(prompt.text)) if prompt.text.startswith(text, i)]
+    if not starts:
+        raise PositionError(
+            f"The substring {text!r} does not occur in the prompt.",
+            got=f"the prompt {prompt.text!r}, tokens {prompt.shown()}",
+            expected="a substring that occurs exactly once (upper and lower case count)",
+            instead="a substring of the prompt, or the token's index",
+        )
+    if occurrence is None:
+        if len(starts) > 1:
+            places = ", ".join(
+                f"occurrence={n}: …{prompt.text[max(0, s - 12) : s + len(text) + 12]!r}…"
+                for n, s in enumerate(starts)
+            )
+            raise PositionError(
+                f"The substring {text!r} occurs {len(starts)} times.",
+                got=places,
+                expected="exactly one occurrence, or a choice among them",
+                instead=f"site.at({text!r}, occurrence=0) for the first, occurrence=-1 for the last",
+            )
+        occurrence = 0
+    if not -len(starts) <= occurrence < len(starts):
+        raise PositionError(
+            f"There is no occurrence {occurrence} of {text!r}.",
+            got=f"{len(starts)} occurrence(s) in {prompt.text!r}",
+            expected=f"{-len(starts)} to {len(starts) - 1}",
+            instead="an occurrence in that range",
+        )
+    return starts[occurrence], starts[occurrence] + len(text)
