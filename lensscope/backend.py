@@ -161,7 +161,7 @@ class Backend(ABC):
         self,
         tokens: TokenBatch,
         *,
-        mask: TokenBatch | None = None,
+        mask: Int[Tensor, "row all"] | None = None,
         key_values: KeyValues | None = None,
         logits_at: Sequence[int] | None = None,
     ) -> Float[Tensor, "row asked d_vocab"]:
@@ -261,7 +261,7 @@ class BridgeBackend(Backend):
         self,
         tokens: TokenBatch,
         *,
-        mask: TokenBatch | None = None,
+        mask: Int[Tensor, "row all"] | None = None,
         key_values: KeyValues | None = None,
         logits_at: Sequence[int] | None = None,
     ) -> Float[Tensor, "row asked d_vocab"]:
@@ -323,7 +323,7 @@ class HookedBackend(Backend):
         self,
         tokens: TokenBatch,
         *,
-        mask: TokenBatch | None = None,
+        mask: Int[Tensor, "row all"] | None = None,
         key_values: KeyValues | None = None,
         logits_at: Sequence[int] | None = None,
     ) -> Float[Tensor, "row asked d_vocab"]:
@@ -364,7 +364,9 @@ def backend_of(model: Any) -> Backend:
     Raises:
         ModelError: not a TransformerLens language model, or one in training mode.
     """
-    found = next((_CLASSES[c.__name__] for c in type(model).__mro__ if c.__name__ in _CLASSES), None)
+    found = next(
+        (_CLASSES[c.__name__] for c in type(model).__mro__ if c.__name__ in _CLASSES), None
+    )
     if found is None:
         raise ModelError(
             "This is not a TransformerLens model.",

@@ -221,16 +221,16 @@ class Reader:
     """Gathers what sites held, over all batches, into one tensor each."""
 
     def __init__(self, backend: Backend, sites: Sequence[Site], prompts: Sequence[TokenizedPrompt]):
-        self.sites = {s: self._positions(s, prompts) for site in sites for s in backend.concrete(site)}
+        self.sites = {
+            s: self._positions(s, prompts) for site in sites for s in backend.concrete(site)
+        }
         self.prompts = prompts
         self.buffers: dict[Site, Tensor] = {}
         self.rows: list[int] = []
         self.read: set[Site] = set()
 
     @staticmethod
-    def _positions(
-        site: Site, prompts: Sequence[TokenizedPrompt]
-    ) -> tuple[tuple[int, ...], ...]:
+    def _positions(site: Site, prompts: Sequence[TokenizedPrompt]) -> tuple[tuple[int, ...], ...]:
         position = ALL if site.position is None else site.position
         return tuple(resolve(position, prompt, site.occurrence) for prompt in prompts)
 
@@ -377,4 +377,3 @@ def check_reached(places: Iterable[Place], reached: set[Place]) -> None:
 
 def _site(place: Place) -> Site:
     return Site(place[0], place[1])  # type: ignore[arg-type]
-

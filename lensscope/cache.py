@@ -206,7 +206,9 @@ class Cache(Mapping[Site, Tensor]):
         tokens = tuple(prompt.ids for prompt in kept)
         return Cache(entries, kept, replace(self.provenance, tokens=tokens))
 
-    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Cache:
+    def to(
+        self, device: str | torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> Cache:
         """The same cache on another device or in another dtype."""
 
         def moved(read: Callable[[], Tensor]) -> Callable[[], Tensor]:
@@ -353,7 +355,9 @@ class Cache(Mapping[Site, Tensor]):
     def _positions(self, site: Site) -> tuple[tuple[int, ...], ...]:
         if site in self._entries:
             return self._entries[site].positions
-        return self._wanted(site) if site.position is not None else self._covering(site)[1].positions
+        return (
+            self._wanted(site) if site.position is not None else self._covering(site)[1].positions
+        )
 
     def _wanted(self, site: Site) -> tuple[tuple[int, ...], ...]:
         position = ALL if site.position is None else site.position

@@ -51,7 +51,9 @@ class ProcessingChoice(str, Enum):
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write a page to this file.")]
-Json = Annotated[str | None, typer.Option("--json", help="Write JSON to this file, or - for stdout.")]
+Json = Annotated[
+    str | None, typer.Option("--json", help="Write JSON to this file, or - for stdout.")
+]
 
 
 @app.command()
@@ -82,9 +84,7 @@ def demo(
 @app.command()
 def inspect(
     source: Annotated[str, typer.Option(help="The source prompt.")],
-    model: Annotated[
-        str, typer.Option(help="demo, a Hub id, a folder, or a .gguf file.")
-    ] = "demo",
+    model: Annotated[str, typer.Option(help="demo, a Hub id, a folder, or a .gguf file.")] = "demo",
     position: Annotated[
         str, typer.Option(help="-1, 2:5, a substring (its last token), span:TEXT, or all.")
     ] = "-1",
@@ -111,7 +111,9 @@ def inspect(
         targets = target_layers if target_layers in ("same", "all") else _numbers(target_layers)
         sources = None if layers == "all" else _numbers(layers)
         if preset is Preset.attribute and text is None:
-            raise _usage("--preset attribute needs --text", 'such as --text "The largest city in x"')
+            raise _usage(
+                "--preset attribute needs --text", 'such as --text "The largest city in x"'
+            )
         _say(quiet, f"Loading {model} …")
         from lensscope.models import load_model
 

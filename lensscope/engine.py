@@ -213,7 +213,7 @@ def run_many(
         torch.Size([2, 1, 49152])
     """
     backend = backend_of(model)
-    sets = [list(patches) for patches in patchsets]
+    sets = [_as_list(patches) for patches in patchsets]
     names = tuple(range(len(sets)) if labels is None else labels)
     if not sets or len(names) != len(sets):
         raise PatchError(
@@ -267,14 +267,7 @@ def _rows(
     prepend_bos: bool | None,
 ) -> list[Row]:
     """Prompts and patches as rows, the moves among the patches read first."""
-    for patches in patchsets:
-        if isinstance(patches, Patch | Move):
-            raise PatchError(
-                "A single patch stands where a list of patches belongs.",
-                got=repr(patches),
-                expected="a list of patches",
-                instead=f"patches=[{patches!r}]",
-            )
+    patchsets = [_as_list(patches) for patches in patchsets]
     reads = {m.read: None for patches in patchsets for m in patches if isinstance(m, Move)}
     if not reads:
         return [resolve_row(backend, p, s) for p, s in zip(prompts, patchsets, strict=True)]
@@ -298,6 +291,17 @@ def _rows(
         bound = [p.patch(cache, at) if isinstance(p, Move) else p for p in patches]
         rows.append(resolve_row(backend, prompt, bound))
     return rows
+
+
+def _as_list(patches: Sequence[PatchLike]) -> list[PatchLike]:
+    if isinstance(patches, Patch | Move):
+        raise PatchError(
+            "A single patch stands where a list of patches belongs.",
+            got=repr(patches),
+            expected="a list of patches",
+            instead=f"[{patches!r}]",
+        )
+    return list(patches)
 
 
 def default_budget(device: torch.device) -> int:
@@ -379,9 +383,7 @@ class _Execution:
         prefix = min([first, *asked, len(self.rows[0].prompt) - 1])
         return prefix if len(self.rows) > 1 else 0
 
-    def _chunk_size(
-        self, prefix: int, new: int, logits_at: Sequence[Sequence[int]] | None
-    ) -> int:
+    def _chunk_size(self, prefix: int, new: int, logits_at: Sequence[Sequence[int]] | None) -> int:
         """Rows of a batch under the memory budget, by an upper estimate of what a row takes."""
         b = self.backend
         width = max(len(row.prompt) for row in self.rows)

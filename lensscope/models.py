@@ -317,7 +317,9 @@ def _on_hub(name: str) -> bool:
         got = f"{name!r}, which the Hub does not know (or does not show without a token)"
         raise _not_found(name, got) from error
     except Exception as error:  # the network's errors are of many libraries
-        got = f"{name!r}, not in the local cache, and no answer from the Hub ({type(error).__name__})"
+        got = (
+            f"{name!r}, not in the local cache, and no answer from the Hub ({type(error).__name__})"
+        )
         raise _not_found(name, got) from error
 
 

@@ -7,9 +7,10 @@ value is still to be read from a run.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -25,78 +26,67 @@ When: TypeAlias = Literal["prefill", "every_step"]
 Map: TypeAlias = Callable[[Tensor], Tensor]
 
 
-class Operation(Protocol):
+class Operation(ABC):
     """What a patch does to the activations at its tokens, ``[pos, …]`` to ``[pos, …]``."""
 
+    @abstractmethod
     def __call__(self, x: Float[Tensor, "pos *axes"]) -> Float[Tensor, "pos *axes"]: ...
 
     @property
     def values(self) -> tuple[Tensor, ...]:
         """The tensors it writes, for checks of width, dtype and device before the run."""
-        ...
+        return ()
 
 
 @dataclass(frozen=True, eq=False)
-class Set:
+class _Valued(Operation):
     value: Tensor
 
+    @property
+    def values(self) -> tuple[Tensor, ...]:
+        return (self.value,)
+
+
+class Set(_Valued):
     def __call__(self, x: Tensor) -> Tensor:
         return self.value.expand_as(x)
 
-    @property
-    def values(self) -> tuple[Tensor, ...]:
-        return (self.value,)
 
-
-@dataclass(frozen=True, eq=False)
-class Add:
-    value: Tensor
-
+class Add(_Valued):
     def __call__(self, x: Tensor) -> Tensor:
         return x + self.value
 
-    @property
-    def values(self) -> tuple[Tensor, ...]:
-        return (self.value,)
-
-
-@dataclass(frozen=True)
-class Scale:
-    factor: float
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return x * self.factor
-
-    @property
-    def values(self) -> tuple[Tensor, ...]:
-        return ()
-
-
-@dataclass(frozen=True)
-class Zero:
-    def __call__(self, x: Tensor) -> Tensor:
-        return torch.zeros_like(x)
-
-    @property
-    def values(self) -> tuple[Tensor, ...]:
-        return ()
-
 
 @dataclass(frozen=True, eq=False)
-class Lerp:
-    value: Tensor
+class Lerp(_Valued):
     weight: float
 
     def __call__(self, x: Tensor) -> Tensor:
         return torch.lerp(x, self.value.expand_as(x), self.weight)
 
-    @property
-    def values(self) -> tuple[Tensor, ...]:
-        return (self.value,)
+
+class ProjectOut(_Valued):
+    """``value`` is an orthonormal basis, ``[k, width]``."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x - (x @ self.value.mT) @ self.value
+
+
+@dataclass(frozen=True)
+class Scale(Operation):
+    factor: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+class Zero(Operation):
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x)
 
 
 @dataclass(frozen=True, eq=False)
-class Apply:
+class Apply(Operation):
     function: Map
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -110,22 +100,6 @@ class Apply:
             )
         check_finite(y, "The mapped function returned NaN or infinity.")
         return y.to(x.dtype)
-
-    @property
-    def values(self) -> tuple[Tensor, ...]:
-        return ()
-
-
-@dataclass(frozen=True, eq=False)
-class ProjectOut:
-    basis: Float[Tensor, "k width"]
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return x - (x @ self.basis.mT) @ self.basis
-
-    @property
-    def values(self) -> tuple[Tensor, ...]:
-        return (self.basis,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,6 +305,8 @@ def as_number(value: Any) -> float:
 
 def check_finite(tensor: Tensor, what: str) -> None:
     """Refuse NaN and infinity."""
+    if tensor.device.type == "meta":  # holds no numbers
+        return
     bad = ~torch.isfinite(tensor)
     if bool(bad.any()):
         raise PatchError(

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, SupportsIndex, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -28,7 +28,7 @@ from lensscope.results import PatchscopeResult, Reading
 from lensscope.runs import Runs
 from lensscope.sites import Site, resid_post, resid_pre
 
-TargetLayers: TypeAlias = Literal["same", "all"] | Sequence[int]
+TargetLayers: TypeAlias = Literal["same", "all"] | Sequence[SupportsIndex]
 
 ENTITY_DESCRIPTION: Final = (
     "Syria: Country in the Middle East, Leonardo DiCaprio: American actor, Samsung: South Korean "
@@ -211,7 +211,7 @@ class Patchscope:
         model: Any,
         source: PromptsLike | Float[Tensor, " d_model"] | Float[Tensor, "vector d_model"],
         position: PositionLike = -1,
-        layers: Sequence[int] | None = None,
+        layers: Sequence[SupportsIndex] | None = None,
         target_layers: TargetLayers = "same",
         max_new_tokens: int | None = None,
         *,
@@ -256,9 +256,12 @@ class Patchscope:
                 expected="at least 1",
                 instead="max_new_tokens=1 for the next token alone",
             )
+        raw = isinstance(source, Tensor) and source.is_floating_point()
+        if raw:
+            source = as_value(source)
         prompt, places = self.inspection._tokens(target), self.inspection._places(target)
-        if isinstance(source, Tensor) and source.is_floating_point():
-            readings = self._of_vectors(target, source, layers, target_layers)
+        if raw:
+            readings = self._of_vectors(target, source, layers, target_layers)  # type: ignore[arg-type]
         else:
             prompts = tokenize(here, source, prepend_bos)  # type: ignore[arg-type]
             readings = self._of_prompts(here, target, prompts, position, layers, target_layers)
@@ -285,7 +288,7 @@ class Patchscope:
         target: Backend,
         prompts: list[TokenizedPrompt],
         position: PositionLike,
-        layers: Sequence[int] | None,
+        layers: Sequence[SupportsIndex] | None,
         target_layers: TargetLayers,
     ) -> list[Reading]:
         """One reading for each prompt, position, source layer and target layer."""
@@ -319,11 +322,11 @@ class Patchscope:
         self,
         target: Backend,
         vectors: Tensor,
-        layers: Sequence[int] | None,
+        layers: Sequence[SupportsIndex] | None,
         target_layers: TargetLayers,
     ) -> list[Reading]:
         """One reading for each vector and target layer."""
-        rows = torch.atleast_2d(as_value(vectors))
+        rows = torch.atleast_2d(vectors)
         if rows.ndim != 2:
             raise PatchError(
                 "Raw vectors have the wrong number of axes.",
@@ -432,7 +435,7 @@ class Patchscope:
         )
 
 
-def _layers(backend: Backend, kind: Site, layers: Sequence[int] | None) -> list[int]:
+def _layers(backend: Backend, kind: Site, layers: Sequence[SupportsIndex] | None) -> list[int]:
     """Layers in range and not negative, in the order asked for, each once."""
     if layers is not None and (isinstance(layers, int | str) or not list(layers)):
         raise SiteError(

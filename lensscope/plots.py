@@ -196,5 +196,5 @@ def _shade(value: float) -> tuple[str, str]:
 
 
 def _short(text: str, limit: int) -> str:
-    text = text.replace("\n", "⏎").replace("\t", "⇥").strip()
+    text = text.replace("\n", "⏎").replace("\t", "⇥").strip() or ("␣" if text else "")
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -12,8 +12,9 @@ means. It is one of
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, SupportsIndex, TypeAlias
 
 from lensscope.errors import PositionError
 from lensscope.prompts import TokenizedPrompt
@@ -56,7 +57,7 @@ class All:
 
 
 ALL: Final = All()
-PositionLike: TypeAlias = int | str | slice | Span | All | Slice
+PositionLike: TypeAlias = SupportsIndex | str | slice | Span | All | Slice
 Position: TypeAlias = int | str | Span | All | Slice
 
 
@@ -78,14 +79,16 @@ def as_position(position: PositionLike) -> Position:
     """
     if isinstance(position, slice):
         return Slice(position.start, position.stop, position.step)
-    if isinstance(position, bool) or not isinstance(position, int | str | Span | All | Slice):
+    if isinstance(position, str | Span | All | Slice):
+        return position
+    if isinstance(position, bool) or not isinstance(position, SupportsIndex):
         raise PositionError(
             "This is not a position.",
             got=repr(position),
             expected='an int, a slice, a substring, span("…") or ALL',
             instead='site.at(-1), site.at(slice(0, 4)), site.at("Wales"), site.at(ls.ALL)',
         )
-    return position
+    return operator.index(position)
 
 
 def resolve(

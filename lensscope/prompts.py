@@ -51,7 +51,9 @@ def is_single(prompt: PromptsLike) -> bool:
     if isinstance(prompt, str | TokenizedPrompt):
         return True
     if isinstance(prompt, torch.Tensor):
-        return prompt.ndim == 1 or (prompt.ndim == 2 and len(prompt) == 1)
+        return prompt.ndim < 2 or (prompt.ndim == 2 and len(prompt) == 1)
+    if not isinstance(prompt, Sequence):
+        return True
     return len(prompt) > 0 and all(isinstance(part, int) for part in prompt)
 
 

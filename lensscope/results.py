@@ -256,7 +256,11 @@ class PatchscopeResult:
         for _, row in frame.head(_ROWS_SHOWN).iterrows():
             table.add_row(
                 *(
-                    Text(_visible(str(row[c])) if c in ("text", "logit_lens", "token") else str(row[c]))
+                    Text(
+                        _visible(str(row[c]))
+                        if c in ("text", "logit_lens", "token")
+                        else str(row[c])
+                    )
                     for c in shown
                 )
             )

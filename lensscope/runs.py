@@ -42,7 +42,9 @@ class Run:
     @property
     def last_logits(self) -> Float[Tensor, "prompt d_vocab"]:
         """Logits at the last token of each prompt."""
-        return torch.stack([row[len(p) - 1] for row, p in zip(self.logits, self.prompts, strict=True)])
+        return torch.stack(
+            [row[len(p) - 1] for row, p in zip(self.logits, self.prompts, strict=True)]
+        )
 
     def __repr__(self) -> str:
         return f"Run({_shown(self.prompts)}; logits {tuple(self.logits.shape)}; {self.cache!r})"

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, replace
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, SupportsIndex, TypeAlias
 
 from lensscope.errors import SiteError
 from lensscope.patches import Writable
@@ -109,14 +110,6 @@ class Site(Writable):
                 expected=", ".join(KINDS),
                 instead="ls.resid_post(12)",
             )
-        for name, number in (("layer", self.layer), ("head", self.head)):
-            if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
-                raise SiteError(
-                    f"The {name} of a site is one whole number.",
-                    got=repr(number),
-                    expected="an int, or nothing for all of them",
-                    instead=f"[ls.{self.kind}(l) for l in (3, 4, 5)] for several layers",
-                )
         if self.layer is not None and not KINDS[self.kind].has_layer:
             raise SiteError(
                 f"{self.kind} has no layers.",
@@ -132,13 +125,32 @@ class Site(Writable):
                 instead=f"ls.head_out({self.layer}, {self.head})",
             )
 
-    def __call__(self, layer: int | None = None, head: int | None = None) -> Site:
-        """The same kind at a layer (and a head)."""
+    def __call__(
+        self, layer: SupportsIndex | None = None, head: SupportsIndex | None = None
+    ) -> Site:
+        """The same kind at a layer (and a head).
+
+        Raises:
+            SiteError: not whole numbers.
+        """
         return replace(
             self,
-            layer=self.layer if layer is None else layer,
-            head=self.head if head is None else head,
+            layer=self.layer if layer is None else self._whole_number(layer, "layer"),
+            head=self.head if head is None else self._whole_number(head, "head"),
         )
+
+    def _whole_number(self, value: Any, name: str) -> int:
+        try:
+            if isinstance(value, bool):
+                raise TypeError
+            return operator.index(value)
+        except TypeError:
+            raise SiteError(
+                f"The {name} of a site is one whole number.",
+                got=repr(value),
+                expected="an int, or nothing for all of them",
+                instead=f"[ls.{self.kind}(l) for l in (3, 4, 5)] for several layers",
+            ) from None
 
     def at(self, position: PositionLike, occurrence: int | None = None) -> Site:
         """The same site at a position: an int, a slice, a substring, ``span("…")`` or ``ALL``.

@@ -1,0 +1,67 @@
+"""The whole package is type-checked while it is tested; nothing here touches a network."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from jaxtyping import install_import_hook
+
+import tests.typecheck  # noqa: F401  jaxtyping looks it up by name
+
+with install_import_hook("lensscope", "tests.typecheck.check"):
+    import lensscope as ls
+    import lensscope.backend
+    import lensscope.cli
+    import lensscope.engine
+    import lensscope.models
+    import lensscope.patchscope
+    import lensscope.plots
+    import lensscope.report
+    import lensscope.results
+
+import pytest
+import torch
+
+from tests import families
+
+
+@pytest.fixture(scope="session")
+def demo():
+    """The real demo model, fetched as `make demo` fetches it; its absence is a failure."""
+    return ls.load_model()
+
+
+@pytest.fixture(scope="session", params=families.CASES, ids=str)
+def tiny(request: pytest.FixtureRequest):
+    """A tiny random model of each family, class and processing."""
+    return families.build(request.param)
+
+
+@pytest.fixture(scope="session")
+def llama():
+    """A tiny random Llama as a bridge, raw."""
+    return families.build(families.Case("llama", "bridge", "raw"))
+
+
+@pytest.fixture(autouse=True)
+def _doctest_names(doctest_namespace: dict, request: pytest.FixtureRequest) -> None:
+    if request.node.__class__.__name__ == "DoctestItem":
+        doctest_namespace |= {
+            "ls": ls,
+            "torch": torch,
+            "model": request.getfixturevalue("demo"),
+        }
+
+
+@pytest.fixture
+def no_hooks_left():
+    """Fails a test that leaves a hook behind; call it with the model."""
+
+    def check(model: object) -> None:
+        left = {n: len(p._forward_hooks) for n, p in model.hook_dict.items() if p._forward_hooks}
+        assert left == {}
+
+    return check

@@ -1,0 +1,129 @@
+"""Every mistake a user is likely to make, made once; prints what came of each as JSON.
+
+Run as a process of its own, without the type checker that the other tests run under, because that
+would answer first.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+
+import torch
+
+import lensscope as ls
+from tests import families
+
+demo = ls.load_model()
+tiny = families.build(families.Case("llama", "bridge", "raw"))
+training = families.wrap(copy.deepcopy(families.hf_model("llama")))
+training.train()
+P = families.prompt(6)
+WALES = "Diana, Princess of Wales"
+scope = ls.Patchscope.entity_description()
+nan = torch.full((32,), torch.nan)
+at = ls.resid_post(1).at(2)
+
+CASES = {
+    "placeholder missing": lambda: ls.Patchscope.attribute("The city").inspect(demo, WALES),
+    "placeholder split": lambda: ls.Patchscope.attribute(
+        "City of Ouagadougou", "Ouagadougou"
+    ).inspect(demo, WALES),
+    "placeholder merged": lambda: ls.Patchscope.attribute("The city, of", ", of").inspect(
+        demo, WALES
+    ),
+    "placeholder empty": lambda: ls.Patchscope.attribute("The city", "").inspect(demo, WALES),
+    "substring not found": lambda: scope.inspect(demo, WALES, position="Peru"),
+    "substring ambiguous": lambda: scope.inspect(demo, "the cat and the dog", position="the"),
+    "occurrence out of range": lambda: ls.capture(demo, WALES, ls.resid_post(3).at("of", 4)),
+    "layer out of range": lambda: ls.capture(tiny, P, ls.resid_post(3)),
+    "negative layer out of range": lambda: ls.capture(tiny, P, ls.resid_post(-4)),
+    "source layer out of range": lambda: scope.inspect(demo, WALES, layers=[30]),
+    "target layer out of range": lambda: scope.inspect(demo, WALES, target_layers=[31]),
+    "no layers": lambda: scope.inspect(demo, WALES, layers=[]),
+    "target layers unknown": lambda: scope.inspect(demo, WALES, target_layers="most"),
+    "head out of range": lambda: ls.capture(tiny, P, ls.head_out(1, 4)),
+    "key-value head out of range": lambda: ls.capture(tiny, P, ls.k(1, 2)),
+    "position out of range": lambda: ls.capture(tiny, P, ls.resid_post(1).at(6)),
+    "position not a position": lambda: ls.resid_post(1).at(1.5),
+    "position a list": lambda: ls.resid_post(1).at([1]),
+    "layer not a number": lambda: ls.resid_post("3"),
+    "layer at embed": lambda: ls.embed(3),
+    "head at residual": lambda: ls.resid_post(3, 1),
+    "empty prompt": lambda: ls.run(demo, ""),
+    "no prompt": lambda: ls.run(demo, []),
+    "empty prompt in a list": lambda: ls.run(demo, ["Hello", ""]),
+    "prompt not a prompt": lambda: ls.run(demo, 3.5),
+    "prompt over the context": lambda: ls.run(tiny, families.prompt(65)),
+    "new tokens over the context": lambda: ls.generate(tiny, families.prompt(60), max_new_tokens=9),
+    "token id out of range": lambda: ls.run(tiny, [3, 97]),
+    "wrong width": lambda: ls.run(tiny, P, [at.set(torch.ones(33))]),
+    "wrong number of positions": lambda: ls.run(tiny, P, [at.set(torch.ones(2, 32))]),
+    "wrong dtype": lambda: ls.run(tiny, P, [at.set(torch.ones(32, dtype=torch.float64))]),
+    "integers": lambda: at.set(torch.ones(32, dtype=torch.long)),
+    "a number": lambda: at.set(torch.tensor(1.0)),
+    "not a tensor": lambda: at.add("x"),
+    "wrong device": lambda: ls.run(tiny, P, [at.set(torch.ones(32, device="meta"))]),
+    "nan": lambda: at.set(nan),
+    "infinity": lambda: at.add(nan.nan_to_num(nan=torch.inf)),
+    "nan factor": lambda: at.scale(float("nan")),
+    "nan vector inspected": lambda: scope.inspect(tiny, nan),
+    "nan from a map": lambda: ls.run(tiny, P, [at.map(lambda x: x * torch.nan)]),
+    "wrong shape from a map": lambda: ls.run(tiny, P, [at.map(lambda x: x[:, :3])]),
+    "not a function": lambda: at.map(3),
+    "transform not a function": lambda: ls.resid_post(1) >> 3,
+    "affine shapes": lambda: ls.affine(torch.ones(3, 4), torch.ones(4)),
+    "affine of the wrong width": lambda: ls.affine(torch.ones(3, 4))(torch.ones(3)),
+    "basis of zeros": lambda: at.project_out(torch.zeros(2, 32)),
+    "when unknown": lambda: at.zero(when="later"),
+    "steering with a row for each position": lambda: ls.run(
+        tiny, P, [ls.resid_post(1).add(torch.ones(6, 32), when="every_step")]
+    ),
+    "vector of the wrong width": lambda: scope.inspect(demo, torch.ones(32)),
+    "vectors of three axes": lambda: scope.inspect(demo, torch.ones(1, 1, 576)),
+    "no new tokens": lambda: scope.inspect(demo, WALES, max_new_tokens=0),
+    "write with a position": lambda: ls.Patchscope(scope.inspection, write=ls.resid_post.at(3)),
+    "write at embed": lambda: ls.Patchscope(scope.inspection, write=ls.embed),
+    "read with a layer": lambda: ls.Patchscope(scope.inspection, read=ls.resid_post(3)),
+    "a patch, not a list": lambda: ls.run(tiny, P, at.zero()),
+    "not a patch": lambda: ls.run(tiny, P, ["zero"]),
+    "a single patch as a row": lambda: ls.run_many(tiny, P, [at.zero()]),
+    "no rows": lambda: ls.run_many(tiny, P, []),
+    "labels": lambda: ls.run_many(tiny, P, [[]], labels=["a", "b"]),
+    "prompts and rows": lambda: ls.run_many(tiny, [P, P], [[], [], []]),
+    "sources and prompts": lambda: ls.run(tiny, [P, P, P], [at >> at], source=[P, P]),
+    "budget": lambda: ls.run_many(tiny, P, [[]], memory_budget=100),
+    "sampling without a seed": lambda: ls.generate(tiny, P, temperature=1.0),
+    "top_p": lambda: ls.generate(tiny, P, temperature=1.0, seed=0, top_p=2.0),
+    "training mode": lambda: ls.run(training, P),
+    "not a model": lambda: ls.run(torch.nn.Linear(2, 2), P),
+    "a Hugging Face model": lambda: ls.run(families.hf_model("llama"), P),
+    "unknown model": lambda: ls.load_model("SmolLM2-135M"),
+    "unknown folder": lambda: ls.load_model("./no/such/folder"),
+    "backend unknown": lambda: ls.load_model(backend="nnsight"),
+    "text without a tokenizer": lambda: without_tokenizer("Hello"),
+}
+
+
+def without_tokenizer(text: str) -> None:
+    model = families.wrap(copy.deepcopy(families.hf_model("llama")))
+    model.tokenizer = None
+    ls.run(model, P)
+    ls.run(model, text)
+
+
+def main() -> None:
+    found = {}
+    for name, act in CASES.items():
+        start = time.monotonic()
+        try:
+            act()
+            found[name] = ["nothing", "", 0.0]
+        except Exception as error:
+            found[name] = [type(error).__name__, str(error), time.monotonic() - start]
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

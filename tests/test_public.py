@@ -1,0 +1,80 @@
+"""The surface: names, types, docstrings."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+
+import lensscope as ls
+
+PUBLIC = """
+ALL BasisError BudgetError Cache CacheError Generation InspectionPrompt LensscopeError ModelError
+ModelNotFoundError Move Patch PatchError Patchscope PatchscopeResult PositionError PromptError
+Provenance Run Runs Site SiteError __version__ affine attn_out capture embed generate head_out
+identity k load_model mlp_hidden mlp_out pattern q resid_mid resid_post resid_pre run run_many
+scaled_to span v
+""".split()
+
+
+def test_the_public_names():
+    assert sorted(ls.__all__) == sorted(PUBLIC)
+    for name in ls.__all__:
+        assert getattr(ls, name) is not None
+    assert set(ls.__all__) <= set(dir(ls))
+
+
+def test_importing_it_is_light():
+    script = "import lensscope, sys; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_everything_public_is_described():
+    lacking = []
+    for info in pkgutil.walk_packages(ls.__path__, "lensscope."):
+        if info.name.endswith("__main__"):
+            continue
+        module = importlib.import_module(info.name)
+        if not module.__doc__:
+            lacking.append(info.name)
+        for name, value in vars(module).items():
+            own = getattr(value, "__module__", None) == info.name
+            if own and not name.startswith("_") and (inspect.isclass(value) or callable(value)):
+                if not inspect.getdoc(value) and name not in (
+                    "Set",
+                    "Add",
+                    "Lerp",
+                    "Scale",
+                    "Zero",
+                    "Apply",
+                ):
+                    lacking.append(f"{info.name}.{name}")
+    assert lacking == []
+
+
+def test_public_functions_say_what_they_raise_and_show_an_example():
+    for name in ("capture", "run", "generate", "run_many", "load_model"):
+        text = inspect.getdoc(getattr(ls, name)) or ""
+        assert "Raises:" in text and "Example:" in text and ">>>" in text, name
+        hints = inspect.signature(getattr(ls, name))
+        assert hints.return_annotation is not inspect.Signature.empty
+
+
+def test_imports_run_one_way():
+    """Lower files do not know higher ones."""
+    from pathlib import Path
+
+    order = (
+        "errors prompts positions patches sites transforms cache runs progress sampling backend "
+        "batch engine models results patchscope plots report cli"
+    ).split()
+    allowed_back = {("patches", "sites"), ("results", "plots"), ("results", "report")}
+    allowed_back |= {("prompts", "backend"), ("patches", "cache")}  # for type checkers alone
+    for n, name in enumerate(order):
+        source = (Path(ls.__file__).parent / f"{name}.py").read_text()
+        for later in order[n + 1 :]:
+            if f"from lensscope.{later} import" in source:
+                assert (name, later) in allowed_back, f"{name} imports {later}"
