@@ -13,7 +13,7 @@ import tests.typecheck  # noqa: F401  jaxtyping looks it up by name
 
 with install_import_hook("lensscope", "tests.typecheck.check"):
     import lensscope as ls
-    import lensscope.backend
+    import lensscope.backends
     import lensscope.cli
     import lensscope.engine
     import lensscope.models

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lensscope.cache import Cache as Cache
-    from lensscope.cache import Provenance as Provenance
     from lensscope.engine import capture as capture
     from lensscope.engine import generate as generate
     from lensscope.engine import run as run
@@ -22,14 +21,15 @@ if TYPE_CHECKING:
     from lensscope.errors import PositionError as PositionError
     from lensscope.errors import PromptError as PromptError
     from lensscope.errors import SiteError as SiteError
+    from lensscope.inspection import InspectionPrompt as InspectionPrompt
     from lensscope.models import load_model as load_model
     from lensscope.patches import Move as Move
     from lensscope.patches import Patch as Patch
-    from lensscope.patchscope import InspectionPrompt as InspectionPrompt
     from lensscope.patchscope import Patchscope as Patchscope
-    from lensscope.patchscope import PatchscopeResult as PatchscopeResult
     from lensscope.positions import ALL as ALL
     from lensscope.positions import span as span
+    from lensscope.provenance import Provenance as Provenance
+    from lensscope.results import PatchscopeResult as PatchscopeResult
     from lensscope.runs import Generation as Generation
     from lensscope.runs import Run as Run
     from lensscope.runs import Runs as Runs
@@ -52,14 +52,17 @@ if TYPE_CHECKING:
 
 # Names are imported when first used: `lensscope --help` must not wait for torch.
 _HOMES = {
-    "cache": "Cache Provenance",
+    "cache": "Cache",
     "engine": "capture generate run run_many",
     "errors": "BasisError BudgetError CacheError LensscopeError ModelError ModelNotFoundError "
     "PatchError PositionError PromptError SiteError",
+    "inspection": "InspectionPrompt",
     "models": "load_model",
     "patches": "Move Patch",
-    "patchscope": "InspectionPrompt Patchscope PatchscopeResult",
+    "patchscope": "Patchscope",
     "positions": "ALL span",
+    "provenance": "Provenance",
+    "results": "PatchscopeResult",
     "runs": "Generation Run Runs",
     "sites": "Site attn_out embed head_out k mlp_hidden mlp_out pattern q resid_mid resid_post "
     "resid_pre v",

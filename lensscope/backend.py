@@ -1,26 +1,26 @@
-"""The only file that knows TransformerLens.
+"""A TransformerLens model, seen through what lensscope needs of it.
 
-`backend_of` gives a model one small, uniform face: its numbers, its hook points, one forward over
-a stretch of tokens with a key-value cache, and its provenance. It never changes the model.
+A `Backend` gives a model one small, uniform face: its numbers, its hook points, one forward over a
+stretch of tokens with a key-value cache, and its provenance. It never changes the model. This file
+and `lensscope.backends` are the only ones that know how TransformerLens runs.
 """
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lensscope.cache import Provenance
-from lensscope.errors import ModelError, SiteError
+from lensscope.errors import SiteError
+from lensscope.provenance import Provenance
 from lensscope.sites import KINDS, Site
 
 Hook: TypeAlias = Callable[[Tensor], Tensor | None]
@@ -108,7 +108,7 @@ class Backend(ABC):
                 + (f" at layer {site.layer}." if site.layer is not None else "."),
                 got=f"{name} in {self.name}",
                 expected=f"one of its sites: {', '.join(here)}",
-                instead="another kind; blocks whose attention and MLP run in parallel have no resid_mid",
+                instead="another kind (blocks of parallel attention and MLP lack resid_mid)",
             )
         return point
 
@@ -144,8 +144,8 @@ class Backend(ABC):
             if layer in wrong:
                 raise SiteError(
                     f"{kind}({layer}) of this model cannot be written.",
-                    got=f"resid_pre + attn_out + mlp_out differs from resid_post by {wrong[layer]:.2g}"
-                    f" in {self.name}",
+                    got="resid_pre + attn_out + mlp_out differs from resid_post by "
+                    f"{wrong[layer]:.2g} in {self.name}",
                     expected="outputs that are added to the residual stream as they are",
                     instead=f"ls.resid_post({layer}) or ls.resid_pre({layer})",
                 )
@@ -233,158 +233,6 @@ class Backend(ABC):
         )
 
 
-class _BridgeKeyValues(KeyValues):
-    def __init__(self, cache: Any) -> None:
-        self.cache = cache
-
-    def repeat(self, n: int) -> KeyValues:
-        repeated = copy.deepcopy(self.cache)
-        repeated.batch_repeat_interleave(n)
-        return _BridgeKeyValues(repeated)
-
-    def select(self, rows: Sequence[int]) -> None:
-        self.cache.batch_select_indices(torch.as_tensor(rows))
-
-
-class BridgeBackend(Backend):
-    """A ``TransformerBridge``: Hugging Face's own forward, with hook points in it."""
-
-    # Its hook_resid_mid sits on the input of the second norm, past the branching of the residual.
-    writes_resid_mid = False
-
-    def new_key_values(self, rows: int) -> KeyValues:
-        from transformers import DynamicCache
-
-        return _BridgeKeyValues(DynamicCache(config=self.model.original_model.config))
-
-    def forward(
-        self,
-        tokens: TokenBatch,
-        *,
-        mask: Int[Tensor, "row all"] | None = None,
-        key_values: KeyValues | None = None,
-        logits_at: Sequence[int] | None = None,
-    ) -> Float[Tensor, "row asked d_vocab"]:
-        kwargs: dict[str, Any] = {}
-        if mask is not None:
-            positions = (mask.cumsum(-1) - 1).clamp_min(0)
-            kwargs = {"attention_mask": mask, "position_ids": positions[:, -tokens.shape[1] :]}
-        if isinstance(key_values, _BridgeKeyValues):
-            kwargs |= {"past_key_values": key_values.cache, "use_cache": True}
-        else:
-            kwargs["use_cache"] = False
-        if logits_at is not None:
-            kwargs["logits_to_keep"] = torch.as_tensor(list(logits_at), device=tokens.device)
-        logits: Tensor = self.model(tokens, return_type="logits", **kwargs)
-        return logits
-
-    @property
-    def processing(self) -> Literal["raw", "folded"]:
-        return "folded" if getattr(self.model, "_weights_processed", False) else "raw"
-
-    @property
-    def name(self) -> str:
-        config = getattr(self.model.original_model, "config", None)
-        return super().name or str(getattr(config, "_name_or_path", ""))
-
-
-class _HookedKeyValues(KeyValues):
-    def __init__(self, cache: Any) -> None:
-        self.cache = cache
-
-    def repeat(self, n: int) -> KeyValues:
-        repeated = copy.deepcopy(self.cache)
-        _HookedKeyValues._each(repeated, lambda t: t.repeat_interleave(n, dim=0))
-        return _HookedKeyValues(repeated)
-
-    def select(self, rows: Sequence[int]) -> None:
-        index = torch.as_tensor(rows)
-        self._each(self.cache, lambda t: t[index.to(t.device)])
-
-    @staticmethod
-    def _each(cache: Any, function: Callable[[Tensor], Tensor]) -> None:
-        cache.previous_attention_mask = function(cache.previous_attention_mask)
-        for entry in cache.entries:
-            entry.past_keys = function(entry.past_keys)
-            entry.past_values = function(entry.past_values)
-
-
-class HookedBackend(Backend):
-    """A ``HookedTransformer`` of TransformerLens 3.x."""
-
-    def new_key_values(self, rows: int) -> KeyValues:
-        from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
-
-        return _HookedKeyValues(
-            TransformerLensKeyValueCache.init_cache(self.model.cfg, self.device, rows)
-        )
-
-    def forward(
-        self,
-        tokens: TokenBatch,
-        *,
-        mask: Int[Tensor, "row all"] | None = None,
-        key_values: KeyValues | None = None,
-        logits_at: Sequence[int] | None = None,
-    ) -> Float[Tensor, "row asked d_vocab"]:
-        # The mask is always given: without one, HookedTransformer guesses it from pad ids.
-        now = torch.ones_like(tokens) if mask is None else mask[:, -tokens.shape[1] :]
-        cache = key_values.cache if isinstance(key_values, _HookedKeyValues) else None
-        residual = self.model(
-            tokens,
-            return_type=None,
-            attention_mask=now,
-            past_kv_cache=cache,
-            stop_at_layer=self.n_layers,
-        )
-        if logits_at is not None:
-            residual = residual[:, list(logits_at)]
-        if self.model.cfg.normalization_type is not None:
-            residual = self.model.ln_final(residual)
-        logits: Tensor = self.model.unembed(residual)
-        cap = float(getattr(self.model.cfg, "output_logits_soft_cap", -1.0) or -1.0)
-        return cap * torch.tanh(logits / cap) if cap > 0 else logits
-
-    @property
-    def processing(self) -> Literal["raw", "folded"]:
-        return "folded" if str(self.model.cfg.normalization_type).endswith("Pre") else "raw"
-
-
-# -------------------------------------------------------------------- from a model
-
-_CLASSES: Final[dict[str, type[Backend]]] = {
-    "TransformerBridge": BridgeBackend,
-    "HookedTransformer": HookedBackend,
-}
-
-
-def backend_of(model: Any) -> Backend:
-    """The backend of a user's own model.
-
-    Raises:
-        ModelError: not a TransformerLens language model, or one in training mode.
-    """
-    found = next(
-        (_CLASSES[c.__name__] for c in type(model).__mro__ if c.__name__ in _CLASSES), None
-    )
-    if found is None:
-        raise ModelError(
-            "This is not a TransformerLens model.",
-            got=f"{type(model).__module__}.{type(model).__qualname__}",
-            expected="a HookedTransformer (TransformerLens 3.x) or a TransformerBridge (3.x, 4.x)",
-            instead="TransformerBridge.boot_transformers(name, hf_model=model), or ls.load_model(name)",
-        )
-    # A HookedTransformer has no dropout, and is made with training=True: nothing to refuse there.
-    if found is BridgeBackend and model.original_model.training:
-        raise ModelError(
-            "The model is in training mode.",
-            got="model.training is True, so dropout may act",
-            expected="a model in evaluation mode",
-            instead="model.eval()",
-        )
-    return found(model)
-
-
 def fingerprint(model: Any) -> str:
     """A hash over names, shapes and a sample of every weight: cheap, and different weights differ.
 
@@ -422,7 +270,7 @@ _ADDITIVE: weakref.WeakKeyDictionary[Any, dict[int, float]] = weakref.WeakKeyDic
 
 
 def _not_additive(backend: Backend) -> dict[int, float]:
-    """Layers where ``resid_pre + attn_out + mlp_out`` is not ``resid_post``, with the difference."""
+    """Layers where ``resid_pre + attn_out + mlp_out`` is not ``resid_post``, and by how much."""
     if backend.model in _ADDITIVE:
         return _ADDITIVE[backend.model]
     seen: dict[tuple[str, int], Tensor] = {}

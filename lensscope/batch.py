@@ -1,4 +1,4 @@
-"""One batch: its rows, how they are laid out, and the hooks that patch and read them.
+"""One batch: its rows, how they are laid out, and how they are patched.
 
 A row is a prompt with its patches, resolved to tokens of the unpadded prompt. A `Batch` knows at
 which absolute column each of those tokens lies and which columns the forward under way covers, so
@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from lensscope.backend import Backend, Hook, StopForward
-from lensscope.cache import Entry, hold
-from lensscope.errors import PatchError, SiteError
-from lensscope.patches import Operation, Patch, When
+from lensscope.backend import Backend
+from lensscope.errors import PatchError
+from lensscope.operations import Operation
+from lensscope.patches import Patch, When
 from lensscope.positions import ALL, resolve
 from lensscope.prompts import TokenizedPrompt
 from lensscope.sites import KINDS, Site
@@ -86,7 +86,7 @@ def _check_values(backend: Backend, patch: Patch, site: Site, n: int, n_keys: in
     for value in patch.operation.values:
         fits = value.shape[-1] == shape[-1]
         try:
-            fits = fits and torch.broadcast_shapes(value.shape, shape) == torch.Size(shape)
+            fits = fits and value.expand(shape).shape == torch.Size(shape)
         except RuntimeError:
             fits = False
         if patch.verb == "project_out":
@@ -97,7 +97,7 @@ def _check_values(backend: Backend, patch: Patch, site: Site, n: int, n_keys: in
                 f"The value of {patch!r} has the wrong shape.",
                 got=tuple(value.shape),
                 expected=f"[{axes}] = {shape[1:]} or [position, {axes}] = {shape}",
-                instead="a value of the site's width; a transform such as ls.affine(A, b) maps widths",
+                instead="a value of the site's width; ls.affine(A, b) maps from another",
             )
         if value.dtype != backend.dtype:
             raise PatchError(
@@ -181,7 +181,7 @@ class Batch:
         ``None`` if no patch of that place falls into the forward under way.
         """
         self.reached.add(place)
-        x = _canonical(place[0], tensor)
+        x = canonical(place[0], tensor)
         out: Tensor | None = None
         for b, row in enumerate(self.rows):
             for write in row.writes:
@@ -193,7 +193,7 @@ class Batch:
                 for columns in filter(None, spots):
                     out = x.clone() if out is None else out
                     self._write(out, b, columns, write)
-        return None if out is None else _canonical(place[0], out)
+        return None if out is None else canonical(place[0], out)
 
     def _write(self, out: Tensor, b: int, columns: list[int], write: Write) -> None:
         index: tuple[Any, ...] = (b, columns)
@@ -212,168 +212,6 @@ class Batch:
             out[index] = write.operation(piece).to(piece.dtype)
 
 
-def _canonical(kind: str, tensor: Tensor) -> Tensor:
+def canonical(kind: str, tensor: Tensor) -> Tensor:
     """``[row, position, …]``: attention patterns come as ``[row, head, position, key]``."""
     return tensor.transpose(1, 2) if kind == "pattern" else tensor
-
-
-class Reader:
-    """Gathers what sites held, over all batches, into one tensor each."""
-
-    def __init__(self, backend: Backend, sites: Sequence[Site], prompts: Sequence[TokenizedPrompt]):
-        self.sites = {
-            s: self._positions(s, prompts) for site in sites for s in backend.concrete(site)
-        }
-        self.prompts = prompts
-        self.buffers: dict[Site, Tensor] = {}
-        self.rows: list[int] = []
-        self.read: set[Site] = set()
-
-    @staticmethod
-    def _positions(site: Site, prompts: Sequence[TokenizedPrompt]) -> tuple[tuple[int, ...], ...]:
-        position = ALL if site.position is None else site.position
-        return tuple(resolve(position, prompt, site.occurrence) for prompt in prompts)
-
-    def begin(self, rows: Sequence[int]) -> None:
-        """The next forward runs these rows of the whole."""
-        self.rows = list(rows)
-        self.read = set()
-
-    @property
-    def done(self) -> bool:
-        """Whether the forward under way has given all that is asked for."""
-        return len(self.read) == len(self.sites)
-
-    def take(self, place: Place, tensor: Tensor, batch: Batch) -> None:
-        """Copy what is asked for out of the activations at a place."""
-        for site, positions in self.sites.items():
-            if (site.kind, site.layer) != place:
-                continue
-            x = _canonical(site.kind, tensor)
-            if site.head is not None:
-                x = x.select(2, site.head)
-            out = self._buffer(site, x)
-            for b, row in enumerate(self.rows):
-                columns = batch.columns(b, positions[row], x.shape[1])
-                n = len(columns)
-                contiguous = n > 0 and columns == list(range(columns[0], columns[0] + n))
-                source = x[b, columns[0] : columns[0] + n] if contiguous else x[b, columns]
-                if site.kind == "pattern":
-                    first, keys = batch.pads[b], len(self.prompts[row])
-                    out[row, :n, ..., :keys] = source[..., first : first + keys]
-                else:
-                    out[row, :n] = source
-            self.read.add(site)
-
-    def _buffer(self, site: Site, x: Tensor) -> Tensor:
-        if site not in self.buffers:
-            positions = self.sites[site]
-            width = max(map(len, positions))
-            shape = [len(self.prompts), width, *x.shape[2:]]
-            if site.kind == "pattern":
-                shape[-1] = max(map(len, self.prompts))
-            ragged = len({len(p) for p in positions}) > 1 or (
-                site.kind == "pattern" and len(set(map(len, self.prompts))) > 1
-            )
-            make = torch.full if ragged else torch.empty
-            self.buffers[site] = make(
-                tuple(shape), *([torch.nan] if ragged else []), dtype=x.dtype, device=x.device
-            )
-        return self.buffers[site]
-
-    def entries(self) -> dict[Site, Entry]:
-        """What was read, for a cache."""
-        return {site: hold(self.buffers[site], self.sites[site]) for site in self.sites}
-
-
-def hooks_for(
-    backend: Backend, batch: Batch, reader: Reader | None = None, *, stop_early: bool = False
-) -> dict[Any, list[Hook]]:
-    """The hooks that patch and read a batch; at each place, writes come before reads.
-
-    Args:
-        backend: the model.
-        batch: the rows; the hooks follow it as it shrinks and moves on.
-        reader: what is to be read.
-        stop_early: end the forward once everything is read.
-    """
-    hooks: dict[Any, list[Hook]] = {}
-    written = {write.place for row in batch.rows for write in row.writes}
-    read = {(s.kind, s.layer) for s in reader.sites} if reader is not None else set()
-    order = list(KINDS)
-
-    def patch(place: Place) -> Hook:
-        return lambda tensor: batch.patched(place, tensor)
-
-    def take(place: Place, reader: Reader) -> Hook:
-        def hook(tensor: Tensor) -> None:
-            reader.take(place, tensor.detach(), batch)
-            if stop_early and reader.done:
-                raise StopForward
-
-        return hook
-
-    for place in sorted(written | read, key=lambda p: (p[1] or 0, order.index(p[0]))):
-        functions = hooks.setdefault(backend.hook_point(_site(place)), [])
-        if place in written and (place[0] != "resid_mid" or backend.writes_resid_mid):
-            functions.append(patch(place))
-        if place in read and reader is not None:
-            functions.append(take(place, reader))
-    if not backend.writes_resid_mid:
-        for place in sorted(p for p in written if p[0] == "resid_mid"):
-            _write_resid_mid(backend, batch, place, hooks)
-    return hooks
-
-
-def _write_resid_mid(
-    backend: Backend, batch: Batch, place: Place, hooks: dict[Any, list[Hook]]
-) -> None:
-    """Make a write at ``resid_mid`` reach the residual stream itself.
-
-    On a bridge the hook point lies behind the branching, on the way to the MLP only. So the
-    change is added to the attention's output (which then carries it into the residual stream),
-    and the MLP's input is set to exactly what was written.
-    """
-    held: dict[str, Tensor] = {}
-
-    def remember(resid_pre: Tensor) -> None:
-        held["pre"] = resid_pre
-
-    def carry(attn_out: Tensor) -> Tensor | None:
-        mid = held.pop("pre") + attn_out
-        new = batch.patched(place, mid)
-        if new is None:
-            held.pop("new", None)
-            return None
-        held["new"], held["changed"] = new, new != mid
-        return attn_out + (new - mid)
-
-    def exact(mlp_in: Tensor) -> Tensor | None:
-        if "new" not in held:
-            return None
-        return torch.where(held.pop("changed"), held.pop("new"), mlp_in)
-
-    layer = place[1]
-    hooks.setdefault(backend.hook_point(Site("resid_pre", layer)), []).append(remember)
-    hooks.setdefault(backend.hook_point(Site("attn_out", layer)), []).append(carry)
-    hooks[backend.hook_point(_site(place))].insert(0, exact)
-
-
-def check_reached(places: Iterable[Place], reached: set[Place]) -> None:
-    """Refuse a write or read that never happened, such as of a pattern under fused attention.
-
-    Raises:
-        SiteError: the forward passed some hook points by.
-    """
-    missing = [repr(_site(place)) for place in places if place not in reached]
-    if missing:
-        raise SiteError(
-            "The model ran without passing some of the sites.",
-            got=", ".join(missing[:4]),
-            expected="a forward through every hook point that is asked for",
-            instead='attn_implementation="eager" for attention patterns',
-        )
-
-
-def _site(place: Place) -> Site:
-    return Site(place[0], place[1])  # type: ignore[arg-type]

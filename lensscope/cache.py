@@ -2,74 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.errors import BasisError, CacheError
-from lensscope.positions import ALL, All, PositionLike, Slice, Span, resolve
+from lensscope.errors import CacheError
+from lensscope.positions import ALL, PositionLike, resolve
 from lensscope.prompts import TokenizedPrompt
+from lensscope.provenance import Provenance
 from lensscope.sites import KINDS, Site, SiteKindName
 
 if TYPE_CHECKING:
     import xarray as xr
-
-_FORMAT: Final = "lensscope-cache-1"
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where values come from: enough to refuse what would mix two models or two bases.
-
-    Attributes:
-        model: the model's name.
-        backend: the TransformerLens class.
-        fingerprint: a hash of the weights.
-        processing: ``"raw"`` as trained, or ``"folded"`` (norms folded, weights centred).
-        dtype: of the weights.
-        n_layers: number of blocks.
-        d_model: width of the residual stream.
-        tokens: token ids of each prompt that was run.
-        versions: of the libraries involved.
-    """
-
-    model: str
-    backend: str
-    fingerprint: str
-    processing: str
-    dtype: str
-    n_layers: int
-    d_model: int
-    tokens: tuple[tuple[int, ...], ...]
-    versions: dict[str, str]
-
-    def check_basis(self, other: Provenance, what: str) -> None:
-        """Refuse to use values of this model in the other one.
-
-        Raises:
-            BasisError: other weights, or the same weights in another basis.
-        """
-        if self.processing != other.processing:
-            raise BasisError(
-                f"{what} lives in another basis than the model.",
-                got=f"{self.processing} weights of {self.model}",
-                expected=f"{other.processing} weights of {other.model}",
-                instead="read it again from this model, or load both with the same processing=",
-            )
-        if self.fingerprint != other.fingerprint:
-            raise BasisError(
-                f"{what} comes from another model.",
-                got=f"{self.model} ({self.backend}, weights {self.fingerprint})",
-                expected=f"{other.model} ({other.backend}, weights {other.fingerprint})",
-                instead="Patchscope(…, model=target) to go from one model to another on purpose",
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,14 +103,14 @@ class Cache(Mapping[Site, Tensor]):
         """The tokens of each prompt, as text, BOS included where it was run."""
         return tuple(prompt.labels for prompt in self.prompts)
 
-    def value(self, site: Site, prompt: int = 0) -> Float[Tensor, "position *axes"]:
+    def value(self, site: Site, prompt: int = 0) -> Float[Tensor, position * axes]:
         """What one prompt had at a site, without padding.
 
         Raises:
             CacheError: the cache lacks the site.
         """
         site = self._normal(site)
-        count = len(self._positions(site)[prompt])
+        count = len(self.positions(site)[prompt])
         return self[site][prompt, :count]
 
     # ---------------------------------------------------------------- slices
@@ -192,7 +141,7 @@ class Cache(Mapping[Site, Tensor]):
             if layers is not None and site.layer not in layers:
                 continue
             target = site if position is None else site.at(position)
-            positions = self._positions(target)
+            positions = self.positions(target)
             read = _Slice(self, target, tuple(rows))
             entries[target] = Entry(read, tuple(positions[row] for row in rows))
         if not entries:
@@ -212,7 +161,7 @@ class Cache(Mapping[Site, Tensor]):
         """The same cache on another device or in another dtype."""
 
         def moved(read: Callable[[], Tensor]) -> Callable[[], Tensor]:
-            if isinstance(read, _Stored):
+            if isinstance(read, Stored):
                 return replace(read, device=device or read.device, dtype=dtype or read.dtype)
             return _Held(read().to(device=device, dtype=dtype))
 
@@ -228,7 +177,7 @@ class Cache(Mapping[Site, Tensor]):
         array = tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
         coords: dict[str, Any] = {"prompt": [p.text for p in self.prompts]}
         if len(self.prompts) == 1:
-            where = self._positions(site)[0]
+            where = self.positions(site)[0]
             coords["position"] = list(where)
             coords["token"] = ("position", [self.prompts[0].labels[i] for i in where])
         return xr.DataArray(array, dims=site.axes, coords=coords, name=repr(site))
@@ -237,26 +186,9 @@ class Cache(Mapping[Site, Tensor]):
 
     def save(self, path: str | Path) -> Path:
         """Write all to a safetensors file, with provenance; written aside and renamed."""
-        from safetensors.torch import save_file
+        from lensscope.cache_file import save
 
-        path = Path(path)
-        header = {
-            "format": _FORMAT,
-            "provenance": asdict(self.provenance),
-            "prompts": [asdict(prompt) for prompt in self.prompts],
-            "sites": [
-                {**_site_to_json(site), "positions": entry.positions}
-                for site, entry in self._entries.items()
-            ],
-        }
-        tensors = {str(n): self[site].contiguous() for n, site in enumerate(self._entries)}
-        aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            save_file(tensors, aside, metadata={"lensscope": json.dumps(header)})
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
-        return path
+        return save(self, Path(path))
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Cache:
@@ -265,39 +197,9 @@ class Cache(Mapping[Site, Tensor]):
         Raises:
             CacheError: no such file, or not a cache.
         """
-        from safetensors import SafetensorError, safe_open
+        from lensscope.cache_file import load
 
-        path = Path(path)
-        try:
-            with safe_open(path, framework="pt") as file:
-                header = json.loads((file.metadata() or {})["lensscope"])
-            if header["format"] != _FORMAT:
-                raise KeyError(header["format"])
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise CacheError(
-                f"{path} is not a lensscope cache.",
-                got=f"{type(error).__name__}: {error}",
-                expected=f"a safetensors file of format {_FORMAT}",
-                instead="cache.save(path) writes one",
-            ) from error
-        provenance = header["provenance"]
-        provenance["tokens"] = tuple(tuple(row) for row in provenance["tokens"])
-        prompts = [
-            TokenizedPrompt(
-                tuple(p["ids"]),
-                p["text"],
-                tuple(p["labels"]),
-                tuple((a, b) for a, b in p["char_spans"]),
-            )
-            for p in header["prompts"]
-        ]
-        entries = {
-            _site_from_json(s): Entry(
-                _Stored(path, str(n), device), tuple(tuple(row) for row in s["positions"])
-            )
-            for n, s in enumerate(header["sites"])
-        }
-        return cls(entries, prompts, Provenance(**provenance))
+        return load(Path(path), device)
 
     # ---------------------------------------------------------------- inside
 
@@ -352,7 +254,8 @@ class Cache(Mapping[Site, Tensor]):
             )
         return same[0]
 
-    def _positions(self, site: Site) -> tuple[tuple[int, ...], ...]:
+    def positions(self, site: Site) -> tuple[tuple[int, ...], ...]:
+        """The token indices of each prompt along a site's position axis."""
         if site in self._entries:
             return self._entries[site].positions
         return (
@@ -364,7 +267,7 @@ class Cache(Mapping[Site, Tensor]):
         return tuple(resolve(position, p, site.occurrence) for p in self.prompts)
 
     def _typed(self, site: Site, tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, Float[Tensor, " ".join(site.axes)]):
+        if not isinstance(tensor, Float[Tensor, " ".join(site.axes)]):  # type: ignore[arg-type]
             raise CacheError(
                 f"{site!r} is stored with the wrong axes.",
                 got=f"{tensor.dtype} {tuple(tensor.shape)}",
@@ -383,7 +286,9 @@ class _Held:
 
 
 @dataclass(frozen=True)
-class _Stored:
+class Stored:
+    """A tensor in a file, read anew at each call."""
+
     path: Path
     name: str
     device: str | torch.device = "cpu"
@@ -426,32 +331,3 @@ def _gather(
             chosen = torch.cat([chosen, missing])
         rows.append(chosen)
     return torch.stack(rows)
-
-
-def _site_to_json(site: Site) -> dict[str, Any]:
-    position: Any = site.position
-    if isinstance(position, Span):
-        position = {"span": position.text}
-    elif isinstance(position, Slice):
-        position = {"slice": [position.start, position.stop, position.step]}
-    elif isinstance(position, All):
-        position = {"all": True}
-    return {
-        "kind": site.kind,
-        "layer": site.layer,
-        "head": site.head,
-        "position": position,
-        "occurrence": site.occurrence,
-    }
-
-
-def _site_from_json(value: Mapping[str, Any]) -> Site:
-    position = value["position"]
-    if isinstance(position, dict):
-        if "span" in position:
-            position = Span(position["span"])
-        elif "slice" in position:
-            position = Slice(*position["slice"])
-        else:
-            position = ALL
-    return Site(value["kind"], value["layer"], value["head"], position, value["occurrence"])

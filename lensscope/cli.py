@@ -151,7 +151,8 @@ def models() -> None:
 def _scope(preset: Preset, text: str | None, placeholder: str | None) -> Patchscope:
     from dataclasses import replace
 
-    from lensscope.patchscope import InspectionPrompt, Patchscope
+    from lensscope.inspection import InspectionPrompt
+    from lensscope.patchscope import Patchscope
 
     if preset is Preset.attribute:
         return Patchscope.attribute(text or "", placeholder or "x")

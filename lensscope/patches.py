@@ -7,99 +7,33 @@ value is still to be read from a run.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from lensscope.errors import PatchError
+from lensscope.operations import (
+    Add,
+    Apply,
+    Lerp,
+    Map,
+    Operation,
+    ProjectOut,
+    Scale,
+    Set,
+    Zero,
+    as_map,
+    as_number,
+    as_value,
+)
 
 if TYPE_CHECKING:
     from lensscope.cache import Cache
     from lensscope.sites import Site
 
 When: TypeAlias = Literal["prefill", "every_step"]
-Map: TypeAlias = Callable[[Tensor], Tensor]
-
-
-class Operation(ABC):
-    """What a patch does to the activations at its tokens, ``[pos, …]`` to ``[pos, …]``."""
-
-    @abstractmethod
-    def __call__(self, x: Float[Tensor, "pos *axes"]) -> Float[Tensor, "pos *axes"]: ...
-
-    @property
-    def values(self) -> tuple[Tensor, ...]:
-        """The tensors it writes, for checks of width, dtype and device before the run."""
-        return ()
-
-
-@dataclass(frozen=True, eq=False)
-class _Valued(Operation):
-    value: Tensor
-
-    @property
-    def values(self) -> tuple[Tensor, ...]:
-        return (self.value,)
-
-
-class Set(_Valued):
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.value.expand_as(x)
-
-
-class Add(_Valued):
-    def __call__(self, x: Tensor) -> Tensor:
-        return x + self.value
-
-
-@dataclass(frozen=True, eq=False)
-class Lerp(_Valued):
-    weight: float
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return torch.lerp(x, self.value.expand_as(x), self.weight)
-
-
-class ProjectOut(_Valued):
-    """``value`` is an orthonormal basis, ``[k, width]``."""
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return x - (x @ self.value.mT) @ self.value
-
-
-@dataclass(frozen=True)
-class Scale(Operation):
-    factor: float
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return x * self.factor
-
-
-class Zero(Operation):
-    def __call__(self, x: Tensor) -> Tensor:
-        return torch.zeros_like(x)
-
-
-@dataclass(frozen=True, eq=False)
-class Apply(Operation):
-    function: Map
-
-    def __call__(self, x: Tensor) -> Tensor:
-        y = self.function(x.clone())
-        if not isinstance(y, Tensor) or y.shape != x.shape:
-            raise PatchError(
-                "The mapped function returned something else than it was given.",
-                got=tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__,
-                expected=f"a tensor of shape {tuple(x.shape)}",
-                instead="site.map(lambda x: 2 * x)",
-            )
-        check_finite(y, "The mapped function returned NaN or infinity.")
-        return y.to(x.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +104,7 @@ class Move:
             )
         if isinstance(other, Site):
             return Move(self.read, self.transforms, other)
-        return Move(self.read, (*self.transforms, _callable(other)), None)
+        return Move(self.read, (*self.transforms, as_map(other)), None)
 
     def apply(self, value: Tensor) -> Tensor:
         """The transforms, in order, on what was read."""
@@ -229,7 +163,7 @@ class Writable:
 
     def map(self, function: Map, when: When = "prefill") -> Patch:
         """Replace the activations ``x``, ``[pos, …]``, by ``function(x)`` of the same shape."""
-        return Patch(self._site, Apply(_callable(function)), when, "map")
+        return Patch(self._site, Apply(as_map(function)), when, "map")
 
     def project_out(self, basis: Any, when: When = "prefill") -> Patch:
         """Remove the part of the activations that lies in the span of ``basis``, ``[width]`` or
@@ -238,7 +172,8 @@ class Writable:
         Raises:
             PatchError: a basis of zeros.
         """
-        rows = torch.atleast_2d(as_value(basis))
+        rows = as_value(basis)
+        rows = rows[None] if rows.ndim == 1 else rows
         _, singular, directions = torch.linalg.svd(rows.double(), full_matrices=False)
         kept = singular > singular.max() * 1e-10 if singular.numel() else singular > 0
         if not bool(kept.any()):
@@ -256,76 +191,6 @@ class Writable:
     @property
     def _site(self) -> Site:
         return self  # type: ignore[return-value]
-
-
-def as_value(value: Any) -> Tensor:
-    """A private copy of a value as a tensor of floats, checked to be finite."""
-    if isinstance(value, Tensor):
-        tensor = value.clone()
-    else:
-        try:
-            tensor = torch.as_tensor(value, dtype=torch.get_default_dtype()).clone()
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise PatchError(
-                "The value of a patch is not a tensor.",
-                got=type(value).__name__,
-                expected="a tensor of floats, […] or [pos, …]",
-                instead="site.set(cache[site][0])",
-            ) from error
-    if not tensor.is_floating_point():
-        raise PatchError(
-            "The value of a patch is not of a floating-point dtype.",
-            got=tensor.dtype,
-            expected="the model's dtype, such as torch.float32",
-            instead="value.to(torch.float32)",
-        )
-    if tensor.ndim == 0:
-        raise PatchError(
-            "The value of a patch is a single number.",
-            got=float(tensor),
-            expected="a vector as wide as the site",
-            instead="site.scale(number) or site.map(lambda x: …)",
-        )
-    check_finite(tensor, "The value of a patch holds NaN or infinity.")
-    return tensor
-
-
-def as_number(value: Any) -> float:
-    """A finite number."""
-    number = float(value)
-    if number != number or number in (float("inf"), float("-inf")):
-        raise PatchError(
-            "A factor is NaN or infinite.",
-            got=number,
-            expected="a finite number",
-            instead="site.scale(0.5)",
-        )
-    return number
-
-
-def check_finite(tensor: Tensor, what: str) -> None:
-    """Refuse NaN and infinity."""
-    if tensor.device.type == "meta":  # holds no numbers
-        return
-    bad = ~torch.isfinite(tensor)
-    if bool(bad.any()):
-        raise PatchError(
-            what,
-            got=f"{int(bad.sum())} of {tensor.numel()} entries not finite",
-            expected="finite numbers only",
-            instead="look where they come from; torch.nan_to_num(value) replaces them",
-        )
-
-
-def _callable(function: Any) -> Map:
-    if not callable(function):
-        raise PatchError(
-            "This is not a transform.",
-            got=repr(function),
-            expected="a function from a tensor to a tensor",
-            instead="ls.affine(A, b), or lambda x: 2 * x",
-        )
-    return function  # type: ignore[no-any-return]
 
 
 def _name(function: Map) -> str:

@@ -8,7 +8,6 @@ then goes on to write. The target side is the `Patchscope`; the source side is g
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,12 +17,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.backend import Backend, backend_of
-from lensscope.engine import capture, run, run_many
-from lensscope.errors import BasisError, PatchError, PromptError, SiteError
-from lensscope.patches import Map, Patch, as_number, as_value
+from lensscope.backend import Backend
+from lensscope.backends import backend_of
+from lensscope.engine import capture, run_many
+from lensscope.errors import BasisError, PatchError, SiteError
+from lensscope.inspection import InspectionPrompt
+from lensscope.operations import Map, as_number, as_value
+from lensscope.patches import Patch
 from lensscope.positions import PositionLike, resolve
-from lensscope.prompts import PromptsLike, TokenizedPrompt, labels_of, tokenize
+from lensscope.prompts import PromptsLike, TokenizedPrompt, tokenize
+from lensscope.readout import logit_lens_tokens
 from lensscope.results import PatchscopeResult, Reading
 from lensscope.runs import Runs
 from lensscope.sites import Site, resid_post, resid_pre
@@ -36,82 +39,6 @@ ENTITY_DESCRIPTION: Final = (
 )
 TOKEN_IDENTITY: Final = "cat -> cat\n1135 -> 1135\nhello -> hello\n?"
 _RESIDUAL: Final = ("embed", "resid_pre", "resid_mid", "resid_post")
-
-
-@dataclass(frozen=True)
-class InspectionPrompt:
-    """The target prompt of a patchscope, with its placeholder(s).
-
-    Attributes:
-        text: the prompt.
-        placeholder: what marks the places to write to; every occurrence counts (a placeholder of
-            letters or digits only where it stands as a word of its own), and each must be one
-            token.
-        prepend_bos: ``None`` follows the model's own default.
-
-    Example:
-        >>> ls.InspectionPrompt("The largest city in x").places(model)
-        (4,)
-    """
-
-    text: str
-    placeholder: str = "x"
-    prepend_bos: bool | None = None
-
-    def tokens(self, model: Any) -> TokenizedPrompt:
-        """The prompt as the model's tokens."""
-        return self._tokens(backend_of(model))
-
-    def places(self, model: Any) -> tuple[int, ...]:
-        """The tokens of the placeholders, counted on the unpadded prompt.
-
-        Raises:
-            PromptError: the placeholder does not occur, or is not a token of its own.
-        """
-        return self._places(backend_of(model))
-
-    def _tokens(self, backend: Backend) -> TokenizedPrompt:
-        return tokenize(backend, self.text, self.prepend_bos)[0]
-
-    def _places(self, backend: Backend) -> tuple[int, ...]:
-        if not self.placeholder:
-            raise PromptError(
-                "The placeholder is empty.",
-                got="''",
-                expected="a text that occurs in the inspection prompt",
-                instead='InspectionPrompt("The largest city in x", placeholder="x")',
-            )
-        prompt = self._tokens(backend)
-        pattern = re.escape(self.placeholder)
-        before = r"(?<!\w)" if self.placeholder[0].isalnum() else ""
-        after = r"(?!\w)" if self.placeholder[-1].isalnum() else ""
-        matches = list(re.finditer(before + pattern + after, self.text))
-        if not matches:
-            raise PromptError(
-                f"The placeholder {self.placeholder!r} does not occur in the inspection prompt.",
-                got=repr(self.text),
-                expected="the placeholder as a word of its own, at least once",
-                instead=f"InspectionPrompt({self.text + ' x'!r}, placeholder='x')",
-            )
-        places = []
-        for match in matches:
-            held = [
-                i
-                for i, (first, last) in enumerate(prompt.char_spans)
-                if first < match.end() and match.start() < last
-            ]
-            own = len(held) == 1 and prompt.labels[held[0]].strip() == self.placeholder.strip()
-            if not own:
-                raise PromptError(
-                    f"The placeholder {self.placeholder!r} is not one token of its own.",
-                    got="tokens " + " ".join(repr(prompt.labels[i]) for i in held),
-                    expected=f"one token with the text {self.placeholder!r}; all tokens: "
-                    + prompt.shown(),
-                    instead="a placeholder that the tokenizer keeps whole, such as 'x' or '?', "
-                    "set apart by spaces",
-                )
-            places.append(held[0])
-        return tuple(places)
 
 
 @dataclass(frozen=True)
@@ -174,7 +101,7 @@ class Patchscope:
 
     @classmethod
     def token_identity(cls, **kwargs: Any) -> Patchscope:
-        """``cat -> cat, 1135 -> 1135, hello -> hello, ?``: which token is this state? (section 4.1)"""
+        """``cat -> cat``, …, ``?``: which token is this state? (section 4.1)"""
         return cls(InspectionPrompt(TOKEN_IDENTITY, "?"), **{"max_new_tokens": 1, **kwargs})
 
     @classmethod
@@ -184,7 +111,7 @@ class Patchscope:
 
     @classmethod
     def attribute(cls, text: str, placeholder: str = "x", **kwargs: Any) -> Patchscope:
-        """An unfinished sentence about the placeholder: ``"The largest city in x"`` (section 4.2)"""
+        """An unfinished sentence: ``"The largest city in x"``. (section 4.2)"""
         return cls(InspectionPrompt(text, placeholder), **kwargs)
 
     @classmethod
@@ -259,11 +186,11 @@ class Patchscope:
         raw = isinstance(source, Tensor) and source.is_floating_point()
         if raw:
             source = as_value(source)
-        prompt, places = self.inspection._tokens(target), self.inspection._places(target)
+        prompt, places = self.inspection.tokenized(target), self.inspection.placed(target)
         if raw:
             readings = self._of_vectors(target, source, layers, target_layers)  # type: ignore[arg-type]
         else:
-            prompts = tokenize(here, source, prepend_bos)  # type: ignore[arg-type]
+            prompts = tokenize(here, source, prepend_bos)
             readings = self._of_prompts(here, target, prompts, position, layers, target_layers)
         self._check_fit(here, target, readings)
         written = self.write.whole
@@ -326,7 +253,7 @@ class Patchscope:
         target_layers: TargetLayers,
     ) -> list[Reading]:
         """One reading for each vector and target layer."""
-        rows = torch.atleast_2d(vectors)
+        rows = vectors[None] if vectors.ndim == 1 else vectors
         if rows.ndim != 2:
             raise PatchError(
                 "Raw vectors have the wrong number of axes.",
@@ -418,7 +345,11 @@ class Patchscope:
         ]
         kind = (self.read or self.write).kind
         readable = kind in _RESIDUAL and readings[0].state.shape[-1] == here.d_model
-        lens = _logit_lens(here, readings) if readable else {}
+        lens = {}
+        if readable:
+            states = {(r.prompt, r.slot, r.source_layer): r.state for r in readings}
+            found = logit_lens_tokens(here, torch.stack(list(states.values())))
+            lens = dict(zip(states, found, strict=True))
         grid = readings[0].source_layer is not None and (
             self.write.layer is None and target_layers != "same"
         )
@@ -453,28 +384,3 @@ def _like(x: Tensor, state: Tensor, mix: float) -> Tensor:
     """``state`` at the length of ``x``, interpolated."""
     length = state.norm().clamp_min(1e-30)
     return torch.lerp(x, state * (x.norm(dim=-1, keepdim=True) / length), mix)
-
-
-def _logit_lens(
-    backend: Backend, readings: Sequence[Reading]
-) -> dict[tuple[int, int, int | None], tuple[str, float]]:
-    """The most probable token of each state, read by the model's own head, and its probability.
-
-    Writing into the last residual *is* the logit lens, so that is how it is done: the states are
-    written over a dummy prompt's last layer, and the logits are read.
-    """
-    unique = {(r.prompt, r.slot, r.source_layer): r.state for r in readings}
-    keys, states = list(unique), torch.stack(list(unique.values()))
-    last = resid_post(backend.n_layers - 1)
-    found = []
-    step = min(64, backend.n_ctx or 64)
-    for start in range(0, len(keys), step):
-        part = states[start : start + step].to(backend.device, backend.dtype)
-        logits = run(backend.model, [0] * len(part), [last.set(part)]).logits[0]
-        best = logits.float().softmax(-1).max(-1)
-        found += zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    labels = labels_of(backend, [int(token) for token, _ in found])
-    return {
-        key: (label, float(probability))
-        for key, label, (_, probability) in zip(keys, labels, found, strict=True)
-    }

@@ -175,7 +175,7 @@ def _find(text: str, prompt: TokenizedPrompt, occurrence: int | None) -> tuple[i
                 f"The substring {text!r} occurs {len(starts)} times.",
                 got=places,
                 expected="exactly one occurrence, or a choice among them",
-                instead=f"site.at({text!r}, occurrence=0) for the first, occurrence=-1 for the last",
+                instead=f"site.at({text!r}, occurrence=0), or occurrence=-1 for the last",
             )
         occurrence = 0
     if not -len(starts) <= occurrence < len(starts):

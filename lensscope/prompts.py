@@ -65,7 +65,7 @@ def tokenize(
     Args:
         backend: the model.
         prompts: a string, a list of strings, or token ids (which are run exactly as given).
-        prepend_bos: whether text starts with BOS; ``None`` follows ``model.cfg.default_prepend_bos``.
+        prepend_bos: whether text starts with BOS; ``None`` follows the model's own default.
             A text that already starts with BOS never gets a second one.
 
     Raises:

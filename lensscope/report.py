@@ -56,8 +56,8 @@ def patchscope_section(result: PatchscopeResult) -> str:
     return (
         f"<p>Inspection prompt, written to at <span class='q'>{escape(result.placeholder)}</span>: "
         f"<span class='q'>{asked}</span><br>States of {escape(result.source.model)}, read by "
-        f"{escape(result.target.model)}; {escape(result.plan)}. Grey: the probability of the (first) "
-        f"token.</p>{''.join(parts)}"
+        f"{escape(result.target.model)}; {escape(result.plan)}. "
+        f"Grey: the probability of the (first) token.</p>{''.join(parts)}"
     )
 
 

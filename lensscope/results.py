@@ -1,4 +1,4 @@
-"""Results with named axes: an ``xarray.Dataset`` that also is a table, a frame, a picture, a page."""
+"""Results with named axes: a dataset that also is a table, a frame, a picture, a page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 from torch import Tensor
 
-from lensscope.cache import Provenance
+from lensscope.provenance import Provenance
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -106,7 +106,7 @@ class PatchscopeResult:
             if vectors
             else ["prompt", "position", "source_layer"] + (["target_layer"] if grid else [])
         )
-        axes = {
+        axes: dict[str, list[Any]] = {
             "prompt": prompts,
             "position": slots,
             "source_layer": sources,

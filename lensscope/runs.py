@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.cache import Cache, Provenance
+from lensscope.cache import Cache
 from lensscope.prompts import TokenizedPrompt
+from lensscope.provenance import Provenance
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope.errors import PatchError
-from lensscope.patches import as_value
+from lensscope.operations import as_value
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,9 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from lensscope.models import _bridge, _calm, _hooked
+from lensscope.demo_model import calm
+from lensscope.hooked import hooked_transformer
+from lensscope.models import _bridge
 
 VOCAB = 97
 _BASE = {
@@ -134,10 +136,10 @@ def wrap(
 ) -> Any:
     """A Hugging Face model as a TransformerLens model."""
     own = own_tokenizer(vocab)
-    with warnings.catch_warnings(), _calm():
+    with warnings.catch_warnings(), calm():
         warnings.simplefilter("ignore")
         if backend == "hooked":
-            return _hooked(inner, own, family, processing, torch.float32, "cpu")
+            return hooked_transformer(inner, own, family, processing, torch.float32, "cpu")
         return _bridge(inner, own, f"tiny-{family}", processing, "cpu")
 
 

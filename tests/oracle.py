@@ -1,4 +1,4 @@
-"""The plain hook loop: one unbatched, uncached forward for each cell. The judge of everything clever.
+"""The plain hook loop: one unbatched, uncached forward a cell. The judge of everything clever.
 
 It shares no code with the package: hook names are written out, positions are plain numbers, and a
 text grows by running all of it again.

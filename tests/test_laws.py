@@ -33,7 +33,7 @@ def sites_of(model, *, layer=1):
 
 
 def lensscope_backend(model):
-    from lensscope.backend import backend_of
+    from lensscope.backends import backend_of
 
     return backend_of(model)
 
@@ -163,7 +163,7 @@ def test_batches_of_different_lengths_equal_one_by_one(tiny):
 
 
 def test_generation_equals_the_oracle_cached_or_not_batched_or_not(tiny):
-    make = lambda x: -3.0 * x  # noqa: E731
+    make = lambda x: -3.0 * x
     patches = [ls.resid_post(0).at(0).map(make), ls.attn_out(2).at(-1).map(make)]
     batched = ls.generate(tiny, RAGGED, patches, max_new_tokens=6, stop_at_eos=False)
     uncached = ls.generate(

