@@ -30,6 +30,10 @@ from lensscope.sampling import Sampling
 from lensscope.sites import Site
 
 
+STRETCH = 256
+"""Tokens of a long prompt that are read at a time."""
+
+
 def default_budget(device: torch.device) -> int:
     """Bytes that a batch may take: a quarter of what is free, at most 2 GiB on a CPU."""
     if device.type == "cuda":
@@ -102,12 +106,21 @@ class Execution:
     ) -> int:
         """How many tokens all rows have in common before anything is written or asked for."""
         same = all(row.prompt.ids == self.rows[0].prompt.ids for row in self.rows)
-        if not same or self.keep or (sampling is not None and not sampling.use_cache):
+        uncached = sampling is not None and not sampling.use_cache
+        if not same or uncached or self.keep or self.touches_patterns:
             return 0
         first = min(row.first_written for row in self.rows)
         asked = [t for tokens in logits_at or () for t in tokens]
         prefix = min([first, *asked, len(self.rows[0].prompt) - 1])
         return prefix if len(self.rows) > 1 else 0
+
+    @property
+    def touches_patterns(self) -> bool:
+        """Whether a pattern is read or written. Its keys are only all there when a prompt is run in
+        one piece: the key-value cache of a sliding window drops those out of sight."""
+        kinds = {site.kind for site in self.keep}
+        kinds |= {w.site.kind for row in self.rows for w in row.writes}
+        return "pattern" in kinds
 
     def _chunk_size(self, prefix: int, new: int, logits_at: Sequence[Sequence[int]] | None) -> int:
         """Rows of a batch under the memory budget, by an upper estimate of what a row takes."""
@@ -149,6 +162,11 @@ class Execution:
         key_values = self._prefix_key_values(tokens, prefix, len(chunk)) if prefix else None
         if key_values is None and cached:
             key_values = self.backend.new_key_values(len(chunk))
+        if logits_at is None and sampling is None:
+            self._read_only(batch, tokens, mask, key_values, prefix, chunk)
+            if bar is not None:
+                bar.update(len(chunk))
+            return
         batch.start = prefix
         wanted = [
             sorted({batch.pads[b] + t - prefix for t in logits_at[i]}) if logits_at else []
@@ -169,6 +187,26 @@ class Execution:
             last = torch.stack([logits[b, columns.index(w[-1])] for b, w in enumerate(wanted)])
             self._decode(batch, chunk, last, tokens, mask, key_values, sampling, bar)
 
+    def _read_only(
+        self,
+        batch: Batch,
+        tokens: Int[Tensor, "row pos"],
+        mask: Int[Tensor, "row pos"] | None,
+        key_values: KeyValues | None,
+        prefix: int,
+        chunk: Sequence[int],
+    ) -> None:
+        """Run as far up as the sites that are kept; a long prompt in stretches, which bounds the
+        memory of attention's scores."""
+        whole = batch.padded or self.touches_patterns or any(row.writes for row in batch.rows)
+        step = batch.width if whole else STRETCH
+        if batch.width - prefix > step and key_values is None:
+            key_values = self.backend.new_key_values(len(chunk))
+        for start in range(prefix, batch.width, step):
+            batch.start = start
+            part = tokens[:, start : start + step]
+            self._forward(batch, part, mask, key_values, [], chunk)
+
     def _prefix_key_values(self, tokens: Tensor, prefix: int, rows: int) -> KeyValues:
         """Keys and values of the shared tokens, run once and handed to every chunk."""
         if self._shared is None:
@@ -187,7 +225,7 @@ class Execution:
     ) -> Float[Tensor, "row asked d_vocab"] | None:
         """One patched pass over the prompts; ``None`` if it ended before the logits."""
         reader = self.reader if self.keep else None
-        stop_early = not columns and key_values is None
+        stop_early = not columns
         hooks = hooks_for(self.backend, batch, reader, stop_early=stop_early)
         self.reader.begin(chunk)
         logits: Tensor | None = None

@@ -54,15 +54,19 @@ class Reader:
                 x = x.select(2, site.head)
             out = self._buffer(site, x)
             for b, row in enumerate(self.rows):
-                columns = batch.columns(b, positions[row], x.shape[1])
-                n = len(columns)
-                contiguous = n > 0 and columns == list(range(columns[0], columns[0] + n))
-                source = x[b, columns[0] : columns[0] + n] if contiguous else x[b, columns]
+                places = list(enumerate(batch.pads[b] + t - batch.start for t in positions[row]))
+                here = [(slot, c) for slot, c in places if 0 <= c < x.shape[1]]
+                if not here:
+                    continue
+                slots, columns = (_index(numbers) for numbers in zip(*here, strict=True))
+                source = x[b, columns]
                 if site.kind == "pattern":
-                    first, keys = batch.pads[b], len(self.prompts[row])
-                    out[row, :n, ..., :keys] = source[..., first : first + keys]
+                    first = batch.pads[b]
+                    source = source[..., first : first + len(self.prompts[row])]
+                    out[row, slots, ..., : source.shape[-1]] = source
+                    out[row, slots, ..., source.shape[-1] : len(self.prompts[row])] = 0
                 else:
-                    out[row, :n] = source
+                    out[row, slots] = source
             self.read.add(site)
 
     def _buffer(self, site: Site, x: Tensor) -> Tensor:
@@ -84,6 +88,14 @@ class Reader:
     def entries(self) -> dict[Site, Entry]:
         """What was read, for a cache."""
         return {site: hold(self.buffers[site], self.sites[site]) for site in self.sites}
+
+
+def _index(numbers: Sequence[int]) -> slice | list[int]:
+    """A slice where the numbers are in a row, so that reading copies nothing twice."""
+    first, n = numbers[0], len(numbers)
+    return (
+        slice(first, first + n) if list(numbers) == list(range(first, first + n)) else list(numbers)
+    )
 
 
 def hooks_for(

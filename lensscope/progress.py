@@ -1,10 +1,11 @@
-"""Progress bars: on standard error, only where a person looks, only after two seconds."""
+"""Progress bars: on standard error, only where a person looks, only for what takes long."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm.std import tqdm
 
 _quiet = False
 
@@ -15,14 +16,18 @@ def be_quiet(quiet: bool = True) -> None:
     _quiet = quiet
 
 
-def progress(total: int, what: str, unit: str = "it", *, bytes_: bool = False) -> tqdm[Any]:
-    """A bar to be used as a context manager; call ``update(n)`` on it."""
+def progress(total: int, what: str, unit: str = "it") -> tqdm[Any]:
+    """A bar to be used as a context manager; call ``update(n)`` on it.
+
+    It shows itself in a terminal after two seconds, in a notebook (whose file keeps what is shown)
+    after eight, and never in a pipe.
+    """
+    notebook = "ipykernel" in sys.modules
     return tqdm(
         total=total,
         desc=what,
-        unit="B" if bytes_ else unit,
-        unit_scale=bytes_,
-        delay=2,
+        unit=unit,
+        delay=8 if notebook else 2,
         leave=False,
-        disable=True if _quiet else None,
+        disable=True if _quiet else False if notebook else None,
     )

@@ -288,4 +288,5 @@ class PatchscopeResult:
 
 def _visible(text: str) -> str:
     """Line breaks as a sign, so that a cell stays on one line."""
-    return text.replace("\n", "⏎").replace("\t", "⇥")
+    shown = text.replace("\n", "⏎").replace("\t", "⇥")
+    return shown if shown.strip() or not shown else "␣" * len(shown)

@@ -220,3 +220,21 @@ def test_a_move_reads_transforms_and_writes(llama):
         oracle.close(within.logits[n, : len(prompt)], oracle.logits(llama, prompt, [edit]))
     with pytest.raises(ls.PatchError, match="without an end"):
         ls.run(llama, PROMPTS[0], [ls.resid_post(0).at(1) >> torch.tanh])
+
+
+def test_the_forward_ends_at_the_last_site_that_is_kept(llama):
+    """No block above it runs, and no logits are computed."""
+    ran = []
+    points = [llama.hook_dict[f"blocks.{n}.hook_resid_pre"] for n in range(3)]
+    points.append(llama.hook_dict["ln_final.hook_in"])
+    for n, point in enumerate(points):
+        point.add_hook(lambda tensor, hook, n=n: ran.append(n))
+    try:
+        ls.capture(llama, PROMPTS[0], [ls.resid_post(1), ls.resid_post(0)])
+        assert ran == [0, 1]
+        ran.clear()
+        ls.capture(llama, PROMPTS[0], ls.embed)
+        assert ran == []
+    finally:
+        for point in points:
+            point.fwd_hooks.pop().hook.remove()

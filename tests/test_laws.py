@@ -50,6 +50,18 @@ def test_reading_equals_transformer_lens_own_cache(tiny):
         close(cache[site][0], expected, 1e-5)
 
 
+def test_a_long_prompt_read_in_stretches_is_the_same(tiny, monkeypatch):
+    sites = [s for s in sites_of(tiny) if s.kind != "pattern"]
+    sites.append(ls.resid_post(2).at(slice(None, None, -2)))
+    for asked in (sites, [ls.pattern(0, 1).at(5), ls.pattern(2)]):
+        whole = ls.capture(tiny, PROMPT, asked)
+        with monkeypatch.context() as patched:
+            patched.setattr("lensscope.execution.STRETCH", 2)
+            parts = ls.capture(tiny, PROMPT, asked)
+        for site in whole:
+            close(parts[site], whole[site], 1e-5)
+
+
 def test_writing_back_what_was_read_changes_nothing(tiny, no_hooks_left):
     clean = oracle.logits(tiny, PROMPT)
     for layer in range(3):
@@ -188,6 +200,10 @@ def test_run_many_equals_the_oracle_in_mixed_rows(tiny, no_hooks_left):
     for layer, position in ((0, 8), (2, 3), (1, 3), (2, 8), (1, 5)):
         sets.append([ls.resid_pre(layer).at(position).set(value)])
         edits.append([Edit("resid_pre", layer, position, lambda x: value)])
+    row = torch.full((9,), 1 / 9)
+    looks = ls.run_many(tiny, PROMPT, [[ls.pattern(0, 1).at(8).set(row)], []], max_new_tokens=2)
+    plain = [Edit("pattern", 0, 8, lambda x: row, head=1)]
+    close(looks.logits[0, 0], oracle.logits(tiny, PROMPT, plain)[-1])
     sets += [[], [ls.head_out(1, 3).at(6).zero(), ls.mlp_out(2).at(7).add(value)]]
     edits += [
         [],
