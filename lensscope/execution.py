@@ -29,7 +29,6 @@ from lensscope.runs import Generation, Plan
 from lensscope.sampling import Sampling
 from lensscope.sites import Site
 
-
 STRETCH = 256
 """Tokens of a long prompt that are read at a time."""
 
