@@ -39,6 +39,18 @@ class KeyValues(ABC):
         """A copy with its one row repeated ``n`` times."""
 
     @abstractmethod
+    def growing(self, *, keep: bool) -> KeyValues:
+        """A copy whose one row is repeated, in each layer, for the rows that come to that layer.
+
+        Args:
+            keep: hold on to the new keys and values; `settle` then gives all layers all rows.
+        """
+
+    @abstractmethod
+    def settle(self, rows: Sequence[int]) -> None:
+        """These rows in every layer; a row that a layer lacks is there as its row 0."""
+
+    @abstractmethod
     def select(self, rows: Sequence[int]) -> None:
         """Keep only these rows."""
 
@@ -62,6 +74,7 @@ class Backend(ABC):
         self.tokenizer: Any = getattr(model, "tokenizer", None)
         self.default_prepend_bos = bool(getattr(cfg, "default_prepend_bos", False))
         parameter = next(iter(model.parameters()))
+        self.points: Mapping[str, Any] = model.hook_dict  # a property, and slow to ask for
         self.device: torch.device = parameter.device
         self.dtype: torch.dtype = parameter.dtype
 
@@ -100,9 +113,9 @@ class Backend(ABC):
         """
         hook = KINDS[site.kind].hook
         name = hook if site.layer is None else f"blocks.{site.layer}.{hook}"
-        point = self.model.hook_dict.get(name)
+        point = self.points.get(name)
         if point is None:
-            here = [k for k, v in KINDS.items() if self._name_of(v.hook) in self.model.hook_dict]
+            here = [k for k, v in KINDS.items() if self._name_of(v.hook) in self.points]
             raise SiteError(
                 f"This model has no {site.kind}"
                 + (f" at layer {site.layer}." if site.layer is not None else "."),
@@ -164,7 +177,7 @@ class Backend(ABC):
         mask: Int[Tensor, "row all"] | None = None,
         key_values: KeyValues | None = None,
         logits_at: Sequence[int] | None = None,
-    ) -> Float[Tensor, "row asked d_vocab"]:
+    ) -> Float[Tensor, "grown asked d_vocab"]:
         """One pass over a stretch of tokens, after those already in ``key_values``.
 
         Args:

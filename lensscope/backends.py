@@ -26,6 +26,37 @@ class _BridgeKeyValues(KeyValues):
     def select(self, rows: Sequence[int]) -> None:
         self.cache.batch_select_indices(torch.as_tensor(rows))
 
+    def growing(self, *, keep: bool) -> KeyValues:
+        return _BridgeKeyValues(_growing_cache(copy.deepcopy(self.cache), keep))
+
+    def settle(self, rows: Sequence[int]) -> None:
+        for layer in self.cache.layers:
+            if layer.is_initialized:
+                have = layer.keys.shape[0]
+                index = torch.as_tensor([r if r < have else 0 for r in rows])
+                layer.keys, layer.values = layer.keys[index], layer.values[index]
+
+
+def _growing_cache(cache: Any, keep: bool) -> Any:
+    """A transformers cache that gives its one row to as many as ask for it."""
+    inner = cache.update
+
+    def update(keys: Tensor, values: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> Any:
+        layer = cache.layers[layer_idx] if layer_idx < len(cache.layers) else None
+        if layer is None or not layer.is_initialized:
+            return inner(keys, values, layer_idx, *args, **kwargs)
+        held = dict(vars(layer))
+        if layer.keys.shape[0] != keys.shape[0]:
+            layer.keys = layer.keys.expand(keys.shape[0], *layer.keys.shape[1:])
+            layer.values = layer.values.expand(values.shape[0], *layer.values.shape[1:])
+        found = inner(keys, values, layer_idx, *args, **kwargs)
+        if not keep:
+            vars(layer).update(held)
+        return found
+
+    cache.update = update
+    return cache
+
 
 class BridgeBackend(Backend):
     """A ``TransformerBridge``: Hugging Face's own forward, with hook points in it."""
@@ -45,7 +76,7 @@ class BridgeBackend(Backend):
         mask: Int[Tensor, "row all"] | None = None,
         key_values: KeyValues | None = None,
         logits_at: Sequence[int] | None = None,
-    ) -> Float[Tensor, "row asked d_vocab"]:
+    ) -> Float[Tensor, "grown asked d_vocab"]:
         kwargs: dict[str, Any] = {}
         if mask is not None:
             positions = (mask.cumsum(-1) - 1).clamp_min(0)
@@ -82,12 +113,45 @@ class _HookedKeyValues(KeyValues):
         index = torch.as_tensor(rows)
         self._each(self.cache, lambda t: t[index.to(t.device)])
 
+    def growing(self, *, keep: bool) -> KeyValues:
+        grown = copy.deepcopy(self.cache)
+        for entry in grown.entries:
+            entry.append = _growing_append(entry, keep)
+        return _HookedKeyValues(grown)
+
+    def settle(self, rows: Sequence[int]) -> None:
+        def pick(t: Tensor) -> Tensor:
+            index = [r if r < t.shape[0] else 0 for r in rows]
+            return t[torch.as_tensor(index, device=t.device)]
+
+        self._each(self.cache, pick)
+        for entry in self.cache.entries:
+            vars(entry).pop("append", None)
+
     @staticmethod
     def _each(cache: Any, function: Callable[[Tensor], Tensor]) -> None:
         cache.previous_attention_mask = function(cache.previous_attention_mask)
         for entry in cache.entries:
             entry.past_keys = function(entry.past_keys)
             entry.past_values = function(entry.past_values)
+
+
+def _growing_append(entry: Any, keep: bool) -> Any:
+    """The append of a key-value cache entry that gives its one row to as many as ask for it."""
+    inner = entry.append
+
+    def append(keys: Tensor, values: Tensor) -> Any:
+        held = (entry.past_keys, entry.past_values)
+        if held[0].shape[0] != keys.shape[0]:
+            entry.past_keys, entry.past_values = (
+                t.expand(keys.shape[0], *t.shape[1:]) for t in held
+            )
+        found = inner(keys, values)
+        if not keep:
+            entry.past_keys, entry.past_values = held
+        return found
+
+    return append
 
 
 class HookedBackend(Backend):
@@ -107,7 +171,7 @@ class HookedBackend(Backend):
         mask: Int[Tensor, "row all"] | None = None,
         key_values: KeyValues | None = None,
         logits_at: Sequence[int] | None = None,
-    ) -> Float[Tensor, "row asked d_vocab"]:
+    ) -> Float[Tensor, "grown asked d_vocab"]:
         # The mask is always given: without one, HookedTransformer guesses it from pad ids.
         now = torch.ones_like(tokens) if mask is None else mask[:, -tokens.shape[1] :]
         cache = key_values.cache if isinstance(key_values, _HookedKeyValues) else None

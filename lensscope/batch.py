@@ -50,6 +50,15 @@ class Row:
     writes: tuple[Write, ...] = ()
 
     @property
+    def signature(self) -> tuple[object, ...]:
+        """Equal for rows that do the same; empty for one that does nothing."""
+        return tuple(
+            (w.site, w.tokens, w.when, w.operation.signature)
+            for w in self.writes
+            if w.operation.changes
+        )
+
+    @property
     def first_written(self) -> int:
         """The earliest token that is written; the prompt's length if none is."""
         return min((t for w in self.writes for t in w.tokens), default=len(self.prompt))
@@ -122,6 +131,7 @@ class Batch:
     Attributes:
         rows: what is run; shrinks as rows finish.
         side: where shorter prompts are padded.
+        waiting: rows that will join, for their hooks.
         start: absolute column of the first token of the forward under way.
         width: columns of the padded prompts; generated tokens come after.
     """
@@ -129,6 +139,7 @@ class Batch:
     rows: list[Row]
     side: PaddingSide = "right"
     start: int = 0
+    waiting: list[Row] = field(default_factory=list)
     width: int = field(init=False)
     pads: list[int] = field(init=False)
     reached: set[Place] = field(init=False, default_factory=set)
@@ -164,6 +175,16 @@ class Batch:
         self.rows = [self.rows[b] for b in rows]
         self.pads = [self.pads[b] for b in rows]
 
+    def join(self, rows: Sequence[Row]) -> None:
+        """Take in rows of the same prompt."""
+        self.rows = [*self.rows, *rows]
+        self.pads = [*self.pads, *(0 for _ in rows)]
+
+    @property
+    def written(self) -> set[Place]:
+        """The places that any row writes, now or once it has joined."""
+        return {w.place for row in (*self.rows, *self.waiting) for w in row.writes}
+
     def columns(self, b: int, tokens: Iterable[int], size: int) -> list[int]:
         """Where tokens of row ``b`` lie in a forward of ``size`` columns, if they do."""
         local = (self.pads[b] + token - self.start for token in tokens)
@@ -175,7 +196,9 @@ class Batch:
 
     # ---------------------------------------------------------------- writing
 
-    def patched(self, place: Place, tensor: Tensor) -> Tensor | None:
+    def patched(
+        self, place: Place, tensor: Tensor, rows: Iterable[int] | None = None
+    ) -> Tensor | None:
         """A copy of the activations at a place with every row's patches done, in order.
 
         ``None`` if no patch of that place falls into the forward under way.
@@ -183,8 +206,8 @@ class Batch:
         self.reached.add(place)
         x = canonical(place[0], tensor)
         out: Tensor | None = None
-        for b, row in enumerate(self.rows):
-            for write in row.writes:
+        for b in range(len(self.rows)) if rows is None else rows:
+            for write in self.rows[b].writes:
                 if write.place != place:
                     continue
                 spots = [self.columns(b, write.tokens, x.shape[1])]

@@ -24,6 +24,7 @@ from lensscope.batch import Batch, PaddingSide, Row
 from lensscope.cache import Cache
 from lensscope.errors import BudgetError, PromptError
 from lensscope.hooks import Reader, check_reached, hooks_for
+from lensscope.joining import Joining, joining_layer, why_not
 from lensscope.prompts import TokenizedPrompt, labels_of, text_of
 from lensscope.runs import Generation, Plan
 from lensscope.sampling import Sampling
@@ -51,6 +52,8 @@ class Execution:
     keep: list[Site]
     side: PaddingSide
     memory_budget: int | None
+    off: frozenset[str] = frozenset()
+    probing: bool = False
     plan: Plan = field(init=False)
 
     def __post_init__(self) -> None:
@@ -81,14 +84,48 @@ class Execution:
         self._check_context(prompts, new)
         prefix = self._shared_prefix(logits_at, sampling)
         # By length, so that prompts of one batch need little padding.
-        order = sorted(range(len(self.rows)), key=lambda i: (len(prompts[i]), i))
+        apart = self._why_not_joined(sampling)
+        layers = [joining_layer(r, self.backend.n_layers, read=False) or 0 for r in self.rows]
+        order = sorted(
+            range(len(self.rows)), key=lambda i: (len(prompts[i]), 0 if apart else layers[i], i)
+        )
         size = self._chunk_size(prefix, new, logits_at)
         chunks = [order[i : i + size] for i in range(0, len(order), size)]
         longest = max(map(len, prompts))
-        self.plan = Plan(len(self.rows), tuple(map(len, chunks)), prefix, longest)
+        self.token_layers = 0
         with torch.no_grad():
             for chunk in chunks:
-                self._run_chunk(chunk, prefix, logits_at, sampling, bar)
+                if apart:
+                    self._run_chunk(chunk, prefix, logits_at, sampling, bar)
+                else:
+                    self._run_joined(chunk, prefix, logits_at, sampling, bar)
+        self.plan = Plan(
+            len(self.rows),
+            tuple(map(len, chunks)),
+            prefix,
+            longest,
+            self.token_layers,
+            sum(map(len, prompts)) * self.backend.n_layers,
+            apart,
+        )
+
+    def _why_not_joined(self, sampling: Sampling | None) -> str:
+        """Why the rows are run side by side from the first layer on; empty if they are not."""
+        prompts = {row.prompt.ids for row in self.rows}
+        reasons = (
+            (len(self.rows) == 1, "there is one row"),
+            (len(prompts) > 1, "the prompts differ"),
+            ("depth" in self.off, "it was switched off"),
+            (sampling is not None and not sampling.use_cache, "the key-value cache is off"),
+            (
+                any(w.site.layer is None for row in self.rows for w in row.writes),
+                "the embedding is written",
+            ),
+        )
+        for holds, reason in reasons:
+            if holds:
+                return reason
+        return "" if self.probing else why_not(self.backend)
 
     def _check_context(self, prompts: Sequence[TokenizedPrompt], new: int) -> None:
         longest = max(map(len, prompts)) + max(0, new - 1)
@@ -186,6 +223,54 @@ class Execution:
             last = torch.stack([logits[b, columns.index(w[-1])] for b, w in enumerate(wanted)])
             self._decode(batch, chunk, last, tokens, mask, key_values, sampling, bar)
 
+    def _run_joined(
+        self,
+        chunk: list[int],
+        prefix: int,
+        logits_at: Sequence[Sequence[int]] | None,
+        sampling: Sampling | None,
+        bar: Any,
+    ) -> None:
+        """One pass up the blocks that every row joins at its layer; see `lensscope.joining`."""
+        backend = self.backend
+        joining = Joining(backend, [self.rows[i] for i in chunk], read=bool(self.keep))
+        batch, places = joining.batch, joining.place_of
+        tokens = batch.tokens(backend)
+        decodes = sampling is not None and sampling.max_new_tokens > 0
+        key_values: KeyValues | None = None
+        if prefix or decodes:
+            shared = self._prefix(tokens, prefix) if prefix else backend.new_key_values(1)
+            key_values = shared.growing(keep=decodes)
+        batch.start = prefix
+        wanted = [[t - prefix for t in logits_at[i]] if logits_at else [] for i in chunk]
+        columns = sorted({c for row in wanted for c in row})
+        with joining.growing():
+            logits = self._forward(
+                batch, tokens[:, prefix:], None, key_values, columns, chunk, places
+            )
+        self.token_layers += joining.token_layers
+        for n, i in enumerate(chunk):
+            if wanted[n]:
+                assert logits is not None
+                at = [columns.index(c) for c in wanted[n]]
+                self._logits[i] = logits[places[n], at]
+        if bar is not None:
+            bar.update(len(chunk))
+        if not decodes:
+            return
+        assert sampling is not None and logits is not None and key_values is not None
+        # Rows that do the same have one place; it is decoded once.
+        first = {place: n for n, place in reversed(list(enumerate(places)))}
+        batch.rows, batch.pads, batch.waiting = [batch.rows[p] for p in first], [0] * len(first), []
+        key_values.settle(list(first))
+        last = torch.stack([logits[p, columns.index(wanted[n][-1])] for p, n in first.items()])
+        decoded = [chunk[n] for n in first.values()]
+        prompts = tokens.expand(len(first), -1)
+        self._decode(batch, decoded, last, prompts, None, key_values, sampling, bar)
+        for n, i in enumerate(chunk):
+            twin = chunk[first[places[n]]]
+            self._first[i], self._new[i] = self._first[twin], self._new[twin]
+
     def _read_only(
         self,
         batch: Batch,
@@ -208,10 +293,15 @@ class Execution:
 
     def _prefix_key_values(self, tokens: Tensor, prefix: int, rows: int) -> KeyValues:
         """Keys and values of the shared tokens, run once and handed to every chunk."""
+        return self._prefix(tokens, prefix).repeat(rows)
+
+    def _prefix(self, tokens: Int[Tensor, "row pos"], prefix: int) -> KeyValues:
+        """Keys and values of the shared tokens, run once."""
         if self._shared is None:
             self._shared = self.backend.new_key_values(1)
             self.backend.forward(tokens[:1, :prefix], key_values=self._shared, logits_at=[0])
-        return self._shared.repeat(rows)
+            self.token_layers += prefix * self.backend.n_layers
+        return self._shared
 
     def _forward(
         self,
@@ -221,18 +311,21 @@ class Execution:
         key_values: KeyValues | None,
         columns: Sequence[int],
         chunk: Sequence[int],
-    ) -> Float[Tensor, "row asked d_vocab"] | None:
+        places: Sequence[int] | None = None,
+    ) -> Float[Tensor, "grown asked d_vocab"] | None:
         """One patched pass over the prompts; ``None`` if it ended before the logits."""
         reader = self.reader if self.keep else None
         stop_early = not columns
         hooks = hooks_for(self.backend, batch, reader, stop_early=stop_early)
-        self.reader.begin(chunk)
+        self.reader.begin(chunk, places)
+        if places is None:
+            self.token_layers += tokens.numel() * self.backend.n_layers
         logits: Tensor | None = None
         with self.backend.attached(hooks), suppress(StopForward):
             logits = self.backend.forward(
                 tokens, mask=mask, key_values=key_values, logits_at=columns or [0]
             )
-        written = {w.place for row in batch.rows for w in row.writes}
+        written = batch.written
         read = {(s.kind, s.layer) for s in self.reader.sites}
         seen = {(s.kind, s.layer) for s in self.reader.read}
         check_reached(written | read, batch.reached | seen)

@@ -27,6 +27,7 @@ class Reader:
         self.prompts = prompts
         self.buffers: dict[Site, Tensor] = {}
         self.rows: list[int] = []
+        self.place_of: list[int] = []
         self.read: set[Site] = set()
 
     @staticmethod
@@ -34,9 +35,11 @@ class Reader:
         position = ALL if site.position is None else site.position
         return tuple(resolve(position, prompt, site.occurrence) for prompt in prompts)
 
-    def begin(self, rows: Sequence[int]) -> None:
-        """The next forward runs these rows of the whole."""
+    def begin(self, rows: Sequence[int], place_of: Sequence[int] | None = None) -> None:
+        """The next forward runs these rows of the whole, at these rows of the batch; one that has
+        not joined the batch yet is as its row 0."""
         self.rows = list(rows)
+        self.place_of = list(range(len(self.rows)) if place_of is None else place_of)
         self.read = set()
 
     @property
@@ -53,7 +56,8 @@ class Reader:
             if site.head is not None:
                 x = x.select(2, site.head)
             out = self._buffer(site, x)
-            for b, row in enumerate(self.rows):
+            for b, row in zip(self.place_of, self.rows, strict=True):
+                b = b if b < x.shape[0] else 0
                 places = list(enumerate(batch.pads[b] + t - batch.start for t in positions[row]))
                 here = [(slot, c) for slot, c in places if 0 <= c < x.shape[1]]
                 if not here:
@@ -110,7 +114,7 @@ def hooks_for(
         stop_early: end the forward once everything is read.
     """
     hooks: dict[Any, list[Hook]] = {}
-    written = {write.place for row in batch.rows for write in row.writes}
+    written = batch.written
     read = {(s.kind, s.layer) for s in reader.sites} if reader is not None else set()
     order = list(KINDS)
 

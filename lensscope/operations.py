@@ -27,10 +27,26 @@ class Operation(ABC):
         """The tensors it writes, for checks of width, dtype and device before the run."""
         return ()
 
+    @property
+    def changes(self) -> bool:
+        """Whether it can change anything."""
+        return True
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        """Equal for operations that do the same."""
+        return (type(self), id(self))
+
 
 @dataclass(frozen=True, eq=False)
 class _Valued(Operation):
     value: Tensor
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        raw = self.value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+        rest = tuple(v for name, v in vars(self).items() if name != "value")
+        return (type(self), self.value.shape, self.value.dtype, raw, *rest)
 
     @property
     def values(self) -> tuple[Tensor, ...]:
@@ -41,14 +57,14 @@ class Set(_Valued):
     """``x`` becomes the value."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.value.expand_as(x)
+        return self.value.to(x.device).expand_as(x)
 
 
 class Add(_Valued):
     """``x + value``."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        return x + self.value
+        return x + self.value.to(x.device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,14 +74,15 @@ class Lerp(_Valued):
     weight: float
 
     def __call__(self, x: Tensor) -> Tensor:
-        return torch.lerp(x, self.value.expand_as(x), self.weight)
+        return torch.lerp(x, self.value.to(x.device).expand_as(x), self.weight)
 
 
 class ProjectOut(_Valued):
     """``value`` is an orthonormal basis, ``[k, width]``."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        return x - (x @ self.value.mT) @ self.value
+        basis = self.value.to(x.device)
+        return x - (x @ basis.mT) @ basis
 
 
 @dataclass(frozen=True)
@@ -74,12 +91,24 @@ class Scale(Operation):
 
     factor: float
 
+    @property
+    def changes(self) -> bool:
+        return self.factor != 1
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        return (type(self), self.factor)
+
     def __call__(self, x: Tensor) -> Tensor:
         return x * self.factor
 
 
 class Zero(Operation):
     """``x`` becomes zero."""
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        return (type(self),)
 
     def __call__(self, x: Tensor) -> Tensor:
         return torch.zeros_like(x)
@@ -90,6 +119,10 @@ class Apply(Operation):
     """``x`` becomes ``function(x)``."""
 
     function: Map
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        return (type(self), id(self.function))
 
     def __call__(self, x: Tensor) -> Tensor:
         y = self.function(x.clone())

@@ -6,11 +6,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope.backend import Backend
-from lensscope.engine import run
+from lensscope.engine import run_many
 from lensscope.prompts import labels_of
 from lensscope.sites import resid_post
-
-_AT_A_TIME = 64
 
 
 def logit_lens_tokens(
@@ -20,17 +18,12 @@ def logit_lens_tokens(
     its probability.
 
     Writing into the last residual *is* the logit lens (nostalgebraist 2020), so that is how it is
-    done: the states are written over the last layer of a dummy prompt, and the logits are read.
+    done: each state is written over the last layer of a dummy prompt, and the logits are read.
     """
     last = resid_post(backend.n_layers - 1)
-    tokens: list[int] = []
-    probabilities: list[float] = []
-    states = states.to(backend.device, backend.dtype)
-    size = min(_AT_A_TIME, backend.n_ctx or _AT_A_TIME)
-    for start in range(0, len(states), size):
-        part = states[start : start + size]
-        logits = run(backend.model, [0] * len(part), [last.set(part)]).logits[0]
-        best = logits.float().softmax(-1).max(-1)
-        tokens += best.indices.tolist()
-        probabilities += best.values.tolist()
-    return list(zip(labels_of(backend, tokens), probabilities, strict=True))
+    rows = [[last.set(state)] for state in states.to(backend.device, backend.dtype)]
+    logits = run_many(backend.model, [0], rows).logits
+    assert logits is not None
+    best = logits[:, 0].float().softmax(-1).max(-1)
+    labels = labels_of(backend, best.indices.tolist())
+    return list(zip(labels, best.values.tolist(), strict=True))

@@ -102,18 +102,27 @@ class Plan:
         chunks: rows of each batch, in order.
         shared_prefix: tokens before the earliest write, run once for all rows.
         prompt_tokens: length of the longest prompt.
+        token_layers: tokens run through a block, summed over blocks; new tokens not counted.
+        plain_token_layers: the same with one whole forward for each row.
+        apart: why rows were run side by side from the first layer on; empty if they joined at
+            their layer.
     """
 
     rows: int
     chunks: tuple[int, ...]
     shared_prefix: int
     prompt_tokens: int
+    token_layers: int
+    plain_token_layers: int
+    apart: str
 
     def __str__(self) -> str:
         sizes = "/".join(str(n) for n in sorted(set(self.chunks), reverse=True))
         return (
             f"{self.rows} rows in {len(self.chunks)} batch(es) of {sizes}; "
-            f"{self.shared_prefix} of {self.prompt_tokens} tokens run once for all"
+            f"{self.shared_prefix} of {self.prompt_tokens} tokens run once for all; "
+            + (f"side by side, for {self.apart}; " if self.apart else "each joins at its layer; ")
+            + f"{self.token_layers:,} token-layers of {self.plain_token_layers:,}"
         )
 
 
