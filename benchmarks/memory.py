@@ -78,6 +78,7 @@ def capture_peak(length: int) -> None:
         f"kept {kept / MIB:.1f} MiB; bound (1.3 x kept + one layer) {bound / MIB:.0f} MiB: "
         f"{'holds' if top <= bound else 'DOES NOT HOLD'} ({took:.1f} s)"
     )
+    sys.exit(top > bound)
 
 
 def file_read(path: str) -> None:

@@ -143,12 +143,20 @@ class Backend(ABC):
         }
         return tuple(sizes[axis] for axis in site.axes[1:])
 
-    def check_additive(self, sites: set[tuple[str, int | None]]) -> None:
-        """Refuse a write to a block's output that is not what the block adds to the residual.
+    def check_writable(self, sites: set[tuple[str, int | None]]) -> None:
+        """Refuse a write that would not mean what it says.
 
-        TransformerLens' names are aliases on a bridge, and for some architectures the alias is not
-        the tensor that is added. So the sums are tried out, once for each model.
+        TransformerLens' names are aliases on a bridge. For some architectures ``attn_out`` is not
+        the tensor that is added to the residual stream, and for some the pattern is shown but not
+        used. So both are tried out, once for each model.
         """
+        if any(kind == "pattern" for kind, _ in sites) and _patterns_are_idle(self):
+            raise SiteError(
+                "Attention patterns of this model cannot be written.",
+                got=f"logits of {self.name} that stay the same with all patterns at zero",
+                expected="an attention that uses the pattern at its hook point",
+                instead="ls.head_out(layer, head) or ls.v(layer, head)",
+            )
         wanted = {(k, layer) for k, layer in sites if k in ("attn_out", "mlp_out", "resid_mid")}
         if not wanted:
             return
@@ -205,6 +213,20 @@ class Backend(ABC):
                 handle.hook.remove()
                 point.fwd_hooks[:] = [h for h in point.fwd_hooks if h is not handle]
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Without the user's hooks, to try something out; they are back afterwards."""
+        points = set(self.points.values())
+        held = [(point, point._forward_hooks.copy()) for point in points if point._forward_hooks]
+        try:
+            for point, _ in held:
+                point._forward_hooks.clear()
+            yield
+        finally:
+            for point, hooks in held:
+                point._forward_hooks.clear()
+                point._forward_hooks.update(hooks)
+
     # ---------------------------------------------------------------- identity
 
     @property
@@ -222,7 +244,8 @@ class Backend(ABC):
         ids: set[int] = set()
         if self.tokenizer is not None and self.tokenizer.eos_token_id is not None:
             ids.add(int(self.tokenizer.eos_token_id))
-        generation = getattr(getattr(self.model, "original_model", None), "generation_config", None)
+        inner = getattr(self.model, "original_model", None) or self.model
+        generation = getattr(inner, "generation_config", None)
         more = getattr(generation, "eos_token_id", None)
         if more is not None:
             ids.update(int(i) for i in (more if isinstance(more, list | tuple) else [more]))
@@ -238,6 +261,8 @@ class Backend(ABC):
             dtype=str(self.dtype).removeprefix("torch."),
             n_layers=self.n_layers,
             d_model=self.d_model,
+            n_heads=self.n_heads,
+            n_kv_heads=self.n_kv_heads,
             tokens=tuple(tuple(int(i) for i in row) for row in tokens),
             versions={
                 name: version(name)
@@ -246,19 +271,31 @@ class Backend(ABC):
         )
 
 
-def fingerprint(model: Any) -> str:
-    """A hash over names, shapes and a sample of every weight: cheap, and different weights differ.
+_FINGERPRINTS: weakref.WeakKeyDictionary[Any, tuple[Any, str]] = weakref.WeakKeyDictionary()
 
-    It samples up to 256 evenly spaced entries of each parameter, which every kind of weight
-    processing or training step changes.
-    """
+
+def fingerprint(model: Any) -> str:
+    """A hash over names, shapes, sums and norms of all weights; kept until a weight is written."""
+    named = sorted(model.named_parameters(), key=lambda item: item[0])
+    state = tuple((p.data_ptr(), p._version) for _, p in named)
+    if model in _FINGERPRINTS and _FINGERPRINTS[model][0] == state:
+        return _FINGERPRINTS[model][1]
     digest = hashlib.sha256()
-    for name, parameter in sorted(model.named_parameters(), key=lambda item: item[0]):
-        flat = parameter.detach().flatten()
-        sample = flat[:: max(1, flat.numel() // 256)]
-        digest.update(f"{name}{tuple(parameter.shape)}".encode())
-        digest.update(sample.to("cpu", torch.float32).numpy().tobytes())
-    return digest.hexdigest()[:16]
+    with torch.no_grad():
+        numbers = [
+            torch.stack(
+                [
+                    p.sum(dtype=torch.float64),
+                    torch.linalg.vector_norm(p, dtype=torch.float64),
+                    p.flatten()[:: max(1, p.numel() // 255)].sum(dtype=torch.float64),
+                ]
+            ).cpu()
+            for _, p in named
+        ]
+    for (name, parameter), found in zip(named, numbers, strict=True):
+        digest.update(f"{name}{tuple(parameter.shape)}{found.tolist()}".encode())
+    _FINGERPRINTS[model] = state, digest.hexdigest()[:16]
+    return _FINGERPRINTS[model][1]
 
 
 def _as_transformer_lens_hook(function: Hook) -> Any:
@@ -302,7 +339,7 @@ def _not_additive(backend: Backend) -> dict[int, float]:
         for kind in kinds
     }
     tokens = torch.arange(3, device=backend.device)[None] % backend.d_vocab
-    with torch.no_grad(), backend.attached(hooks):
+    with torch.no_grad(), backend.alone(), backend.attached(hooks):
         backend.forward(tokens, logits_at=[0])
     tolerance = 16 * torch.finfo(backend.dtype).eps
     wrong = {}
@@ -314,3 +351,20 @@ def _not_additive(backend: Backend) -> dict[int, float]:
             wrong[layer] = error
     _ADDITIVE[backend.model] = wrong
     return wrong
+
+
+_IDLE: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
+
+
+def _patterns_are_idle(backend: Backend) -> bool:
+    """Whether the model's logits do not depend on what is written at its patterns."""
+    if backend.model not in _IDLE:
+        tokens = torch.arange(3, device=backend.device)[None] % backend.d_vocab
+        points = [backend.hook_point(Site("pattern", n)) for n in range(backend.n_layers)]
+        with torch.no_grad(), backend.alone():
+            clean = backend.forward(tokens, logits_at=[2])
+            with backend.attached({point: [torch.zeros_like] for point in points}):
+                _IDLE[backend.model] = bool(
+                    torch.equal(clean, backend.forward(tokens, logits_at=[2]))
+                )
+    return _IDLE[backend.model]

@@ -22,7 +22,7 @@ from lensscope.operations import Operation
 from lensscope.patches import Patch, When
 from lensscope.positions import ALL, resolve
 from lensscope.prompts import TokenizedPrompt
-from lensscope.sites import KINDS, Site
+from lensscope.sites import Site
 
 PaddingSide: TypeAlias = Literal["left", "right"]
 Place: TypeAlias = tuple[str, int | None]
@@ -84,12 +84,19 @@ def resolve_row(backend: Backend, prompt: TokenizedPrompt, patches: Iterable[Pat
             tokens = resolve(position, prompt, site.occurrence)
             _check_values(backend, patch, site, len(tokens), len(prompt))
             writes.append(Write(site, tokens, patch.operation, patch.when))
-    backend.check_additive({w.place for w in writes})
+    backend.check_writable({w.place for w in writes})
     return Row(prompt, tuple(writes))
 
 
 def _check_values(backend: Backend, patch: Patch, site: Site, n: int, n_keys: int) -> None:
     shape = backend.shape(site, n, n_keys)
+    if site.kind == "pattern" and patch.when == "every_step" and patch.operation.values:
+        raise PatchError(
+            f"{patch!r} has a number for each key of the prompt, and new tokens bring new keys.",
+            got='a value with when="every_step" at a pattern',
+            expected='zero, scale or map, or when="prefill"',
+            instead=f'{site!r}.zero(when="every_step")',
+        )
     if patch.when == "every_step":
         shape = (1, *shape[1:])
     for value in patch.operation.values:
@@ -220,14 +227,17 @@ class Batch:
 
     def _write(self, out: Tensor, b: int, columns: list[int], write: Write) -> None:
         index: tuple[Any, ...] = (b, columns)
-        axis = KINDS[write.site.kind].head_axis
         if write.site.head is not None:
             # head is the axis after position in every kind that has heads
             index = (b, columns, write.site.head)
         piece = out[index]
-        if "key" in write.site.axes and axis is not None:
-            first = self.pads[b]
-            keys = slice(first, first + len(self.rows[b].prompt)) if self.padded else slice(None)
+        if "key" in write.site.axes:
+            # A value has a number for each key of the prompt; what has none acts on all there are.
+            # Of a sliding window's cache, keys that are out of sight are gone.
+            gone = self.start + out.shape[1] - out.shape[-1]
+            first = max(0, self.pads[b] - gone)
+            last = self.pads[b] + len(self.rows[b].prompt) - gone
+            keys = slice(first, last if write.operation.values else None)
             piece = piece.clone()
             piece[..., keys] = write.operation(piece[..., keys])
             out[index] = piece

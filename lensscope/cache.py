@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.errors import CacheError
+from lensscope.errors import CacheError, PositionError
 from lensscope.positions import ALL, PositionLike, resolve
 from lensscope.prompts import TokenizedPrompt
 from lensscope.provenance import Provenance
@@ -90,7 +91,7 @@ class Cache(Mapping[Site, Tensor]):
         try:
             site = self._normal(site)
             return site in self._entries or self._covering(site) is not None
-        except CacheError:
+        except (CacheError, PositionError):
             return False
 
     @property
@@ -103,15 +104,13 @@ class Cache(Mapping[Site, Tensor]):
         """The tokens of each prompt, as text, BOS included where it was run."""
         return tuple(prompt.labels for prompt in self.prompts)
 
-    def value(self, site: Site, prompt: int = 0) -> Float[Tensor, position * axes]:
+    def value(self, site: Site, prompt: int = 0) -> Float[Tensor, "position *axes"]:
         """What one prompt had at a site, without padding.
 
         Raises:
             CacheError: the cache lacks the site.
         """
-        site = self._normal(site)
-        count = len(self.positions(site)[prompt])
-        return self[site][prompt, :count]
+        return self.sel(prompt=prompt)[site][0]
 
     # ---------------------------------------------------------------- slices
 
@@ -119,31 +118,26 @@ class Cache(Mapping[Site, Tensor]):
         self,
         *,
         kind: SiteKindName | None = None,
-        layer: int | Sequence[int] | None = None,
-        prompt: int | Sequence[int] | None = None,
+        layer: SupportsIndex | Sequence[SupportsIndex] | None = None,
+        prompt: SupportsIndex | Sequence[SupportsIndex] | None = None,
         position: PositionLike | None = None,
+        occurrence: int | None = None,
     ) -> Cache:
         """A smaller cache, by label.
 
         Raises:
             CacheError: nothing is left.
         """
-        layers = None if layer is None else [layer] if isinstance(layer, int) else list(layer)
         n = self.provenance.n_layers
-        if layers is not None:
-            layers = [x % n if -n <= x < n else x for x in layers]
-        rows = range(len(self.prompts)) if prompt is None else prompt
-        rows = [rows] if isinstance(rows, int) else list(rows)
-        entries: dict[Site, Entry] = {}
-        for site in self._entries:
-            if kind is not None and site.kind != kind:
-                continue
-            if layers is not None and site.layer not in layers:
-                continue
-            target = site if position is None else site.at(position)
-            positions = self.positions(target)
-            read = _Slice(self, target, tuple(rows))
-            entries[target] = Entry(read, tuple(positions[row] for row in rows))
+        layers = None if layer is None else {x % n if -n <= x < n else x for x in _many(layer)}
+        rows = tuple(range(len(self.prompts)) if prompt is None else _many(prompt))
+        kept = [self.prompts[row] for row in rows]
+        tokens = tuple(p.ids for p in kept)
+        entries = {
+            site: Entry(_Rows(self, site, rows), tuple(entry.positions[row] for row in rows))
+            for site, entry in self._entries.items()
+            if kind in (None, site.kind) and (layers is None or site.layer in layers)
+        }
         if not entries:
             raise CacheError(
                 "Nothing in the cache matches.",
@@ -151,9 +145,14 @@ class Cache(Mapping[Site, Tensor]):
                 expected=self._shown(),
                 instead="cache.sel(layer=3), with a layer that was kept",
             )
-        kept = [self.prompts[row] for row in rows]
-        tokens = tuple(prompt.ids for prompt in kept)
-        return Cache(entries, kept, replace(self.provenance, tokens=tokens))
+        small = Cache(entries, kept, replace(self.provenance, tokens=tokens))
+        if position is None:
+            return small
+        there = {site: site.at(position, occurrence) for site in small}
+        entries = {
+            at: Entry(_Site(small, at), small.positions(at)) for at in dict.fromkeys(there.values())
+        }
+        return Cache(entries, kept, small.provenance)
 
     def to(
         self, device: str | torch.device | None = None, dtype: torch.dtype | None = None
@@ -205,9 +204,9 @@ class Cache(Mapping[Site, Tensor]):
 
     def __repr__(self) -> str:
         return (
-            f"Cache({self._shown()}; {len(self.prompts)} prompt(s) of "
-            f"{'/'.join(map(str, sorted(set(self.lengths))))} tokens; {self.provenance.model}, "
-            f"{self.provenance.processing}, {self.provenance.dtype})"
+            f"Cache({self._shown()}; {len(self.prompts)} prompt(s): "
+            f"{'|'.join(self.tokens[0])}{' …' if len(self.prompts) > 1 else ''}; "
+            f"{self.provenance.model}, {self.provenance.processing}, {self.provenance.dtype})"
         )
 
     def _shown(self) -> str:
@@ -224,7 +223,18 @@ class Cache(Mapping[Site, Tensor]):
                 instead=f"cache[ls.{site.kind}(3)], or [cache[s] for s in cache]",
             )
         if site.layer is not None and -n <= site.layer < 0:
-            return replace(site, layer=site.layer % n)
+            site = replace(site, layer=site.layer % n)
+        if site.head is not None:
+            axis = KINDS[site.kind].head_axis
+            heads = self.provenance.n_heads if axis == "head" else self.provenance.n_kv_heads
+            if not -heads <= site.head < heads:
+                raise CacheError(
+                    f"There is no head {site.head}.",
+                    got=repr(site),
+                    expected=f"{-heads} to {heads - 1}",
+                    instead=f"cache[ls.{site.kind}({site.layer}, 0)]",
+                )
+            site = replace(site, head=site.head % heads)
         return site
 
     def _covering(self, site: Site) -> tuple[Site, Entry]:
@@ -303,13 +313,36 @@ class Stored:
 
 
 @dataclass(frozen=True, eq=False)
-class _Slice:
+class _Rows:
+    """Some prompts of a site, without the padding that only the others needed."""
+
     cache: Cache
     site: Site
     rows: tuple[int, ...]
 
     def __call__(self) -> Tensor:
-        return self.cache[self.site][list(self.rows)]
+        tensor = self.cache[self.site][list(self.rows)]
+        positions = self.cache.positions(self.site)
+        tensor = tensor[:, : max(len(positions[row]) for row in self.rows)]
+        if "key" in self.site.axes:
+            tensor = tensor[..., : max(self.cache.lengths[row] for row in self.rows)]
+        return tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Site:
+    """A site of a cache, read when asked for."""
+
+    cache: Cache
+    site: Site
+
+    def __call__(self) -> Tensor:
+        return self.cache[self.site]
+
+
+def _many(numbers: SupportsIndex | Sequence[SupportsIndex]) -> list[int]:
+    parts = [numbers] if isinstance(numbers, SupportsIndex) else numbers
+    return [operator.index(part) for part in parts]
 
 
 def hold(tensor: Tensor, positions: Sequence[tuple[int, ...]]) -> Entry:

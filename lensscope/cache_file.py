@@ -29,7 +29,11 @@ def save(cache: Cache, path: Path) -> Path:
         "format": _FORMAT,
         "provenance": asdict(cache.provenance),
         "prompts": [asdict(prompt) for prompt in cache.prompts],
-        "sites": [{**_site_to_json(site), "positions": cache.positions(site)} for site in cache],
+        "sites": [
+            # a site without a position holds every token, which needs no list
+            {**_site_to_json(site), "positions": site.position and cache.positions(site)}
+            for site in cache
+        ],
     }
     tensors = {str(n): cache[site].contiguous() for n, site in enumerate(cache)}
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -74,7 +78,10 @@ def load(path: Path, device: str | torch.device) -> Cache:
     ]
     entries = {
         _site_from_json(s): Entry(
-            Stored(path, str(n), device), tuple(tuple(row) for row in s["positions"])
+            Stored(path, str(n), device),
+            tuple(tuple(range(len(p))) for p in prompts)
+            if s["positions"] is None
+            else tuple(tuple(row) for row in s["positions"]),
         )
         for n, s in enumerate(header["sites"])
     }

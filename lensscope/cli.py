@@ -88,6 +88,9 @@ def inspect(
     position: Annotated[
         str, typer.Option(help="-1, 2:5, a substring (its last token), span:TEXT, or all.")
     ] = "-1",
+    occurrence: Annotated[
+        int | None, typer.Option(help="Which match of a substring: 0 the first, -1 the last.")
+    ] = None,
     preset: Annotated[Preset, typer.Option(help="The inspection prompt.")] = (
         Preset.entity_description
     ),
@@ -122,6 +125,7 @@ def inspect(
             loaded,
             source,
             position=where,
+            occurrence=occurrence,
             layers=sources,
             target_layers=targets,  # type: ignore[arg-type]
             max_new_tokens=max_new_tokens,

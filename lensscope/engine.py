@@ -277,7 +277,7 @@ def _rows(
             rows.append(resolve_row(backend, prompt, patches))  # type: ignore[arg-type]
             continue
         at = unique.index(prompt) if source is None else n if len(cache.prompts) > 1 else 0
-        if at >= len(cache.prompts):
+        if source is not None and len(cache.prompts) not in (1, len(prompts)):
             raise PromptError(
                 "There is not one source for each prompt.",
                 got=f"{len(cache.prompts)} sources, {len(prompts)} prompts",

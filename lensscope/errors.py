@@ -63,7 +63,7 @@ class PatchError(LensscopeError, ValueError):
     """A patch whose value or operation does not fit its site."""
 
 
-class CacheError(LensscopeError, LookupError):
+class CacheError(LensscopeError, KeyError):
     """A cache that does not hold what was asked for, or a file that is not a cache."""
 
     def __str__(self) -> str:

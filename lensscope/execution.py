@@ -89,8 +89,7 @@ class Execution:
         order = sorted(
             range(len(self.rows)), key=lambda i: (len(prompts[i]), 0 if apart else layers[i], i)
         )
-        size = self._chunk_size(prefix, new, logits_at)
-        chunks = [order[i : i + size] for i in range(0, len(order), size)]
+        chunks = self._chunks(order, prefix, new, logits_at)
         longest = max(map(len, prompts))
         self.token_layers = 0
         with torch.no_grad():
@@ -158,29 +157,50 @@ class Execution:
         kinds |= {w.site.kind for row in self.rows for w in row.writes}
         return "pattern" in kinds
 
-    def _chunk_size(self, prefix: int, new: int, logits_at: Sequence[Sequence[int]] | None) -> int:
-        """Rows of a batch under the memory budget, by an upper estimate of what a row takes."""
+    def _chunks(
+        self,
+        order: Sequence[int],
+        prefix: int,
+        new: int,
+        logits_at: Sequence[Sequence[int]] | None,
+    ) -> list[list[int]]:
+        """Batches under the memory budget, each sized by its own longest prompt.
+
+        Raises:
+            BudgetError: not even one row fits into the budget that was given.
+        """
+        device = self.backend.device
+        budget = default_budget(device) if self.memory_budget is None else self.memory_budget
+        chunks: list[list[int]] = []
+        for row in order:
+            needed = self._row_bytes(row, prefix, new, logits_at)
+            if needed > budget and self.memory_budget is not None:
+                raise BudgetError(
+                    "The memory budget does not hold a single row.",
+                    got=f"{budget:,} bytes",
+                    expected=f"at least {needed:,} bytes",
+                    instead=f"memory_budget={needed}",
+                )
+            # Rows come by length, so the newest is the longest, and the others are padded to it.
+            if chunks and (len(chunks[-1]) + 1) * needed <= budget:
+                chunks[-1].append(row)
+            else:
+                chunks.append([row])
+        return chunks
+
+    def _row_bytes(
+        self, row: int, prefix: int, new: int, logits_at: Sequence[Sequence[int]] | None
+    ) -> int:
+        """An upper estimate of what a row of a batch takes."""
         b = self.backend
-        width = max(len(row.prompt) for row in self.rows)
+        width = len(self.rows[row].prompt)
         columns = width - prefix
         d_mlp = int(getattr(b.model.cfg, "d_mlp", None) or 4 * b.d_model)
         cached = 2 * b.n_layers * b.n_kv_heads * b.d_head * (width + new) if new or prefix else 0
         # A forward holds the residual, a norm, and either an MLP or the scores of one attention.
         working = columns * (8 * b.d_model + 4 * d_mlp + 4 * b.n_heads * width)
-        asked = max((len(tokens) for tokens in logits_at), default=0) if logits_at else 0
-        logits = 3 * asked * b.d_vocab
-        row_bytes = (cached + working + logits) * b.dtype.itemsize
-        budget = default_budget(b.device) if self.memory_budget is None else self.memory_budget
-        if budget < row_bytes:
-            if self.memory_budget is None:
-                return 1
-            raise BudgetError(
-                "The memory budget does not hold a single row.",
-                got=f"{budget:,} bytes",
-                expected=f"at least {row_bytes:,} bytes",
-                instead=f"memory_budget={row_bytes}",
-            )
-        return int(min(budget // row_bytes, 4096))
+        logits = 3 * len(logits_at[row]) * b.d_vocab if logits_at else 0
+        return (cached + working + logits) * b.dtype.itemsize
 
     # ---------------------------------------------------------------- executing
 
@@ -258,7 +278,9 @@ class Execution:
             bar.update(len(chunk))
         if not decodes:
             return
-        assert sampling is not None and logits is not None and key_values is not None
+        assert sampling is not None
+        assert logits is not None
+        assert key_values is not None
         # Rows that do the same have one place; it is decoded once.
         first = {place: n for n, place in reversed(list(enumerate(places)))}
         batch.rows, batch.pads, batch.waiting = [batch.rows[p] for p in first], [0] * len(first), []
@@ -282,7 +304,12 @@ class Execution:
     ) -> None:
         """Run as far up as the sites that are kept; a long prompt in stretches, which bounds the
         memory of attention's scores."""
-        whole = batch.padded or self.touches_patterns or any(row.writes for row in batch.rows)
+        whole = (
+            batch.padded
+            or self.touches_patterns
+            or any(row.writes for row in batch.rows)
+            or not self.reader.beyond_first_attention
+        )
         step = batch.width if whole else STRETCH
         if batch.width - prefix > step and key_values is None:
             key_values = self.backend.new_key_values(len(chunk))
@@ -325,9 +352,10 @@ class Execution:
             logits = self.backend.forward(
                 tokens, mask=mask, key_values=key_values, logits_at=columns or [0]
             )
-        written = batch.written
         read = {(s.kind, s.layer) for s in self.reader.sites}
         seen = {(s.kind, s.layer) for s in self.reader.read}
+        # A forward that ended at the last read did not come to what is written above it.
+        written = batch.written if logits is not None else set()
         check_reached(written | read, batch.reached | seen)
         return logits
 

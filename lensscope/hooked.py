@@ -78,6 +78,7 @@ def hooked_transformer(
         center_unembed=folded,
         fold_value_biases=folded,
     )
+    model.generation_config = getattr(hf_model, "generation_config", None)  # its ends of text
     model.eval()
     _check_same_logits(model, hf_model, title)
     return model

@@ -43,6 +43,14 @@ class Reader:
         self.read = set()
 
     @property
+    def beyond_first_attention(self) -> bool:
+        """Whether a forward that ends at the last read has passed the first block's attention,
+        which is where its keys and values are stored."""
+        order = list(KINDS)
+        after = order.index("head_out")
+        return any(s.layer or order.index(s.kind) >= after for s in self.sites if s.kind != "embed")
+
+    @property
     def done(self) -> bool:
         """Whether the forward under way has given all that is asked for."""
         return len(self.read) == len(self.sites)
@@ -146,33 +154,42 @@ def _write_resid_mid(
 ) -> None:
     """Make a write at ``resid_mid`` reach the residual stream itself.
 
-    On a bridge the hook point lies behind the branching, on the way to the MLP only. So the
-    change is added to the attention's output (which then carries it into the residual stream),
-    and the MLP's input is set to exactly what was written.
+    On a bridge the hook point lies behind the branching, on the way to the MLP only. So the MLP's
+    input is set to what was written, and what the block gives is made of that and the MLP's output.
     """
     held: dict[str, Tensor] = {}
+    layer = place[1]
 
-    def remember(resid_pre: Tensor) -> None:
+    def read_pre(resid_pre: Tensor) -> None:
         held["pre"] = resid_pre
 
-    def carry(attn_out: Tensor) -> Tensor | None:
+    def write(attn_out: Tensor) -> None:
         mid = held.pop("pre") + attn_out
         new = batch.patched(place, mid)
-        if new is None:
-            held.pop("new", None)
-            return None
-        held["new"], held["changed"] = new, new != mid
-        return attn_out + (new - mid)
+        if new is not None:
+            held["new"], held["changed"] = new, new != mid
 
-    def exact(mlp_in: Tensor) -> Tensor | None:
+    def feed_mlp(mlp_in: Tensor) -> Tensor | None:
+        return torch.where(held["changed"], held["new"], mlp_in) if "new" in held else None
+
+    def read_mlp(mlp_out: Tensor) -> None:
+        held["mlp"] = mlp_out
+
+    def give(resid_post: Tensor) -> Tensor | None:
+        mlp_out = held.pop("mlp")
         if "new" not in held:
             return None
-        return torch.where(held.pop("changed"), held.pop("new"), mlp_in)
+        return torch.where(held.pop("changed"), held.pop("new") + mlp_out, resid_post)
 
-    layer = place[1]
-    hooks.setdefault(backend.hook_point(Site("resid_pre", layer)), []).append(remember)
-    hooks.setdefault(backend.hook_point(Site("attn_out", layer)), []).append(carry)
-    hooks[backend.hook_point(_site(place))].insert(0, exact)
+    def at(kind: str) -> list[Hook]:
+        return hooks.setdefault(backend.hook_point(_site((kind, layer))), [])
+
+    # After the writes of these places, and before those of what comes from it.
+    at("resid_pre").append(read_pre)
+    at("attn_out").append(write)
+    at("mlp_out").append(read_mlp)
+    at("resid_mid").insert(0, feed_mlp)
+    at("resid_post").insert(0, give)
 
 
 def check_reached(places: Iterable[Place], reached: set[Place]) -> None:

@@ -1,9 +1,9 @@
 """Rows that join the batch at their layer.
 
-Below the first layer that a row writes, it is the unpatched run. So one pass goes up the blocks with
-the unpatched row alone, and at each layer the rows that first write there join it as copies of that
-row: the batch grows on its way up, and one pass serves every layer. Embedding, mask and positions
-are those of one row and broadcast; final norm and head are the model's own.
+Below the first layer that a row writes, it is the unpatched run. So one pass goes up the blocks
+with the unpatched row alone, and at each layer the rows that first write there join it as copies of
+that row: the batch grows on its way up, and one pass serves every layer. Embedding, mask and
+positions are those of one row and broadcast; final norm and head are the model's own.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ def why_not(backend: Backend) -> str:
     tried out, once for each model: a joined pass against a plain one.
     """
     if backend.model not in _CAN_JOIN:
-        _CAN_JOIN[backend.model] = _try(backend)
+        with backend.alone():
+            _CAN_JOIN[backend.model] = _try(backend)
     return _CAN_JOIN[backend.model]
 
 
@@ -137,8 +138,8 @@ def _try(backend: Backend) -> str:
         execution = Execution(backend, rows, [], "left", None, off=frozenset(off), probing=True)
         try:
             execution.run(logits_at=[[3]] * len(rows))
-        except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-            return f"its blocks do not take a batch that grows ({type(error).__name__})"
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as failure:
+            return f"its blocks do not take a batch that grows ({type(failure).__name__})"
         results.append(execution.logits().float())
     plain, joined = results
     spread = float(plain.max() - plain.min())

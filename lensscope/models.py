@@ -22,6 +22,12 @@ Processing: TypeAlias = Literal["raw", "folded"]
 
 _DEMO_ALIASES: Final = ("demo", DEMO_NAME.lower(), f"huggingfacetb/{DEMO_NAME.lower()}")
 _HUB_TIMEOUT_S: Final = 5.0
+_WEIGHT_FILES: Final = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 
 
 def load_model(
@@ -79,6 +85,7 @@ def load_model(
         else:
             model = _bridge(hf_model, tokenizer, title, processing, where)
     model.cfg.model_name = title
+    model.cfg.dtype = dtype
     if demo:
         model.cfg.default_prepend_bos = False  # it was trained without
     return model
@@ -161,7 +168,7 @@ def _on_hub(name: str) -> bool:
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     try:
-        if isinstance(try_to_load_from_cache(name, "config.json"), str):
+        if any(isinstance(try_to_load_from_cache(name, f), str) for f in _WEIGHT_FILES):
             return False
         if HF_HUB_OFFLINE:
             raise ConnectionError("HF_HUB_OFFLINE is set")
@@ -189,7 +196,7 @@ def _not_found(name: str, got: str) -> ModelNotFoundError:
         expected="None for the demo model, a Hub id, a folder, or a .gguf file"
         + (f"; near names: {', '.join(near[:5])}" if near else ""),
         instead="ls.load_model(), which works offline once the demo model is there; or a folder "
-        "made where there is a network: huggingface-cli download NAME --local-dir FOLDER",
+        "made where there is a network: hf download NAME --local-dir FOLDER",
     )
 
 

@@ -20,7 +20,7 @@ class Operation(ABC):
     """What a patch does to the activations at its tokens, ``[pos, …]`` to ``[pos, …]``."""
 
     @abstractmethod
-    def __call__(self, x: Float[Tensor, pos * axes]) -> Float[Tensor, pos * axes]: ...
+    def __call__(self, x: Float[Tensor, "pos *axes"]) -> Float[Tensor, "pos *axes"]: ...
 
     @property
     def values(self) -> tuple[Tensor, ...]:
@@ -75,6 +75,18 @@ class Lerp(_Valued):
 
     def __call__(self, x: Tensor) -> Tensor:
         return torch.lerp(x, self.value.to(x.device).expand_as(x), self.weight)
+
+
+@dataclass(frozen=True, eq=False)
+class Resize(_Valued):
+    """From ``x`` (``weight=0``) to the value at the length of ``x`` (``weight=1``)."""
+
+    weight: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        value = self.value.to(x.device)
+        length = value.norm(dim=-1, keepdim=True).clamp_min(1e-30)
+        return torch.lerp(x, value * (x.norm(dim=-1, keepdim=True) / length), self.weight)
 
 
 class ProjectOut(_Valued):
@@ -171,11 +183,14 @@ def as_value(value: Any) -> Tensor:
 
 def as_number(value: Any) -> float:
     """A finite number."""
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
     if number != number or number in (float("inf"), float("-inf")):
         raise PatchError(
-            "A factor is NaN or infinite.",
-            got=number,
+            "A factor is NaN or infinite, or no number.",
+            got=repr(value),
             expected="a finite number",
             instead="site.scale(0.5)",
         )

@@ -109,7 +109,7 @@ class Move:
     def apply(self, value: Tensor) -> Tensor:
         """The transforms, in order, on what was read."""
         for transform in self.transforms:
-            value = transform(value)
+            value = transform(value.clone())
         return value
 
     def patch(self, cache: Cache, prompt: int = 0) -> Patch:
@@ -175,7 +175,8 @@ class Writable:
         rows = as_value(basis)
         rows = rows[None] if rows.ndim == 1 else rows
         _, singular, directions = torch.linalg.svd(rows.double(), full_matrices=False)
-        kept = singular > singular.max() * 1e-10 if singular.numel() else singular > 0
+        rounding = max(rows.shape) * torch.finfo(rows.dtype).eps
+        kept = singular > singular.max() * rounding
         if not bool(kept.any()):
             raise PatchError(
                 "The basis spans nothing.",

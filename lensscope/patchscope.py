@@ -8,11 +8,11 @@ then goes on to write. The target side is the `Patchscope`; the source side is g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final, Literal, SupportsIndex, TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -22,7 +22,7 @@ from lensscope.backends import backend_of
 from lensscope.engine import capture, run_many
 from lensscope.errors import BasisError, PatchError, SiteError
 from lensscope.inspection import InspectionPrompt
-from lensscope.operations import Map, as_number, as_value
+from lensscope.operations import Map, Resize, as_number, as_value
 from lensscope.patches import Patch
 from lensscope.positions import PositionLike, resolve
 from lensscope.prompts import PromptsLike, TokenizedPrompt, tokenize
@@ -31,7 +31,7 @@ from lensscope.results import PatchscopeResult, Reading
 from lensscope.runs import Runs
 from lensscope.sites import Site, resid_post, resid_pre
 
-TargetLayers: TypeAlias = Literal["same", "all"] | Sequence[SupportsIndex]
+TargetLayers: TypeAlias = Literal["same", "all"] | Iterable[SupportsIndex]
 
 ENTITY_DESCRIPTION: Final = (
     "Syria: Country in the Middle East, Leonardo DiCaprio: American actor, Samsung: South Korean "
@@ -138,10 +138,11 @@ class Patchscope:
         model: Any,
         source: PromptsLike | Float[Tensor, " d_model"] | Float[Tensor, "vector d_model"],
         position: PositionLike = -1,
-        layers: Sequence[SupportsIndex] | None = None,
+        layers: Iterable[SupportsIndex] | None = None,
         target_layers: TargetLayers = "same",
         max_new_tokens: int | None = None,
         *,
+        occurrence: int | None = None,
         prepend_bos: bool | None = None,
         memory_budget: int | None = None,
     ) -> PatchscopeResult:
@@ -156,6 +157,7 @@ class Patchscope:
             target_layers: ``"same"`` as the source layer, ``"all"``, or a list; raw vectors have no
                 layer of their own, so for them ``"same"`` means each of ``layers``.
             max_new_tokens: how much is written; the patchscope's own number by default.
+            occurrence: which match of a substring is meant by ``position``.
             prepend_bos: for the source prompt; ``None`` follows the model's own default.
             memory_budget: bytes that a batch may take.
 
@@ -183,19 +185,26 @@ class Patchscope:
                 expected="at least 1",
                 instead="max_new_tokens=1 for the next token alone",
             )
+        if isinstance(source, np.ndarray):
+            source = torch.as_tensor(source)
         raw = isinstance(source, Tensor) and source.is_floating_point()
         if raw:
             source = as_value(source)
+        if not isinstance(target_layers, str):
+            target_layers = list(target_layers)
+        layers = layers if layers is None or isinstance(layers, int | str) else list(layers)
+        self._check_targets(target_layers, layers if raw else None)
         prompt, places = self.inspection.tokenized(target), self.inspection.placed(target)
         if raw:
             readings = self._of_vectors(target, source, layers, target_layers)  # type: ignore[arg-type]
         else:
             prompts = tokenize(here, source, prepend_bos)
-            readings = self._of_prompts(here, target, prompts, position, layers, target_layers)
+            where = Site("resid_post").at(position, occurrence)  # checks the two together
+            readings = self._of_prompts(here, target, prompts, where, layers, target_layers)
         self._check_fit(here, target, readings)
         written = self.write.whole
         patchsets = [
-            [self._patch(written(r.target_layer).at(place), r, target) for place in places]
+            [self._patch(written(r.target_layer).at(place), r.value) for place in places]
             for r in readings
         ]
         runs = run_many(
@@ -207,30 +216,34 @@ class Patchscope:
             labels=[r.label for r in readings],
             memory_budget=memory_budget,
         )
-        return self._result(here, target, readings, runs, prompt, target_layers)
+        sources = [] if raw else [p.ids for p in prompts]
+        return self._result(here, target, readings, runs, prompt, target_layers, sources)
 
     def _of_prompts(
         self,
         here: Backend,
         target: Backend,
         prompts: list[TokenizedPrompt],
-        position: PositionLike,
-        layers: Sequence[SupportsIndex] | None,
+        where: Site,
+        layers: Iterable[SupportsIndex] | None,
         target_layers: TargetLayers,
     ) -> list[Reading]:
         """One reading for each prompt, position, source layer and target layer."""
-        kind = (self.read or self.write).whole
-        kind = Site(kind.kind, None, self.write.head)
+        read = self.read or self.write
+        kind = replace(where, kind=read.kind, head=read.head)
         sources = _layers(here, kind, layers)
-        sites = [kind(layer).at(position) for layer in sources]
+        sites = [kind(layer) for layer in sources]
         cache = capture(here.model, prompts, sites)
         readings = []
         for n, prompt in enumerate(prompts):
-            tokens = resolve(position, prompt)
+            own = cache.sel(prompt=n)
+            states = {layer: own[site][0] for layer, site in zip(sources, sites, strict=True)}
+            tokens = resolve(where.position or 0, prompt, where.occurrence)
             for j, token in enumerate(tokens):
-                for layer, site in zip(sources, sites, strict=True):
+                for layer in sources:
+                    state = states[layer][j]
+                    value = self._mapped(state, target)
                     for to in self._targets(target, layer, target_layers):
-                        state = cache.value(site, n)[j]
                         readings.append(
                             Reading(
                                 prompt=n,
@@ -241,6 +254,7 @@ class Patchscope:
                                 source_layer=layer,
                                 target_layer=to,
                                 state=state,
+                                value=value,
                             )
                         )
         return readings
@@ -249,7 +263,7 @@ class Patchscope:
         self,
         target: Backend,
         vectors: Tensor,
-        layers: Sequence[SupportsIndex] | None,
+        layers: Iterable[SupportsIndex] | None,
         target_layers: TargetLayers,
     ) -> list[Reading]:
         """One reading for each vector and target layer."""
@@ -261,6 +275,7 @@ class Patchscope:
                 expected="[d_model] or [vector, d_model]",
                 instead="cache[site][0, -1]",
             )
+        mapped = [self._mapped(row, target) for row in rows]
         if self.write.layer is not None:
             targets = _layers(target, self.write.whole, [self.write.layer])
         elif isinstance(target_layers, str):
@@ -268,8 +283,8 @@ class Patchscope:
         else:
             targets = _layers(target, self.write.whole, target_layers)
         return [
-            Reading(n, f"vector {n}", 0, None, "", None, to, row)
-            for n, row in enumerate(rows)
+            Reading(n, f"vector {n}", 0, None, "", None, to, row, value)
+            for n, (row, value) in enumerate(zip(rows, mapped, strict=True))
             for to in targets
         ]
 
@@ -279,21 +294,44 @@ class Patchscope:
             return _layers(target, kind, [self.write.layer])
         if target_layers == "same":
             return _layers(target, kind, [layer])
-        if target_layers == "all":
-            return _layers(target, kind, None)
         if isinstance(target_layers, str):
+            return _layers(target, kind, None)
+        return _layers(target, kind, target_layers)
+
+    def _check_targets(
+        self, target_layers: TargetLayers, vector_layers: Iterable[SupportsIndex] | None
+    ) -> None:
+        """Refuse choices of layers that nobody could follow."""
+        if isinstance(target_layers, str) and target_layers not in ("same", "all"):
             raise SiteError(
                 "There is no such choice of target layers.",
                 got=repr(target_layers),
                 expected='"same", "all" or a list of layers',
                 instead="target_layers=[3, 5]",
             )
-        return _layers(target, kind, target_layers)
+        if self.write.layer is not None and target_layers != "same":
+            raise SiteError(
+                "This patchscope always writes at one layer.",
+                got=f"target_layers={target_layers!r}, and write={self.write!r}",
+                expected="no target layers, or write= without a layer",
+                instead=f"dataclasses.replace(scope, write=ls.{self.write.kind})",
+            )
+        if vector_layers is not None and target_layers != "same":
+            raise SiteError(
+                "Raw vectors come from no layer.",
+                got=f"layers={list(vector_layers)}, target_layers={target_layers!r}",
+                expected="one of the two",
+                instead="target_layers=[3, 5]",
+            )
+
+    def _mapped(self, state: Tensor, target: Backend) -> Tensor:
+        """What is written: the state, transformed, on the target model's device."""
+        value = state if self.transform is None else self.transform(state.clone())
+        return value if self.model is None else value.to(target.device, target.dtype)
 
     def _check_fit(self, here: Backend, target: Backend, readings: list[Reading]) -> None:
         """Whether what is written fits the target model."""
-        sample = readings[0].state
-        mapped = sample if self.transform is None else self.transform(sample)
+        sample, mapped = readings[0].state, readings[0].value
         width = target.shape(Site(self.write.kind, 0), 1, 1)[-1]
         if mapped.shape[-1] != width:
             raise BasisError(
@@ -312,14 +350,11 @@ class Patchscope:
                 instead="load both with the same processing=, or give a transform",
             )
 
-    def _patch(self, site: Site, reading: Reading, target: Backend) -> Patch:
-        state = reading.state if self.transform is None else self.transform(reading.state)
-        if target.model is not None and self.model is not None:
-            state = state.to(target.device, target.dtype)
+    def _patch(self, site: Site, value: Tensor) -> Patch:
         site = replace(site, head=self.write.head)
         if self.match_norm:
-            return site.map(partial(_like, state=as_value(state), mix=self.mix))
-        return site.set(state) if self.mix == 1 else site.lerp(state, self.mix)
+            return Patch(site, Resize(as_value(value), self.mix))
+        return site.set(value) if self.mix == 1 else site.lerp(value, self.mix)
 
     def _result(
         self,
@@ -329,6 +364,7 @@ class Patchscope:
         runs: Runs,
         prompt: TokenizedPrompt,
         target_layers: TargetLayers,
+        sources: list[tuple[int, ...]],
     ) -> PatchscopeResult:
         generation = runs.generation
         assert generation is not None
@@ -361,12 +397,12 @@ class Patchscope:
             placeholder=self.inspection.placeholder,
             inspection_tokens=prompt.labels,
             plan=str(runs.plan),
-            source=here.provenance(),
+            source=here.provenance(sources),
             target=target.provenance([prompt.ids]),
         )
 
 
-def _layers(backend: Backend, kind: Site, layers: Sequence[SupportsIndex] | None) -> list[int]:
+def _layers(backend: Backend, kind: Site, layers: Iterable[SupportsIndex] | None) -> list[int]:
     """Layers in range and not negative, in the order asked for, each once."""
     if layers is not None and (isinstance(layers, int | str) or not list(layers)):
         raise SiteError(
@@ -378,9 +414,3 @@ def _layers(backend: Backend, kind: Site, layers: Sequence[SupportsIndex] | None
     sites = [kind] if layers is None else [kind(layer) for layer in layers]
     found = [site.layer for s in sites for site in backend.concrete(s)]
     return list(dict.fromkeys(layer for layer in found if layer is not None))
-
-
-def _like(x: Tensor, state: Tensor, mix: float) -> Tensor:
-    """``state`` at the length of ``x``, interpolated."""
-    length = state.norm().clamp_min(1e-30)
-    return torch.lerp(x, state * (x.norm(dim=-1, keepdim=True) / length), mix)

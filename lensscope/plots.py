@@ -45,7 +45,7 @@ def patchscope_panels(result: PatchscopeResult) -> list[Panel]:
     """For each prompt, layers by tokens; for a grid, for each token source by target layers."""
     frame = result._everything()
     crossed = "target_layer" in result.data.dims and "source_layer" in result.data.dims
-    by = ["prompt", "position"] if crossed else ["prompt"]
+    by = ["prompt_index", "position"] if crossed else ["prompt_index"]
     row = "source_layer" if frame["source_layer"].notna().any() else "target_layer"
     panels = []
     for _, group in frame.groupby(by, sort=False, dropna=False):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import torch
 
 from lensscope.errors import PromptError
@@ -50,6 +51,8 @@ def is_single(prompt: PromptsLike) -> bool:
     """Whether this is one prompt, not a list of prompts."""
     if isinstance(prompt, str | TokenizedPrompt):
         return True
+    if isinstance(prompt, np.ndarray):
+        prompt = torch.as_tensor(prompt)
     if isinstance(prompt, torch.Tensor):
         return prompt.ndim < 2 or (prompt.ndim == 2 and len(prompt) == 1)
     if not isinstance(prompt, Sequence):
@@ -85,6 +88,8 @@ def tokenize(
 
 
 def _tokenize_one(backend: Backend, prompt: Any, prepend_bos: bool | None) -> TokenizedPrompt:
+    if isinstance(prompt, np.ndarray):
+        prompt = torch.as_tensor(prompt)
     if isinstance(prompt, TokenizedPrompt):
         result = prompt
     elif isinstance(prompt, str):
@@ -161,14 +166,27 @@ def _from_ids(backend: Backend, ids: list[int]) -> TokenizedPrompt:
     if backend.tokenizer is None:
         labels = tuple(str(i) for i in ids)
         return TokenizedPrompt(tuple(ids), "", labels, ((0, 0),) * len(ids))
-    ends, text = [], ""
-    for stop in range(1, len(ids) + 1):
-        text = _decode(backend, ids[:stop])
-        ends.append(len(text.rstrip("\ufffd")))
+    text = _decode(backend, ids)
+    ends = _ends(backend, ids, 32)
+    if not ends or ends[-1] != len(text):  # a tokenizer whose pieces do not simply add up
+        ends = _ends(backend, ids, len(ids))
     ends = [min(end, len(text)) for end in ends]
     starts = [0, *ends[:-1]]
     spans = tuple((min(a, b), b) for a, b in zip(starts, ends, strict=True))
     return TokenizedPrompt(tuple(ids), text, labels_of(backend, ids), spans)
+
+
+def _ends(backend: Backend, ids: list[int], window: int) -> list[int]:
+    """Where each token ends in the text, decoded a window at a time."""
+    ends: list[int] = []
+    done, first = 0, 0
+    for stop in range(1, len(ids) + 1):
+        piece = _decode(backend, ids[first:stop])
+        whole = not piece.endswith("\ufffd")  # not in the middle of a character
+        ends.append(done + len(piece.rstrip("\ufffd")))
+        if whole and stop - first >= window:
+            done, first = done + len(piece), stop
+    return ends
 
 
 def _decode(backend: Backend, ids: Sequence[int]) -> str:

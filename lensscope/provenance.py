@@ -19,6 +19,7 @@ class Provenance:
         dtype: of the weights.
         n_layers: number of blocks.
         d_model: width of the residual stream.
+        n_heads, n_kv_heads: numbers of heads.
         tokens: token ids of each prompt that was run.
         versions: of the libraries involved.
     """
@@ -30,6 +31,8 @@ class Provenance:
     dtype: str
     n_layers: int
     d_model: int
+    n_heads: int
+    n_kv_heads: int
     tokens: tuple[tuple[int, ...], ...]
     versions: dict[str, str]
 

@@ -43,7 +43,7 @@ def patchscope_section(result: PatchscopeResult) -> str:
     """A heading, what was asked, and a table for each prompt and token."""
     frame = result._everything()
     parts = []
-    by = ["prompt", "position"] if frame["position"].notna().any() else ["prompt"]
+    by = ["prompt_index", *(["position"] if frame["position"].notna().any() else [])]
     for _, group in frame.groupby(by, sort=False, dropna=False):
         first = group.iloc[0]
         token = f" <span class='t'>[{escape(str(first['token']).strip())}]</span>"

@@ -44,6 +44,7 @@ class Reading:
     source_layer: int | None
     target_layer: int
     state: Tensor
+    value: Tensor
     text_out: str = ""
     first_token: str = ""
     first_token_probability: float = float("nan")
@@ -141,7 +142,10 @@ class PatchscopeResult:
             variables["logit_lens"] = (dims, lens_token)
             variables["logit_lens_probability"] = (dims, lens_probability)
         names = {r.prompt: r.text for r in readings}
-        coords: dict[str, Any] = {"prompt": [names[p] for p in prompts]}
+        coords: dict[str, Any] = {
+            "prompt": [names[p] for p in prompts],
+            "prompt_index": ("prompt", prompts),
+        }
         if vectors:
             coords["target_layer"] = targets
         else:
@@ -163,7 +167,12 @@ class PatchscopeResult:
         return frame[list(FRAME_COLUMNS)]
 
     def _everything(self) -> pd.DataFrame:
-        frame = self.data.to_dataframe().reset_index()
+        # by number, for two prompts may have the same text
+        numbered = self.data.assign_coords(prompt=self.data["prompt_index"].values)
+        frame = numbered.drop_vars("prompt_index").to_dataframe().reset_index()
+        texts = dict(enumerate(self.data["prompt"].values))
+        index = {int(n): texts[i] for i, n in enumerate(self.data["prompt_index"].values)}
+        frame = frame.assign(prompt_index=frame["prompt"], prompt=frame["prompt"].map(index))
         if "source_layer" not in frame:
             frame = frame.assign(source_layer=pd.NA, token_index=pd.NA, token="")
         if "token_index" in self.data:
@@ -229,13 +238,16 @@ class PatchscopeResult:
         frame = self._everything()
         columns = {
             "prompt": "prompt",
+            "position": "position",
             "token": "token",
             "source_layer": "layer",
             "target_layer": "written at",
             "logit_lens": "logit lens",
             "text": "patchscope",
         }
-        one = [c for c in ("prompt", "token") if frame[c].nunique() <= 1]
+        one = [c for c in ("prompt", "token", "position") if frame[c].nunique() <= 1]
+        if frame.drop_duplicates("position")["token"].is_unique:
+            one.append("position")  # the token says it
         if frame["source_layer"].isna().all():
             one.append("source_layer")
         elif (frame["source_layer"] == frame["target_layer"]).all():

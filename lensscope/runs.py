@@ -88,7 +88,7 @@ class Generation:
 
     def __repr__(self) -> str:
         return "\n".join(
-            f"{prompt.text!r} -> {text!r}"
+            f"{_shown([prompt])} -> {text!r}"
             for prompt, text in zip(self.prompts, self.texts, strict=True)
         )
 
@@ -155,7 +155,9 @@ class Runs:
 
         columns: dict[str, Any] = {"row": list(self.labels)}
         if self.logits is not None:
-            best = self.logits[:, -1].float().softmax(-1).max(-1)
+            asked = (~self.logits[..., 0].isnan()).sum(1) - 1  # the last one, before any padding
+            last = self.logits[torch.arange(len(self.logits)), asked]
+            best = last.float().softmax(-1).max(-1)
             columns["first_token_id"] = best.indices.tolist()
             columns["first_token_probability"] = best.values.tolist()
         if self.generation is not None:
@@ -167,4 +169,5 @@ class Runs:
 
 
 def _shown(prompts: Sequence[TokenizedPrompt]) -> str:
-    return ", ".join(repr(prompt.text[:40]) for prompt in prompts[:3])
+    shown = ["|".join(prompt.labels) for prompt in prompts[:3]]
+    return ", ".join(shown + ["…"] * (len(prompts) > 3)).replace("\n", "⏎")

@@ -28,7 +28,7 @@ class Sampling:
         wrong = [
             text
             for bad, text in (
-                (self.max_new_tokens < 0, f"max_new_tokens={self.max_new_tokens}"),
+                (self.max_new_tokens < 1, f"max_new_tokens={self.max_new_tokens}"),
                 (not 0 <= self.temperature < float("inf"), f"temperature={self.temperature}"),
                 (self.top_k is not None and self.top_k < 1, f"top_k={self.top_k}"),
                 (self.top_p is not None and not 0 < self.top_p <= 1, f"top_p={self.top_p}"),
@@ -40,7 +40,8 @@ class Sampling:
             raise PatchError(
                 "The next token cannot be chosen like this.",
                 got=", ".join(wrong),
-                expected="temperature >= 0 (with a seed above 0), top_k >= 1, 0 < top_p <= 1",
+                expected="max_new_tokens >= 1, temperature >= 0 (with a seed above 0), "
+                "top_k >= 1, 0 < top_p <= 1",
                 instead="temperature=0.7, seed=0",
             )
 
@@ -58,7 +59,8 @@ class Sampling:
         """The next token of each row."""
         if self.temperature == 0:
             return [int(i) for i in logits.argmax(-1)]
-        scores = logits.float().cpu() / self.temperature
+        scores = logits.float().cpu()
+        scores = (scores - scores.max(-1, keepdim=True).values) / self.temperature
         if self.top_k is not None:
             least = scores.topk(min(self.top_k, scores.shape[-1])).values[:, -1:]
             scores = scores.masked_fill(scores < least, -torch.inf)

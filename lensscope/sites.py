@@ -10,9 +10,9 @@ import operator
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, SupportsIndex, TypeAlias
 
-from lensscope.errors import SiteError
+from lensscope.errors import PositionError, SiteError
 from lensscope.patches import Writable
-from lensscope.positions import Position, PositionLike, as_position
+from lensscope.positions import Position, PositionLike, Span, as_position
 
 SiteKindName: TypeAlias = Literal[
     "resid_pre",
@@ -158,7 +158,15 @@ class Site(Writable):
         Raises:
             PositionError: not a position.
         """
-        return replace(self, position=as_position(position), occurrence=occurrence)
+        found = as_position(position)
+        if occurrence is not None and not isinstance(found, str | Span):
+            raise PositionError(
+                "Only a substring has occurrences.",
+                got=f"position {found!r}, occurrence={occurrence}",
+                expected="a substring or span(…) with occurrence=",
+                instead=f"site.at({found!r})",
+            )
+        return replace(self, position=found, occurrence=occurrence)
 
     @property
     def whole(self) -> Site:

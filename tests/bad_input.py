@@ -93,6 +93,24 @@ CASES = {
     "labels": lambda: ls.run_many(tiny, P, [[]], labels=["a", "b"]),
     "prompts and rows": lambda: ls.run_many(tiny, [P, P], [[], [], []]),
     "sources and prompts": lambda: ls.run(tiny, [P, P, P], [at >> at], source=[P, P]),
+    "one source too few is as wrong as one too many": lambda: ls.run(
+        tiny, P, [at >> at], source=[P, P]
+    ),
+    "target layers of a fixed layer": lambda: ls.Patchscope.selfie().inspect(
+        demo, WALES, target_layers=[3]
+    ),
+    "layers of raw vectors": lambda: scope.inspect(
+        demo, torch.ones(576), layers=[1], target_layers=[2]
+    ),
+    "occurrence of a number": lambda: ls.resid_post(1).at(3, occurrence=1),
+    "steering a pattern with values": lambda: ls.run(
+        tiny, P, [ls.pattern(1).set(torch.ones(6), when="every_step")]
+    ),
+    "no new tokens to generate": lambda: ls.generate(tiny, P, max_new_tokens=0),
+    "a factor that is no number": lambda: at.scale("x"),
+    "half the dtype": lambda: ls.Patchscope.selfie(text="w5 w9", placeholder="w9").inspect(
+        tiny, torch.ones(32, dtype=torch.float16)
+    ),
     "budget": lambda: ls.run_many(tiny, P, [[]], memory_budget=100),
     "sampling without a seed": lambda: ls.generate(tiny, P, temperature=1.0),
     "top_p": lambda: ls.generate(tiny, P, temperature=1.0, seed=0, top_p=2.0),

@@ -89,7 +89,7 @@ def test_every_form_of_position(demo, position):
         (["--preset", "nonsense"], "nonsense"),
         (["--model", "no-such-model-anywhere"], "no such model"),
         (["--html", "/no/such/folder/x.html", "--layers", "1"], "cannot be written"),
-        (["--backend", "hooked", "--model", "/nowhere"], ""),
+        (["--preset", "selfie", "--target-layers", "3,5"], "always writes at one layer"),
     ],
 )
 def test_mistakes_are_one_message_and_exit_code_two(demo, arguments, says):

@@ -11,7 +11,7 @@ import lensscope as ls
 from lensscope.patchscope import ENTITY_DESCRIPTION, TOKEN_IDENTITY
 from lensscope.results import FRAME_COLUMNS
 from tests import families, oracle
-from tests.oracle import Edit, close
+from tests.oracle import Edit
 
 E = ls.Patchscope.entity_description
 EIFFEL = "The Eiffel Tower is in the city of"
@@ -271,4 +271,3 @@ def test_the_presets_say_what_the_papers_say():
 def test_a_placeholder_of_letters_is_a_word_of_its_own(demo):
     prompt = ls.InspectionPrompt("The tax on x is")
     assert [prompt.tokens(demo).labels[p] for p in prompt.places(demo)] == [" x"]
-    close(torch.ones(1), torch.ones(1))

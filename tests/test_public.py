@@ -100,8 +100,8 @@ def test_imports_run_one_way():
 
     order = """
         errors prompts positions operations patches sites transforms provenance cache cache_file
-        runs progress sampling backend backends batch hooks execution engine readout inspection
-        demo_model hooked models results plots report patchscope cli
+        runs progress sampling backend backends batch hooks joining execution engine readout
+        inspection demo_model hooked models results plots report patchscope cli
     """.split()  # noqa: SIM905
     allowed_back = {
         ("results", "plots"),  # what a result looks like is only needed when it is shown
@@ -110,6 +110,7 @@ def test_imports_run_one_way():
         ("patches", "sites"),  # >> asks whether what follows is a site
         ("prompts", "backend"),  # for the type checker alone
         ("patches", "cache"),
+        ("joining", "execution"),  # whether rows can join is tried out by running some
     }
     for n, name in enumerate(order):
         source = (Path(ls.__file__).parent / f"{name}.py").read_text()
