@@ -198,10 +198,12 @@ def test_provenance_tells_models_and_bases_apart(llama, cache):
     other = families.wrap(raw)
     move = ls.resid_post(0).at(-1) >> ls.resid_post(1).at(-1)
     with pytest.raises(ls.BasisError, match="another basis"):
-        ls.run(folded, PROMPTS[0], [move], source=cache)
+        ls.run(folded, PROMPTS[0], [move], source=cache.sel(prompt=0))
     with pytest.raises(ls.BasisError, match="another model"):
-        ls.run(other, PROMPTS[0], [move], source=cache)
-    assert torch.isfinite(ls.run(llama, PROMPTS[0], [move], source=cache).logits).all()
+        ls.run(other, PROMPTS[0], [move], source=cache.sel(prompt=0))
+    assert torch.isfinite(
+        ls.run(llama, PROMPTS[0], [move], source=cache.sel(prompt=0)).logits
+    ).all()
 
 
 def test_a_move_reads_transforms_and_writes(llama):
