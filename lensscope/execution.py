@@ -83,9 +83,9 @@ class Execution:
         prompts = [row.prompt for row in self.rows]
         self._check_context(prompts, new)
         prefix = self._shared_prefix(logits_at, sampling)
-        # By length, so that prompts of one batch need little padding.
         apart = self._why_not_joined(sampling)
         layers = [joining_layer(r, self.backend.n_layers, read=False) or 0 for r in self.rows]
+        # By length, so that prompts of one batch need little padding.
         order = sorted(
             range(len(self.rows)), key=lambda i: (len(prompts[i]), 0 if apart else layers[i], i)
         )
@@ -215,7 +215,7 @@ class Execution:
         batch = Batch([self.rows[i] for i in chunk], self.side)
         tokens, mask = batch.tokens(self.backend), batch.mask(self.backend)
         cached = sampling is not None and sampling.use_cache
-        key_values = self._prefix_key_values(tokens, prefix, len(chunk)) if prefix else None
+        key_values = self._prefix(tokens, prefix).repeat(len(chunk)) if prefix else None
         if key_values is None and cached:
             key_values = self.backend.new_key_values(len(chunk))
         if logits_at is None and sampling is None:
@@ -318,12 +318,8 @@ class Execution:
             part = tokens[:, start : start + step]
             self._forward(batch, part, mask, key_values, [], chunk)
 
-    def _prefix_key_values(self, tokens: Tensor, prefix: int, rows: int) -> KeyValues:
-        """Keys and values of the shared tokens, run once and handed to every chunk."""
-        return self._prefix(tokens, prefix).repeat(rows)
-
     def _prefix(self, tokens: Int[Tensor, "row pos"], prefix: int) -> KeyValues:
-        """Keys and values of the shared tokens, run once."""
+        """Keys and values of the shared tokens, run once and handed to every chunk."""
         if self._shared is None:
             self._shared = self.backend.new_key_values(1)
             self.backend.forward(tokens[:1, :prefix], key_values=self._shared, logits_at=[0])
