@@ -18,6 +18,7 @@ with install_import_hook("lensscope", "tests.typecheck.check"):
     import lensscope.engine
     import lensscope.models
     import lensscope.patchscope
+    import lensscope.planning
     import lensscope.plots
     import lensscope.report
     import lensscope.results
@@ -25,6 +26,7 @@ with install_import_hook("lensscope", "tests.typecheck.check"):
 import pytest
 import torch
 
+from lensscope import planning
 from tests import families
 
 
@@ -54,6 +56,12 @@ def _doctest_names(doctest_namespace: dict, request: pytest.FixtureRequest) -> N
             "torch": torch,
             "model": request.getfixturevalue("demo"),
         }
+
+
+@pytest.fixture(autouse=True)
+def _share_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny sweeps share what large ones would, as if a pass cost nothing beyond its tokens."""
+    monkeypatch.setitem(planning.PASS_TOKENS, "cpu", 0)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lensscope.errors import ModelError as ModelError
     from lensscope.errors import ModelNotFoundError as ModelNotFoundError
     from lensscope.errors import PatchError as PatchError
+    from lensscope.errors import PlanError as PlanError
     from lensscope.errors import PositionError as PositionError
     from lensscope.errors import PromptError as PromptError
     from lensscope.errors import SiteError as SiteError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from lensscope.patches import Move as Move
     from lensscope.patches import Patch as Patch
     from lensscope.patchscope import Patchscope as Patchscope
+    from lensscope.planning import Plan as Plan
     from lensscope.positions import ALL as ALL
     from lensscope.positions import span as span
     from lensscope.provenance import Provenance as Provenance
@@ -55,11 +57,12 @@ _HOMES = {
     "cache": "Cache",
     "engine": "capture generate run run_many",
     "errors": "BasisError BudgetError CacheError LensscopeError ModelError ModelNotFoundError "
-    "PatchError PositionError PromptError SiteError",
+    "PatchError PlanError PositionError PromptError SiteError",
     "inspection": "InspectionPrompt",
     "models": "load_model",
     "patches": "Move Patch",
     "patchscope": "Patchscope",
+    "planning": "Plan",
     "positions": "ALL span",
     "provenance": "Provenance",
     "results": "PatchscopeResult",

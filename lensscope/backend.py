@@ -11,7 +11,7 @@ import hashlib
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import Any, Literal, TypeAlias
 
@@ -35,12 +35,16 @@ class KeyValues(ABC):
     """Keys and values of the tokens that were run, one row of the batch each."""
 
     @abstractmethod
-    def repeat(self, n: int) -> KeyValues:
-        """A copy with its one row repeated ``n`` times."""
+    def first(self, n: int) -> KeyValues | None:
+        """A copy that knows only the first ``n`` tokens; ``None`` if it cannot tell them apart."""
 
     @abstractmethod
-    def growing(self, *, keep: bool) -> KeyValues:
-        """A copy whose one row is repeated, in each layer, for the rows that come to that layer.
+    def repeat(self, n: int) -> None:
+        """Repeat the one row ``n`` times."""
+
+    @abstractmethod
+    def grow(self, *, keep: bool) -> None:
+        """From now on, give the one row, in each layer, to as many rows as come to that layer.
 
         Args:
             keep: hold on to the new keys and values; `settle` then gives all layers all rows.
@@ -53,6 +57,10 @@ class KeyValues(ABC):
     @abstractmethod
     def select(self, rows: Sequence[int]) -> None:
         """Keep only these rows."""
+
+    @abstractmethod
+    def tensors(self) -> list[Tensor]:
+        """Keys and values of each layer, ``[row, …]``."""
 
 
 class Backend(ABC):
@@ -184,15 +192,13 @@ class Backend(ABC):
         *,
         mask: Int[Tensor, "row all"] | None = None,
         key_values: KeyValues | None = None,
-        logits_at: Sequence[int] | None = None,
-    ) -> Float[Tensor, "grown asked d_vocab"]:
+    ) -> Float[Tensor, "picked columns d_vocab"]:
         """One pass over a stretch of tokens, after those already in ``key_values``.
 
         Args:
             tokens: ``[row, pos]``.
             mask: ``[row, past + pos]``, 0 where a token is padding; ``None`` if none is.
             key_values: what came before; extended in place.
-            logits_at: columns of ``tokens`` whose logits are wanted; ``None`` means all.
         """
 
     @contextmanager
@@ -212,6 +218,66 @@ class Backend(ABC):
             for point, handle in reversed(handles):
                 handle.hook.remove()
                 point.fwd_hooks[:] = [h for h in point.fwd_hooks if h is not handle]
+
+    def run(
+        self,
+        tokens: TokenBatch,
+        *,
+        mask: Int[Tensor, "row all"] | None = None,
+        key_values: KeyValues | None = None,
+        enter: Callable[[int, Tensor], Tensor] | None = None,
+        pick: Callable[[Tensor], Tensor] | None = None,
+    ) -> Float[Tensor, "picked columns d_vocab"] | None:
+        """A forward whose batch may grow on its way up, and of which only a part is unembedded.
+
+        Args:
+            tokens: ``[row, pos]``.
+            mask: as in `forward`.
+            key_values: as in `forward`.
+            enter: given a layer and what goes into that block, or, with the number of layers, what
+                comes out of the last one; gives what is to go on in its place.
+            pick: what is unembedded of the last residual; without it, the forward ends before.
+
+        Returns:
+            logits, or ``None`` if the forward has ended before them.
+        """
+
+        def before(layer: int) -> Callable[..., Any]:
+            def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+                assert enter is not None
+                if args:
+                    return (enter(layer, args[0]), *args[1:]), _of_one_row(kwargs)
+                hidden = enter(layer, kwargs["hidden_states"])
+                return args, {**_of_one_row(kwargs), "hidden_states": hidden}
+
+            return hook
+
+        def after(module: Any, args: Any, output: Any) -> Any:
+            rest = output[1:] if isinstance(output, tuple) else ()
+            hidden = output[0] if isinstance(output, tuple) else output
+            hidden = hidden if enter is None else enter(self.n_layers, hidden)
+            if pick is None:
+                raise StopForward
+            return (hidden, *rest) if isinstance(output, tuple) else hidden
+
+        def narrow(module: Any, args: tuple[Any, ...]) -> Any:
+            assert pick is not None
+            return (pick(args[0]), *args[1:])
+
+        blocks = list(self.model.blocks)
+        handles = [blocks[-1].register_forward_hook(after)]
+        try:
+            if enter is not None:
+                for layer, block in enumerate(blocks):
+                    handles.append(block.register_forward_pre_hook(before(layer), with_kwargs=True))
+            if pick is not None:
+                handles.append(self.model.unembed.register_forward_pre_hook(narrow))
+            with suppress(StopForward):
+                return self.forward(tokens, mask=mask, key_values=key_values)
+            return None
+        finally:
+            for handle in handles:
+                handle.remove()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -305,6 +371,14 @@ def _as_transformer_lens_hook(function: Hook) -> Any:
     return hook
 
 
+def _of_one_row(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of a block with the mask of the first row, which is that of all rows."""
+    return {
+        name: value[:1] if "mask" in name and isinstance(value, Tensor) else value
+        for name, value in kwargs.items()
+    }
+
+
 def _in_range(number: int, size: int, what: str, instead: str) -> int:
     if not -size <= number < size:
         raise SiteError(
@@ -340,7 +414,7 @@ def _not_additive(backend: Backend) -> dict[int, float]:
     }
     tokens = torch.arange(3, device=backend.device)[None] % backend.d_vocab
     with torch.no_grad(), backend.alone(), backend.attached(hooks):
-        backend.forward(tokens, logits_at=[0])
+        backend.forward(tokens)
     tolerance = 16 * torch.finfo(backend.dtype).eps
     wrong = {}
     for layer in layers:
@@ -362,9 +436,7 @@ def _patterns_are_idle(backend: Backend) -> bool:
         tokens = torch.arange(3, device=backend.device)[None] % backend.d_vocab
         points = [backend.hook_point(Site("pattern", n)) for n in range(backend.n_layers)]
         with torch.no_grad(), backend.alone():
-            clean = backend.forward(tokens, logits_at=[2])
+            clean = backend.forward(tokens)[:, 2]
             with backend.attached({point: [torch.zeros_like] for point in points}):
-                _IDLE[backend.model] = bool(
-                    torch.equal(clean, backend.forward(tokens, logits_at=[2]))
-                )
+                _IDLE[backend.model] = torch.equal(clean, backend.forward(tokens)[:, 2])
     return _IDLE[backend.model]

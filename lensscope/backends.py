@@ -18,27 +18,47 @@ class _BridgeKeyValues(KeyValues):
     def __init__(self, cache: Any) -> None:
         self.cache = cache
 
-    def repeat(self, n: int) -> KeyValues:
-        repeated = copy.deepcopy(self.cache)
-        repeated.batch_repeat_interleave(n)
-        return _BridgeKeyValues(repeated)
+    @property
+    def _layers(self) -> list[Any]:
+        return [layer for layer in self.cache.layers if layer.is_initialized]
+
+    def first(self, n: int) -> KeyValues | None:
+        from transformers import DynamicCache
+        from transformers.cache_utils import DynamicLayer
+
+        if any(type(layer) is not DynamicLayer for layer in self.cache.layers):
+            return None  # a sliding window or a recurrent state has forgotten what came first
+        new = DynamicCache()
+        for number, layer in enumerate(self.cache.layers):
+            new.update(layer.keys[:, :, :n], layer.values[:, :, :n], number)
+        return _BridgeKeyValues(new)
+
+    def repeat(self, n: int) -> None:
+        self.cache.batch_repeat_interleave(n)
 
     def select(self, rows: Sequence[int]) -> None:
         self.cache.batch_select_indices(torch.as_tensor(rows))
 
-    def growing(self, *, keep: bool) -> KeyValues:
-        return _BridgeKeyValues(_growing_cache(copy.deepcopy(self.cache), keep))
+    def grow(self, *, keep: bool) -> None:
+        _grow_cache(self.cache, keep)
 
     def settle(self, rows: Sequence[int]) -> None:
-        for layer in self.cache.layers:
-            if layer.is_initialized:
-                have = layer.keys.shape[0]
-                index = torch.as_tensor([r if r < have else 0 for r in rows])
-                layer.keys, layer.values = layer.keys[index], layer.values[index]
+        vars(self.cache).pop("update", None)
+        for layer in self._layers:
+            layer.keys = _settled(layer.keys, rows)
+            layer.values = _settled(layer.values, rows)
+
+    def tensors(self) -> list[Tensor]:
+        return [t for layer in self._layers for t in (layer.keys, layer.values)]
 
 
-def _growing_cache(cache: Any, keep: bool) -> Any:
-    """A transformers cache that gives its one row to as many as ask for it."""
+def _settled(t: Tensor, rows: Sequence[int]) -> Tensor:
+    """These rows of a layer; one that it lacks is as its row 0."""
+    return t[torch.as_tensor([r if r < t.shape[0] else 0 for r in rows], device=t.device)]
+
+
+def _grow_cache(cache: Any, keep: bool) -> None:
+    """Make a transformers cache give its one row to as many as ask for it."""
     inner = cache.update
 
     def update(keys: Tensor, values: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> Any:
@@ -55,7 +75,6 @@ def _growing_cache(cache: Any, keep: bool) -> Any:
         return found
 
     cache.update = update
-    return cache
 
 
 class BridgeBackend(Backend):
@@ -67,7 +86,12 @@ class BridgeBackend(Backend):
     def new_key_values(self, rows: int) -> KeyValues:
         from transformers import DynamicCache
 
-        return _BridgeKeyValues(DynamicCache(config=self.model.original_model.config))
+        config = self.model.original_model.config
+        kinds = set(getattr(config, "layer_types", None) or ())
+        # Without a config, layers of a sliding window keep all tokens, and the mask hides them: so
+        # what came first can be told apart. Other layers have states of their own kind.
+        plain = kinds <= {"full_attention", "sliding_attention"}
+        return _BridgeKeyValues(DynamicCache() if plain else DynamicCache(config=config))
 
     def forward(
         self,
@@ -75,8 +99,7 @@ class BridgeBackend(Backend):
         *,
         mask: Int[Tensor, "row all"] | None = None,
         key_values: KeyValues | None = None,
-        logits_at: Sequence[int] | None = None,
-    ) -> Float[Tensor, "grown asked d_vocab"]:
+    ) -> Float[Tensor, "picked columns d_vocab"]:
         kwargs: dict[str, Any] = {}
         if mask is not None:
             positions = (mask.cumsum(-1) - 1).clamp_min(0)
@@ -85,8 +108,6 @@ class BridgeBackend(Backend):
             kwargs |= {"past_key_values": key_values.cache, "use_cache": True}
         else:
             kwargs["use_cache"] = False
-        if logits_at is not None:
-            kwargs["logits_to_keep"] = torch.as_tensor(list(logits_at), device=tokens.device)
         logits: Tensor = self.model(tokens, return_type="logits", **kwargs)
         return logits
 
@@ -104,40 +125,42 @@ class _HookedKeyValues(KeyValues):
     def __init__(self, cache: Any) -> None:
         self.cache = cache
 
-    def repeat(self, n: int) -> KeyValues:
-        repeated = copy.deepcopy(self.cache)
-        _HookedKeyValues._each(repeated, lambda t: t.repeat_interleave(n, dim=0))
-        return _HookedKeyValues(repeated)
+    def first(self, n: int) -> KeyValues | None:
+        new = copy.deepcopy(self.cache)
+        new.previous_attention_mask = new.previous_attention_mask[:, :n]
+        for entry in new.entries:
+            entry.past_keys, entry.past_values = entry.past_keys[:, :n], entry.past_values[:, :n]
+        return _HookedKeyValues(new)
+
+    def repeat(self, n: int) -> None:
+        self._each(lambda t: t.repeat_interleave(n, dim=0))
 
     def select(self, rows: Sequence[int]) -> None:
         index = torch.as_tensor(rows)
-        self._each(self.cache, lambda t: t[index.to(t.device)])
+        self._each(lambda t: t[index.to(t.device)])
 
-    def growing(self, *, keep: bool) -> KeyValues:
-        grown = copy.deepcopy(self.cache)
-        for entry in grown.entries:
-            entry.append = _growing_append(entry, keep)
-        return _HookedKeyValues(grown)
+    def grow(self, *, keep: bool) -> None:
+        for entry in self.cache.entries:
+            _grow_entry(entry, keep)
 
     def settle(self, rows: Sequence[int]) -> None:
-        def pick(t: Tensor) -> Tensor:
-            index = [r if r < t.shape[0] else 0 for r in rows]
-            return t[torch.as_tensor(index, device=t.device)]
-
-        self._each(self.cache, pick)
+        self._each(lambda t: _settled(t, rows))
         for entry in self.cache.entries:
             vars(entry).pop("append", None)
 
-    @staticmethod
-    def _each(cache: Any, function: Callable[[Tensor], Tensor]) -> None:
+    def tensors(self) -> list[Tensor]:
+        return [t for entry in self.cache.entries for t in (entry.past_keys, entry.past_values)]
+
+    def _each(self, function: Callable[[Tensor], Tensor]) -> None:
+        cache = self.cache
         cache.previous_attention_mask = function(cache.previous_attention_mask)
         for entry in cache.entries:
             entry.past_keys = function(entry.past_keys)
             entry.past_values = function(entry.past_values)
 
 
-def _growing_append(entry: Any, keep: bool) -> Any:
-    """The append of a key-value cache entry that gives its one row to as many as ask for it."""
+def _grow_entry(entry: Any, keep: bool) -> None:
+    """Make a key-value cache entry give its one row to as many as ask for it."""
     inner = entry.append
 
     def append(keys: Tensor, values: Tensor) -> Any:
@@ -151,7 +174,7 @@ def _growing_append(entry: Any, keep: bool) -> Any:
             entry.past_keys, entry.past_values = held
         return found
 
-    return append
+    entry.append = append
 
 
 class HookedBackend(Backend):
@@ -170,25 +193,14 @@ class HookedBackend(Backend):
         *,
         mask: Int[Tensor, "row all"] | None = None,
         key_values: KeyValues | None = None,
-        logits_at: Sequence[int] | None = None,
-    ) -> Float[Tensor, "grown asked d_vocab"]:
+    ) -> Float[Tensor, "picked columns d_vocab"]:
         # The mask is always given: without one, HookedTransformer guesses it from pad ids.
         now = torch.ones_like(tokens) if mask is None else mask[:, -tokens.shape[1] :]
         cache = key_values.cache if isinstance(key_values, _HookedKeyValues) else None
-        residual = self.model(
-            tokens,
-            return_type=None,
-            attention_mask=now,
-            past_kv_cache=cache,
-            stop_at_layer=self.n_layers,
+        logits: Tensor = self.model(
+            tokens, return_type="logits", attention_mask=now, past_kv_cache=cache
         )
-        if logits_at is not None:
-            residual = residual[:, list(logits_at)]
-        if self.model.cfg.normalization_type is not None:
-            residual = self.model.ln_final(residual)
-        logits: Tensor = self.model.unembed(residual)
-        cap = float(getattr(self.model.cfg, "output_logits_soft_cap", -1.0) or -1.0)
-        return cap * torch.tanh(logits / cap) if cap > 0 else logits
+        return logits
 
     @property
     def processing(self) -> Literal["raw", "folded"]:

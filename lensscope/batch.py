@@ -58,11 +58,6 @@ class Row:
             if w.operation.changes
         )
 
-    @property
-    def first_written(self) -> int:
-        """The earliest token that is written; the prompt's length if none is."""
-        return min((t for w in self.writes for t in w.tokens), default=len(self.prompt))
-
 
 def resolve_row(backend: Backend, prompt: TokenizedPrompt, patches: Iterable[Patch]) -> Row:
     """The row of a prompt and its patches, everything checked before anything runs.

@@ -5,20 +5,23 @@ Each is a few lines: patches become rows, and an `Execution` runs them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.batch import PaddingSide, Row, resolve_row
 from lensscope.cache import Cache
-from lensscope.errors import PatchError, PromptError
+from lensscope.errors import PatchError, PlanError, PromptError
 from lensscope.execution import Execution
+from lensscope.outputs import Metric, Outputs
 from lensscope.patches import Move, Patch
+from lensscope.planning import Plan
 from lensscope.positions import PositionLike, resolve
 from lensscope.progress import progress
 from lensscope.prompts import PromptsLike, TokenizedPrompt, is_single, tokenize
-from lensscope.runs import Generation, Run, Runs
+from lensscope.runs import Generation, Run, Runs, axes_of
 from lensscope.sampling import Sampling
 from lensscope.sites import Site
 
@@ -62,7 +65,7 @@ def capture(
     rows = [Row(prompt) for prompt in tokenize(backend, prompts, prepend_bos)]
     execution = Execution(backend, rows, as_sites(sites), padding_side, memory_budget)
     with progress(len(rows), "capture", "prompt") as bar:
-        execution.run(logits_at=None, bar=bar)
+        execution.run(Outputs([()] * len(rows)), bar=bar)
     return execution.cache()
 
 
@@ -103,8 +106,8 @@ def run(
     prompts = tokenize(backend, prompt, prepend_bos)
     rows = _rows(backend, prompts, [patches] * len(prompts), source, prepend_bos)
     execution = Execution(backend, rows, as_sites(keep), padding_side, memory_budget)
-    execution.run(logits_at=[range(len(p)) for p in prompts])
-    return Run(execution.logits(), execution.cache(), tuple(prompts), execution.provenance)
+    execution.run(Outputs([range(len(p)) for p in prompts]))
+    return Run(execution.results["logits"], execution.cache(), tuple(prompts), execution.provenance)
 
 
 def generate(
@@ -158,7 +161,7 @@ def generate(
     sampling = Sampling(max_new_tokens, temperature, top_k, top_p, seed, stop_at_eos, use_cache)
     execution = Execution(backend, rows, [], "left", memory_budget)
     with progress(len(rows) * max_new_tokens, "generate", "token") as bar:
-        execution.run(logits_at=[[len(p) - 1] for p in prompts], sampling=sampling, bar=bar)
+        execution.run(Outputs([()] * len(rows)), sampling=sampling, bar=bar)
     return execution.generation(single=is_single(prompt))
 
 
@@ -169,16 +172,21 @@ def run_many(
     *,
     positions: PositionLike | None = -1,
     keep: SitesLike = (),
+    metric: Metric | None = None,
+    top_k: int | None = None,
     max_new_tokens: int = 0,
     source: PromptsLike | Cache | None = None,
-    labels: Sequence[Any] | None = None,
+    labels: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
+    grad: bool = False,
     prepend_bos: bool | None = None,
     memory_budget: int | None = None,
+    plan: Plan | Mapping[str, bool] | None = None,
     **sampling: Any,
 ) -> Runs:
     """Run one prompt under many lists of patches: the engine of every sweep.
 
-    Each row equals what `run` or `generate` gives for its patches alone.
+    Each row equals what `run` or `generate` gives for its patches alone; only the work that differs
+    between rows is done (`lensscope.planning`).
 
     Args:
         model: a ``HookedTransformer`` or ``TransformerBridge``.
@@ -186,16 +194,26 @@ def run_many(
         patchsets: one list of patches for each row.
         positions: where logits are wanted; ``None`` for none.
         keep: sites to keep, as they are after the patches.
+        metric: a function of logits ``[row, position, d_vocab]`` that gives ``[row, …]``; its
+            values are kept in place of the logits.
+        top_k: so many most probable tokens are kept at each position, in place of the logits.
         max_new_tokens: new tokens to generate for each row.
         source: what a `Move` reads from; by default the prompt itself, unpatched.
-        labels: names of the rows; their numbers by default.
+        labels: names of the rows, their numbers by default; or axes by name with their
+            coordinates, of which the rows are the product, the last axis running fastest.
+        grad: let gradients flow from logits, metric and kept sites to the values of patches.
+            Then no row is left out and no prefix is shared, and every batch's graph stays in
+            memory.
         prepend_bos: ``None`` follows the model's own default.
-        memory_budget: bytes that a batch may take; rows are cut into chunks to keep to it.
-        **sampling: as in `generate`: ``temperature``, ``top_k``, ``top_p``, ``seed``,
-            ``stop_at_eos``.
+        memory_budget: bytes that the sweep may take, results included; rows are cut into batches
+            to keep to it.
+        plan: savings to do without, such as ``ls.Plan(depth=False)``.
+        **sampling: as in `generate`: ``temperature``, ``top_p``, ``seed``, ``stop_at_eos``,
+            ``use_cache``.
 
     Raises:
-        BudgetError: not even one row fits into the budget.
+        BudgetError: the budget does not hold the results and a single row.
+        PlanError: a metric, top_k or plan that cannot be followed.
         SiteError, PositionError, PromptError, PatchError, ModelError: see there.
 
     Example:
@@ -204,16 +222,18 @@ def run_many(
         >>> out.logits.shape
         torch.Size([2, 1, 49152])
     """
-    backend = backend_of(model)
-    sets = [_as_list(patches) for patches in patchsets]
-    names = tuple(range(len(sets)) if labels is None else labels)
-    if not sets or len(names) != len(sets):
-        raise PatchError(
-            "There is not one label for each list of patches.",
-            got=f"{len(sets)} lists, {len(names)} labels",
-            expected="at least one list, and as many labels as lists",
-            instead="ls.run_many(model, prompt, [[patch], [other]])",
+    backend, switches = backend_of(model), Plan.of(plan)
+    if grad and max_new_tokens:
+        raise PlanError(
+            "Gradients do not flow through tokens that are chosen.",
+            got=f"grad=True, max_new_tokens={max_new_tokens}",
+            expected="one of the two",
+            instead="grad=True with a metric of the logits",
         )
+    if grad:
+        switches = replace(switches, prefix=False, unchanged=False)
+    sets = [_as_list(patches) for patches in patchsets]
+    axes = axes_of(labels, len(sets))
     prompts = tokenize(backend, prompt, prepend_bos)
     if len(prompts) == 1:
         prompts = prompts * len(sets)
@@ -224,22 +244,28 @@ def run_many(
             expected="one prompt for all, or as many as lists",
             instead="ls.run_many(model, prompt, patchsets)",
         )
-    rows = _rows(backend, prompts, sets, source, prepend_bos)
-    if positions is not None:
-        logits_at: list[Sequence[int]] | None = [resolve(positions, p) for p in prompts]
-    else:
-        logits_at = [[len(p) - 1] for p in prompts] if max_new_tokens else None
-    execution = Execution(backend, rows, as_sites(keep), "left", memory_budget)
+    rows = _rows(backend, prompts, sets, source, prepend_bos, once=switches.source)
+    unasked: list[Sequence[int]] = [()] * len(rows)
+    asked = unasked if positions is None else [resolve(positions, p) for p in prompts]
+    outputs = Outputs(asked, metric, top_k, at_once=switches.outputs)
+    execution = Execution(
+        backend, rows, as_sites(keep), "left", memory_budget, plan=switches, grad=grad
+    )
     decoding = Sampling(max_new_tokens, **sampling) if max_new_tokens or sampling else None
     with progress(len(rows) * (1 + max_new_tokens), "run_many", "row") as bar:
-        execution.run(logits_at=logits_at, sampling=decoding, bar=bar)
+        execution.run(outputs, sampling=decoding, bar=bar)
+    results = execution.results
     return Runs(
-        names,
-        execution.logits() if positions is not None else None,
-        execution.cache(),
-        execution.generation() if max_new_tokens else None,
-        execution.plan,
-        execution.provenance,
+        axes=axes,
+        positions=tuple(tuple(tokens) for tokens in asked),
+        logits=results.get("logits"),
+        metric=results.get("metric"),
+        top_tokens=results.get("top_tokens"),
+        top_log_probabilities=results.get("top_log_probabilities"),
+        cache=execution.cache(),
+        generation=execution.generation() if max_new_tokens else None,
+        plan=execution.report,
+        provenance=execution.provenance,
     )
 
 
@@ -257,8 +283,18 @@ def _rows(
     patchsets: Sequence[Sequence[PatchLike]],
     source: PromptsLike | Cache | None,
     prepend_bos: bool | None,
+    *,
+    once: bool = True,
 ) -> list[Row]:
-    """Prompts and patches as rows, the moves among the patches read first."""
+    """Prompts and patches as rows, the moves among the patches read first.
+
+    Args:
+        once: read what all rows' moves need in one run, not in one for each row.
+    """
+    if not once and not isinstance(source, Cache):
+        own: list[Any] = [None] if source is None else tokenize(backend, source, prepend_bos)
+        each = zip(prompts, patchsets, own * len(prompts) if len(own) == 1 else own, strict=True)
+        return [row for p, s, o in each for row in _rows(backend, [p], [s], o, prepend_bos)]
     lists = [_as_list(patches) for patches in patchsets]
     reads = {m.read: None for patches in lists for m in patches if isinstance(m, Move)}
     unique = list(dict.fromkeys(prompts))

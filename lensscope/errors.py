@@ -11,6 +11,7 @@
     ├── PatchError          a value of the wrong width, dtype or device, or not finite
     ├── CacheError          a site that a cache lacks, or a file that is not a cache
     ├── BasisError          two models or two bases mixed where it makes no sense
+    ├── PlanError           a plan, metric or top_k that a sweep cannot follow
     └── BudgetError         a memory budget that not even one row fits
 
 Every message has three parts: what failed, what was got and expected, what to write instead.
@@ -72,6 +73,10 @@ class CacheError(LensscopeError, KeyError):
 
 class BasisError(LensscopeError, ValueError):
     """Values of one model or basis used in another where it makes no sense."""
+
+
+class PlanError(LensscopeError, ValueError):
+    """A plan, metric or top_k that a sweep cannot follow."""
 
 
 class BudgetError(LensscopeError, MemoryError):

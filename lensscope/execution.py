@@ -1,32 +1,47 @@
 """How rows go through a model: the only place in the package that runs one.
 
-An `Execution`
+An `Execution` plans what a sweep need not do (`lensscope.planning`), and does the rest:
 
-1. cuts its rows (prompts with their patches) into chunks under a memory budget;
-2. runs the tokens before the earliest write once and shares their keys and values;
-3. runs the rest as rows of a batch, with the patches and reads of `lensscope.hooks`;
-4. decodes; rows that are finished leave the batch.
+1. of rows that do the same, one is run;
+2. the prompt is run once without patches. That shows which rows change nothing, and from which
+   token and block on the others differ, and leaves the keys and values that they share;
+3. rows that differ from about the same token on go up the blocks together, in batches under a
+   memory budget, each joining at its block (`lensscope.joining`);
+4. each batch is unembedded where it is asked for (`lensscope.outputs`), and goes on to new tokens
+   (`lensscope.decoding`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.backend import Backend, KeyValues, StopForward
-from lensscope.batch import Batch, PaddingSide, Row
+from lensscope.backend import Backend, Hook, KeyValues
+from lensscope.batch import Batch, PaddingSide, Place, Row, canonical
 from lensscope.cache import Cache
+from lensscope.decoding import decode
 from lensscope.errors import BudgetError, PromptError
 from lensscope.hooks import Reader, check_reached, hooks_for
-from lensscope.joining import Joining, joining_layer, why_not
-from lensscope.prompts import TokenizedPrompt, labels_of, text_of
-from lensscope.runs import Generation, Plan
+from lensscope.joining import Joining, why_not
+from lensscope.outputs import Outputs
+from lensscope.planning import (
+    Group,
+    Held,
+    Plan,
+    PlanReport,
+    Reach,
+    groups,
+    pass_tokens,
+    reach,
+    token_layers,
+)
+from lensscope.prompts import labels_of, text_of
+from lensscope.runs import Generation
 from lensscope.sampling import Sampling
 from lensscope.sites import Site
 
@@ -43,6 +58,21 @@ def default_budget(device: torch.device) -> int:
     return min(2 << 30, int(psutil.virtual_memory().available) // 4)
 
 
+@dataclass(frozen=True, eq=False)
+class Unpatched:
+    """What a prompt gives without patches, as far as its rows share it.
+
+    Attributes:
+        key_values: of all its tokens.
+        held: what it has where rows write.
+        logits: by token, where rows ask for them before their last token.
+    """
+
+    key_values: KeyValues
+    held: Mapping[Place, Held]
+    logits: Mapping[int, Tensor]
+
+
 @dataclass(eq=False)
 class Execution:
     """Rows on their way through a model, and what they leave behind."""
@@ -51,371 +81,457 @@ class Execution:
     rows: list[Row]
     keep: list[Site]
     side: PaddingSide
-    memory_budget: int | None
-    off: frozenset[str] = frozenset()
-    probing: bool = False
-    plan: Plan = field(init=False)
+    memory_budget: int | None = None
+    plan: Plan = field(default_factory=Plan)
+    grad: bool = False
+    trusted: bool = False
+    results: dict[str, Tensor] = field(init=False)
+    report: PlanReport = field(init=False)
 
     def __post_init__(self) -> None:
         prompts = [row.prompt for row in self.rows]
-        self.reader = Reader(self.backend, self.keep, prompts)
+        self.reader = Reader(self.backend, self.keep, prompts, detach=not self.grad)
         self.provenance = self.backend.provenance([p.ids for p in prompts])
-        self._logits: list[Tensor | None] = [None] * len(self.rows)
         self._first: list[Tensor | None] = [None] * len(self.rows)
         self._new: list[list[int]] = [[] for _ in self.rows]
-        self._shared: KeyValues | None = None
+        self._batches: list[tuple[int, int]] = []
+        self._token_layers = self._unembedded = 0
 
-    def run(
-        self,
-        *,
-        logits_at: Sequence[Sequence[int]] | None,
-        sampling: Sampling | None = None,
-        bar: Any = None,
-    ) -> None:
+    # ---------------------------------------------------------------- planning
+
+    def run(self, outputs: Outputs, *, sampling: Sampling | None = None, bar: Any = None) -> None:
         """Run all rows.
 
         Args:
-            logits_at: the tokens of each row whose logits are kept; ``None`` for none.
+            outputs: takes the logits.
             sampling: how to go on writing, if at all.
             bar: a progress bar.
         """
-        new = sampling.max_new_tokens if sampling is not None else 0
-        prompts = [row.prompt for row in self.rows]
-        self._check_context(prompts, new)
-        prefix = self._shared_prefix(logits_at, sampling)
-        apart = self._why_not_joined(sampling)
-        layers = [joining_layer(r, self.backend.n_layers, read=False) or 0 for r in self.rows]
-        # By length, so that prompts of one batch need little padding.
-        order = sorted(
-            range(len(self.rows)), key=lambda i: (len(prompts[i]), 0 if apart else layers[i], i)
-        )
-        chunks = self._chunks(order, prefix, new, logits_at)
-        longest = max(map(len, prompts))
-        self.token_layers = 0
-        with torch.no_grad():
-            for chunk in chunks:
-                if apart:
-                    self._run_chunk(chunk, prefix, logits_at, sampling, bar)
+        self.outputs, self.sampling, self.bar = outputs, sampling, bar
+        self.new = sampling.max_new_tokens if sampling is not None else 0
+        self._check_context()
+        self.stands_for = self._distinct()
+        by_prompt: dict[tuple[int, ...], list[int]] = {}
+        for i in self.stands_for:
+            by_prompt.setdefault(self.rows[i].prompt.ids, []).append(i)
+        alone: list[int] = []
+        reasons = []
+        with torch.set_grad_enabled(self.grad):
+            for rows in by_prompt.values():
+                together, apart = self._way(rows)
+                reasons.append(apart)
+                if together:
+                    self._run_together(rows, joined=not apart)
                 else:
-                    self._run_joined(chunk, prefix, logits_at, sampling, bar)
-        self.plan = Plan(
-            len(self.rows),
-            tuple(map(len, chunks)),
-            prefix,
-            longest,
-            self.token_layers,
-            sum(map(len, prompts)) * self.backend.n_layers,
-            apart,
-        )
+                    alone += rows
+            # By length, so that prompts of one batch need little padding.
+            alone.sort(key=lambda i: (len(self.rows[i].prompt), i))
+            for chunk in self._chunks(alone, 0):
+                self._run_chunk(chunk)
+        self.results = outputs.finish()
+        self.report = self._reported(next(filter(None, reasons), ""))
 
-    def _why_not_joined(self, sampling: Sampling | None) -> str:
-        """Why the rows are run side by side from the first layer on; empty if they are not."""
-        prompts = {row.prompt.ids for row in self.rows}
-        reasons = (
-            (len(self.rows) == 1, "there is one row"),
-            (len(prompts) > 1, "the prompts differ"),
-            ("depth" in self.off, "it was switched off"),
-            (sampling is not None and not sampling.use_cache, "the key-value cache is off"),
-            (
-                any(w.site.layer is None for row in self.rows for w in row.writes),
-                "the embedding is written",
-            ),
-        )
-        for holds, reason in reasons:
-            if holds:
-                return reason
-        return "" if self.probing else why_not(self.backend)
+    def _distinct(self) -> dict[int, list[int]]:
+        """Each row that is run, and the rows that it stands for: itself, and those that do the
+        same."""
+        if not self.plan.unchanged:
+            return {i: [i] for i in range(len(self.rows))}
+        first: dict[object, int] = {}
+        found: dict[int, list[int]] = {}
+        for i, row in enumerate(self.rows):
+            found.setdefault(first.setdefault((row.prompt.ids, row.signature), i), []).append(i)
+        return found
 
-    def _check_context(self, prompts: Sequence[TokenizedPrompt], new: int) -> None:
-        longest = max(map(len, prompts)) + max(0, new - 1)
-        if self.backend.n_ctx is not None and longest > self.backend.n_ctx:
-            raise PromptError(
-                "Prompt and new tokens do not fit into the model's context.",
-                got=f"{max(map(len, prompts))} tokens and {new} new ones",
-                expected=f"at most {self.backend.n_ctx} together",
-                instead="a smaller max_new_tokens, or a shorter prompt",
-            )
+    def _way(self, rows: Sequence[int]) -> tuple[bool, str]:
+        """Whether rows of one prompt share what they have in common, and why they do not join at
+        their layer, if so."""
+        plan, width = self.plan, len(self.rows[rows[0]].prompt)
+        if len(rows) == 1:
+            return False, "one row of a prompt has nothing to share"
+        if not (plan.prefix or plan.depth or plan.unchanged):
+            return False, "it was switched off"
+        if self.sampling is not None and not self.sampling.use_cache:
+            return False, "the key-value cache is off"
+        if not self.trusted:
+            reaches = self._reaches(rows, None)
+            found = self._groups(reaches, width, joined=plan.depth)
+            n_layers = self.backend.n_layers
+            shared = (width + self._extra * (1 + len(found))) * n_layers
+            shared += token_layers(found, reaches, width, n_layers, joined=plan.depth)
+            if shared > (len(rows) * width + self._extra) * n_layers:
+                return False, "so few rows take less work that way"
+        if not plan.depth:
+            return True, "it was switched off"
+        return True, "" if self.trusted else why_not(self.backend)
 
-    def _shared_prefix(
-        self, logits_at: Sequence[Sequence[int]] | None, sampling: Sampling | None
-    ) -> int:
-        """How many tokens all rows have in common before anything is written or asked for."""
-        same = all(row.prompt.ids == self.rows[0].prompt.ids for row in self.rows)
-        uncached = sampling is not None and not sampling.use_cache
-        if not same or uncached or self.keep or self.touches_patterns:
-            return 0
-        first = min(row.first_written for row in self.rows)
-        asked = [t for tokens in logits_at or () for t in tokens]
-        prefix = min([first, *asked, len(self.rows[0].prompt) - 1])
-        return prefix if len(self.rows) > 1 else 0
+    def _reaches(self, rows: Sequence[int], held: Mapping[Place, Held] | None) -> dict[int, Reach]:
+        """Where each row begins to differ; one stands for all that never do."""
+        n_layers = self.backend.n_layers
+        last = len(self.rows[rows[0]].prompt) - 1
+        found: dict[int, Reach] = {}
+        idle: int | None = None
+        for i in rows:
+            where = reach(self.rows[i], n_layers, held, read=bool(self.keep))
+            if where is None and held is not None and idle is not None:
+                self.stands_for[idle] += self.stands_for.pop(i)
+                continue
+            if where is None:
+                idle = i
+            found[i] = where or Reach(last, n_layers)
+        return found
 
     @property
-    def touches_patterns(self) -> bool:
-        """Whether a pattern is read or written. Its keys are only all there when a prompt is run in
-        one piece: the key-value cache of a sliding window drops those out of sight."""
-        kinds = {site.kind for site in self.keep}
-        kinds |= {w.site.kind for row in self.rows for w in row.writes}
-        return "pattern" in kinds
+    def _extra(self) -> int:
+        """What a pass costs beyond its tokens, with the steps of decoding that it brings."""
+        return pass_tokens(self.backend.device) * (1 + self.new)
 
-    def _chunks(
-        self,
-        order: Sequence[int],
-        prefix: int,
-        new: int,
-        logits_at: Sequence[Sequence[int]] | None,
-    ) -> list[list[int]]:
+    def _groups(self, reaches: Mapping[int, Reach], width: int, *, joined: bool) -> list[Group]:
+        if not self.plan.prefix:
+            return [Group(tuple(reaches), 0)]
+        return groups(reaches, width, self.backend.n_layers, self._extra, joined=joined)
+
+    def _chunks(self, rows: Sequence[int], prefix: int) -> Iterator[list[int]]:
         """Batches under the memory budget, each sized by its own longest prompt.
 
         Raises:
-            BudgetError: not even one row fits into the budget that was given.
+            BudgetError: the budget that was given does not hold the results and a single row.
         """
-        device = self.backend.device
-        budget = default_budget(device) if self.memory_budget is None else self.memory_budget
-        chunks: list[list[int]] = []
-        for row in order:
-            needed = self._row_bytes(row, prefix, new, logits_at)
-            if needed > budget and self.memory_budget is not None:
+        given = self.memory_budget
+        fixed = 0 if given is None else self._result_bytes()
+        budget = default_budget(self.backend.device) if given is None else given
+        chunk: list[int] = []
+        for row in rows:
+            needed = self._row_bytes(row, prefix)
+            least = fixed + 2 * needed  # the unpatched row comes along
+            if given is not None and least > budget:
                 raise BudgetError(
-                    "The memory budget does not hold a single row.",
+                    "The memory budget does not hold the results and a single row.",
                     got=f"{budget:,} bytes",
-                    expected=f"at least {needed:,} bytes",
-                    instead=f"memory_budget={needed}",
+                    expected=f"at least {least:,} bytes",
+                    instead=f"memory_budget={least}",
                 )
             # Rows come by length, so the newest is the longest, and the others are padded to it.
-            if chunks and (len(chunks[-1]) + 1) * needed <= budget:
-                chunks[-1].append(row)
-            else:
-                chunks.append([row])
-        return chunks
+            if chunk and self.plan.chunks and fixed + (len(chunk) + 2) * needed > budget:
+                yield chunk
+                chunk = []
+            chunk.append(row)
+        if chunk:
+            yield chunk
 
-    def _row_bytes(
-        self, row: int, prefix: int, new: int, logits_at: Sequence[Sequence[int]] | None
-    ) -> int:
+    def _row_bytes(self, row: int, prefix: int) -> int:
         """An upper estimate of what a row of a batch takes."""
         b = self.backend
         width = len(self.rows[row].prompt)
         columns = width - prefix
         d_mlp = int(getattr(b.model.cfg, "d_mlp", None) or 4 * b.d_model)
-        cached = 2 * b.n_layers * b.n_kv_heads * b.d_head * (width + new) if new or prefix else 0
-        # A forward holds the residual, a norm, and either an MLP or the scores of one attention.
+        # To decode, keys and values of all layers are held. A layer at work has its own, and those
+        # again for each head.
+        held = 2 * b.n_layers * b.n_kv_heads * b.d_head * (width + self.new) if self.new else 0
+        keys = 2 * (2 * b.n_kv_heads + b.n_heads) * b.d_head * width
+        # Besides there are the residual, a norm, and either an MLP or the scores of one attention.
         working = columns * (8 * b.d_model + 4 * d_mlp + 4 * b.n_heads * width)
-        logits = 3 * len(logits_at[row]) * b.d_vocab if logits_at else 0
-        return (cached + working + logits) * b.dtype.itemsize
+        asked = len(self.outputs.asked[row]) + bool(self.new) if self.plan.outputs else columns
+        logits = asked * b.d_vocab * (3 if self.outputs.reduces else 1)
+        return int((held + keys + working + logits) * b.dtype.itemsize)
+
+    def _result_bytes(self) -> int:
+        """What the results of all rows take."""
+        b = self.backend
+        reduced = self.outputs.reduces and self.plan.outputs
+        logits = (0 if reduced else self.outputs.width) + bool(self.new)
+        numbers = len(self.rows) * logits * b.d_vocab
+        longest = max(len(row.prompt) for row in self.rows)
+        for site, positions in self.reader.sites.items():
+            one = 1
+            for size in b.shape(site, 1, longest):
+                one *= size
+            numbers += sum(map(len, positions)) * one
+        return int(numbers * b.dtype.itemsize)
+
+    def _check_context(self) -> None:
+        longest, n_ctx = max(len(row.prompt) for row in self.rows), self.backend.n_ctx
+        if n_ctx is not None and longest + max(0, self.new - 1) > n_ctx:
+            raise PromptError(
+                "Prompt and new tokens do not fit into the model's context.",
+                got=f"{longest} tokens and {self.new} new ones",
+                expected=f"at most {n_ctx} together",
+                instead="a smaller max_new_tokens, or a shorter prompt",
+            )
+
+    def _reported(self, apart: str) -> PlanReport:
+        lengths = [len(row.prompt) for row in self.rows]
+        return PlanReport(
+            rows=len(self.rows),
+            run=len(self.stands_for),
+            chunks=tuple(n for n, _ in self._batches),
+            prefixes=tuple(prefix for _, prefix in self._batches),
+            prompt_tokens=max(lengths),
+            token_layers=self._token_layers,
+            plain_token_layers=sum(lengths) * self.backend.n_layers,
+            unembedded=self._unembedded,
+            plain_unembedded=sum(lengths),
+            apart=apart,
+            off=self.plan.off,
+        )
 
     # ---------------------------------------------------------------- executing
 
+    def _run_together(self, rows: Sequence[int], *, joined: bool) -> None:
+        """Rows of one prompt, with what they share."""
+        plan, width = self.plan, len(self.rows[rows[0]].prompt)
+        known = self._unpatched(rows) if plan.prefix or plan.unchanged else None
+        held = known.held if known is not None and plan.unchanged else None
+        reaches = self._reaches(rows, held)
+        for group in self._groups(reaches, width, joined=joined):
+            order = sorted(group.rows, key=lambda i: (reaches[i].layer if joined else 0, i))
+            for chunk in self._chunks(order, group.prefix):
+                layers = [reaches[i].layer for i in chunk] if joined else None
+                self._run_chunk(chunk, known, group.prefix, layers)
+
+    def _unpatched(self, rows: Sequence[int]) -> Unpatched:
+        """Run a prompt once without patches."""
+        backend, prompt = self.backend, self.rows[rows[0]].prompt
+        batch = Batch([Row(prompt)], "left")
+        flat = [j for i in rows for j in self.stands_for[i]]
+        self.reader.begin(flat, [0] * len(flat))
+        hooks = hooks_for(backend, batch, self.reader)
+        written: dict[Place, set[int]] = {}
+        for write in (w for i in rows for w in self.rows[i].writes):
+            written.setdefault(write.place, set()).update(write.tokens)
+        held: dict[Place, Held] = {}
+
+        def holder(place: Place) -> Hook:
+            def hook(tensor: Tensor) -> None:
+                columns = sorted(written[place])
+                states = canonical(place[0], tensor)[0, columns].clone()
+                held[place] = Held({t: n for n, t in enumerate(columns)}, states)
+
+            return hook
+
+        for kind, layer in written if self.plan.unchanged else ():
+            if kind != "pattern":
+                point = backend.hook_point(Site(kind, layer))  # type: ignore[arg-type]
+                hooks.setdefault(point, []).append(holder((kind, layer)))
+        # A row always runs its own last token.
+        asked = sorted({t for i in rows for t in self.outputs.asked[i]} - {len(prompt) - 1})
+        key_values = backend.new_key_values(1)
+        with backend.attached(hooks):
+            logits = backend.run(
+                batch.tokens(backend),
+                key_values=key_values,
+                pick=(lambda residual: residual[:, asked]) if asked else None,
+            )
+        self._token_layers += len(prompt) * backend.n_layers
+        self._unembedded += len(asked)
+        by_token = {} if logits is None else dict(zip(asked, logits[0], strict=True))
+        return Unpatched(key_values, held, by_token)
+
     def _run_chunk(
         self,
-        chunk: list[int],
-        prefix: int,
-        logits_at: Sequence[Sequence[int]] | None,
-        sampling: Sampling | None,
-        bar: Any,
+        chunk: Sequence[int],
+        known: Unpatched | None = None,
+        prefix: int = 0,
+        layers: Sequence[int] | None = None,
     ) -> None:
-        batch = Batch([self.rows[i] for i in chunk], self.side)
-        tokens, mask = batch.tokens(self.backend), batch.mask(self.backend)
-        cached = sampling is not None and sampling.use_cache
-        key_values = self._prefix(tokens, prefix).repeat(len(chunk)) if prefix else None
-        if key_values is None and cached:
-            key_values = self.backend.new_key_values(len(chunk))
-        if logits_at is None and sampling is None:
-            self._read_only(batch, tokens, mask, key_values, prefix, chunk)
-            if bar is not None:
-                bar.update(len(chunk))
-            return
-        batch.start = prefix
-        wanted = [
-            sorted({batch.pads[b] + t - prefix for t in logits_at[i]}) if logits_at else []
-            for b, i in enumerate(chunk)
-        ]
-        columns = sorted({c for row in wanted for c in row})
-        logits = self._forward(batch, tokens[:, prefix:], mask, key_values, columns, chunk)
-        for b, i in enumerate(chunk):
-            if wanted[b]:
-                assert logits is not None
-                every = wanted[b] == columns
-                at = slice(None) if every else [columns.index(c) for c in wanted[b]]
-                self._logits[i] = logits[b, at]
-        if bar is not None:
-            bar.update(len(chunk))
-        if sampling is not None and sampling.max_new_tokens:
-            assert logits is not None
-            last = torch.stack([logits[b, columns.index(w[-1])] for b, w in enumerate(wanted)])
-            self._decode(batch, chunk, last, tokens, mask, key_values, sampling, bar)
+        """One batch of rows: up the blocks, and on to new tokens.
 
-    def _run_joined(
-        self,
-        chunk: list[int],
-        prefix: int,
-        logits_at: Sequence[Sequence[int]] | None,
-        sampling: Sampling | None,
-        bar: Any,
-    ) -> None:
-        """One pass up the blocks that every row joins at its layer; see `lensscope.joining`."""
-        backend = self.backend
-        joining = Joining(backend, [self.rows[i] for i in chunk], read=bool(self.keep))
-        batch, places = joining.batch, joining.place_of
-        tokens = batch.tokens(backend)
-        decodes = sampling is not None and sampling.max_new_tokens > 0
-        key_values: KeyValues | None = None
-        if prefix or decodes:
-            shared = self._prefix(tokens, prefix) if prefix else backend.new_key_values(1)
-            key_values = shared.growing(keep=decodes)
+        Args:
+            chunk: the rows.
+            known: what their prompt gives without patches.
+            prefix: how many of its tokens are not run again.
+            layers: where rows join; without, they go side by side from the first block on.
+        """
+        backend, rows = self.backend, [self.rows[i] for i in chunk]
+        joining = None if layers is None else Joining(backend, rows, layers)
+        batch = Batch(rows, self.side) if joining is None else joining.batch
+        pads = batch.pads if joining is None else [0] * len(rows)
+        places = [n + (joining is not None) for n in range(len(rows))]
+        tokens, mask = batch.tokens(backend), batch.mask(backend)
+        prefix, key_values = self._key_values(tokens, known, prefix)
+        if key_values is None:
+            pass
+        elif joining is not None:
+            key_values.grow(keep=bool(self.new))
+        elif prefix:
+            key_values.repeat(len(rows))
+        flat = [
+            (j, place) for i, place in zip(chunk, places, strict=True) for j in self.stands_for[i]
+        ]
+        self.reader.begin([j for j, _ in flat], [place for _, place in flat])
         batch.start = prefix
-        wanted = [[t - prefix for t in logits_at[i]] if logits_at else [] for i in chunk]
-        columns = sorted({c for row in wanted for c in row})
-        with joining.growing():
-            logits = self._forward(
-                batch, tokens[:, prefix:], None, key_values, columns, chunk, places
-            )
-        self.token_layers += joining.token_layers
-        for n, i in enumerate(chunk):
-            if wanted[n]:
-                assert logits is not None
-                at = [columns.index(c) for c in wanted[n]]
-                self._logits[i] = logits[places[n], at]
-        if bar is not None:
-            bar.update(len(chunk))
-        if not decodes:
+        picks = self._picks(chunk, places, pads, prefix)
+        self._batches.append((len(chunk), prefix))
+        if not picks:
+            self._read_only(batch, tokens, mask, key_values, joining)
+            self._advance(len(flat))
             return
-        assert sampling is not None
+        logits = self._forward(batch, tokens[:, prefix:], mask, key_values, list(picks), joining)
         assert logits is not None
-        assert key_values is not None
-        # Rows that do the same have one place; it is decoded once.
-        first = {place: n for n, place in reversed(list(enumerate(places)))}
-        batch.rows, batch.pads, batch.waiting = [batch.rows[p] for p in first], [0] * len(first), []
-        key_values.settle(list(first))
-        last = torch.stack([logits[p, columns.index(wanted[n][-1])] for p, n in first.items()])
-        decoded = [chunk[n] for n in first.values()]
-        prompts = tokens.expand(len(first), -1)
-        self._decode(batch, decoded, last, prompts, None, key_values, sampling, bar)
-        for n, i in enumerate(chunk):
-            twin = chunk[first[places[n]]]
-            self._first[i], self._new[i] = self._first[twin], self._new[twin]
+        self._put(chunk, places, pads, prefix, picks, logits, known)
+        self._advance(len(flat))
+        if not self.new or self.sampling is None:
+            return
+        last = [picks[place, batch.width - 1 - prefix] for place in places]
+        if joining is not None:
+            assert key_values is not None
+            joining.settle(key_values)
+            tokens = tokens.expand(len(rows), -1)
+        new = decode(
+            backend,
+            batch,
+            tokens,
+            mask,
+            key_values,
+            logits[last],
+            self.sampling,
+            merge=self.plan.unchanged,
+            step_done=self._advance,
+        )
+        for i, at, ids in zip(chunk, last, new, strict=True):
+            for j in self.stands_for[i]:
+                self._first[j], self._new[j] = logits[at], ids
+
+    def _advance(self, rows: int) -> None:
+        if self.bar is not None:
+            self.bar.update(rows)
+
+    def _key_values(
+        self, tokens: Tensor, known: Unpatched | None, prefix: int
+    ) -> tuple[int, KeyValues | None]:
+        """How many tokens are not run again, and their keys and values, in a cache of their own."""
+        if prefix and known is not None:
+            first = known.key_values.first(prefix)
+            if first is not None:
+                return prefix, first
+            # They cannot be told apart from what came after. Such a cache may also forget keys,
+            # which are then missing from a pattern.
+            if not self.touches_patterns:
+                first = self.backend.new_key_values(1)
+                self.backend.run(tokens[:1, :prefix], key_values=first)
+                self._token_layers += prefix * self.backend.n_layers
+                return prefix, first
+        decodes = self.sampling is not None and self.sampling.use_cache and self.new
+        return 0, self.backend.new_key_values(len(tokens)) if decodes else None
+
+    @property
+    def touches_patterns(self) -> bool:
+        """Whether a pattern is read or written."""
+        kinds = {site.kind for site in self.keep}
+        return "pattern" in kinds | {w.site.kind for row in self.rows for w in row.writes}
+
+    def _picks(
+        self, chunk: Sequence[int], places: Sequence[int], pads: Sequence[int], prefix: int
+    ) -> dict[tuple[int, int], int]:
+        """Rows and columns of the batch that are unembedded, each once, in the order asked for."""
+        picks: dict[tuple[int, int], int] = {}
+        for i, place, pad in zip(chunk, places, pads, strict=True):
+            last = [len(self.rows[i].prompt) - 1] * bool(self.new)
+            for token in (*self.outputs.asked[i], *last):
+                if token >= prefix:
+                    picks.setdefault((place, pad + token - prefix), len(picks))
+        return picks
+
+    def _put(
+        self,
+        chunk: Sequence[int],
+        places: Sequence[int],
+        pads: Sequence[int],
+        prefix: int,
+        picks: Mapping[tuple[int, int], int],
+        logits: Float[Tensor, "pick d_vocab"],
+        known: Unpatched | None,
+    ) -> None:
+        """Hand over what rows asked for: their own logits, or the prefix', which all share."""
+        asked = [self.outputs.asked[i] for i in chunk]
+        width = max(map(len, asked))
+        cells = [
+            (n, slot, token) for n, tokens in enumerate(asked) for slot, token in enumerate(tokens)
+        ]
+        own = [
+            picks.get((places[n], pads[n] + t - prefix), -1) if t >= prefix else -1
+            for n, _, t in cells
+        ]
+        if own == list(range(len(logits))) and len(own) == len(chunk) * width:
+            full = logits.view(len(chunk), width, -1)
+        else:
+            full = logits.new_full((len(chunk), width, logits.shape[-1]), torch.nan)
+            for (n, slot, token), at in zip(cells, own, strict=True):
+                if at >= 0:
+                    full[n, slot] = logits[at]
+                elif known is not None:
+                    full[n, slot] = known.logits[token]
+        self.outputs.put(chunk, full)
+        for i in chunk:
+            self.outputs.share(self.stands_for[i], i)
 
     def _read_only(
         self,
         batch: Batch,
-        tokens: Int[Tensor, "row pos"],
-        mask: Int[Tensor, "row pos"] | None,
+        tokens: Tensor,
+        mask: Tensor | None,
         key_values: KeyValues | None,
-        prefix: int,
-        chunk: Sequence[int],
+        joining: Joining | None,
     ) -> None:
         """Run as far up as the sites that are kept; a long prompt in stretches, which bounds the
         memory of attention's scores."""
         whole = (
             batch.padded
-            or self.touches_patterns
+            or joining is not None
             or any(row.writes for row in batch.rows)
+            or any(site.kind == "pattern" for site in self.keep)
             or not self.reader.beyond_first_attention
         )
         step = batch.width if whole else STRETCH
-        if batch.width - prefix > step and key_values is None:
-            key_values = self.backend.new_key_values(len(chunk))
-        for start in range(prefix, batch.width, step):
+        if batch.width - batch.start > step and key_values is None:
+            key_values = self.backend.new_key_values(len(tokens))
+        for start in range(batch.start, batch.width, step):
             batch.start = start
+            self.reader.read = set()
             part = tokens[:, start : start + step]
-            self._forward(batch, part, mask, key_values, [], chunk)
-
-    def _prefix(self, tokens: Int[Tensor, "row pos"], prefix: int) -> KeyValues:
-        """Keys and values of the shared tokens, run once and handed to every chunk."""
-        if self._shared is None:
-            self._shared = self.backend.new_key_values(1)
-            self.backend.forward(tokens[:1, :prefix], key_values=self._shared, logits_at=[0])
-            self.token_layers += prefix * self.backend.n_layers
-        return self._shared
+            self._forward(batch, part, mask, key_values, [], joining)
 
     def _forward(
         self,
         batch: Batch,
-        tokens: Int[Tensor, "row pos"],
-        mask: Int[Tensor, "row all"] | None,
+        tokens: Tensor,
+        mask: Tensor | None,
         key_values: KeyValues | None,
-        columns: Sequence[int],
-        chunk: Sequence[int],
-        places: Sequence[int] | None = None,
-    ) -> Float[Tensor, "grown asked d_vocab"] | None:
-        """One patched pass over the prompts; ``None`` if it ended before the logits."""
-        reader = self.reader if self.keep else None
-        stop_early = not columns
-        hooks = hooks_for(self.backend, batch, reader, stop_early=stop_early)
-        self.reader.begin(chunk, places)
-        if places is None:
-            self.token_layers += tokens.numel() * self.backend.n_layers
-        logits: Tensor | None = None
-        with self.backend.attached(hooks), suppress(StopForward):
-            logits = self.backend.forward(
-                tokens, mask=mask, key_values=key_values, logits_at=columns or [0]
-            )
-        read = {(s.kind, s.layer) for s in self.reader.sites}
-        seen = {(s.kind, s.layer) for s in self.reader.read}
-        # A forward that ended at the last read did not come to what is written above it.
-        written = batch.written if logits is not None else set()
-        check_reached(written | read, batch.reached | seen)
-        return logits
+        picks: Sequence[tuple[int, int]],
+        joining: Joining | None,
+    ) -> Float[Tensor, "pick d_vocab"] | None:
+        """One patched pass over the prompts, unembedded at these rows and columns."""
+        backend, reader = self.backend, self.reader
+        at = [row for row, _ in picks], [column for _, column in picks]
 
-    def _decode(
-        self,
-        batch: Batch,
-        chunk: Sequence[int],
-        logits: Float[Tensor, "row d_vocab"],
-        tokens: Int[Tensor, "row pos"],
-        mask: Int[Tensor, "row pos"] | None,
-        key_values: KeyValues | None,
-        sampling: Sampling,
-        bar: Any,
-    ) -> None:
-        """Write on, one token a step, until every row has ended."""
-        eos = self.backend.eos_ids() if sampling.stop_at_eos else frozenset()
-        active = list(chunk)
-        for b, i in enumerate(active):
-            self._first[i] = logits[b]
-        generators = sampling.generators(chunk)
-        again = key_values is None or any(
-            w.when == "every_step" for row in batch.rows for w in row.writes
-        )
-        with self.backend.attached(hooks_for(self.backend, batch) if again else {}):
-            for step in range(sampling.max_new_tokens):
-                chosen = sampling.choose(logits, [generators[i] for i in active])
-                for token, i in zip(chosen, active, strict=True):
-                    self._new[i].append(token)
-                if bar is not None:
-                    bar.update(len(active))
-                going = [b for b, token in enumerate(chosen) if token not in eos]
-                if not going or step + 1 == sampling.max_new_tokens:
-                    return
-                if len(going) < len(active):
-                    active = [active[b] for b in going]
-                    chosen = [chosen[b] for b in going]
-                    tokens = tokens[going]
-                    mask = None if mask is None else mask[going]
-                    batch.keep(going)
-                    if key_values is not None:
-                        key_values.select(going)
-                new = torch.tensor(chosen, device=tokens.device)[:, None]
-                tokens = torch.cat([tokens, new], dim=1)
-                if mask is not None:
-                    mask = torch.cat([mask, torch.ones_like(new)], dim=1)
-                if key_values is not None:
-                    batch.start = tokens.shape[1] - 1
-                    fed, at = new, 0
-                else:
-                    fed, at = tokens, tokens.shape[1] - 1
-                logits = self.backend.forward(
-                    fed, mask=mask, key_values=key_values, logits_at=[at]
-                )[:, 0]
+        def pick(residual: Tensor) -> Tensor:
+            found = residual[at][:, None] if self.plan.outputs else residual
+            self._unembedded += found.shape[0] * found.shape[1]
+            return found
+
+        hooks = hooks_for(backend, batch, reader if self.keep else None, stop_early=not picks)
+        if joining is not None:
+            joining.at_embedding(hooks)
+        with backend.attached(hooks):
+            logits = backend.run(
+                tokens,
+                mask=mask,
+                key_values=key_values,
+                enter=None if joining is None else joining.enter,
+                pick=pick if picks else None,
+            )
+        if joining is None:
+            self._token_layers += tokens.numel() * backend.n_layers
+        else:
+            self._token_layers += joining.token_layers
+        read = {(s.kind, s.layer) for s in reader.sites}
+        seen = {(s.kind, s.layer) for s in reader.read}
+        # A forward that ended at the last read did not come to what is written above it.
+        check_reached((batch.written if picks else set()) | read, batch.reached | seen)
+        if logits is None:
+            return None
+        return logits[:, 0] if self.plan.outputs else logits[at]
 
     # ---------------------------------------------------------------- results
-
-    def logits(self) -> Float[Tensor, "row position d_vocab"]:
-        """What was asked for, as one tensor; NaN where a row has fewer positions."""
-        rows = [row for row in self._logits if row is not None]
-        width = max(len(row) for row in rows)
-        if any(len(row) < width for row in rows):
-            fill = torch.full((width, rows[0].shape[-1]), torch.nan).to(rows[0])
-            rows = [torch.cat([row, fill[len(row) :]]) for row in rows]
-        return torch.stack(rows)
 
     def cache(self) -> Cache:
         """The sites that were kept."""

@@ -20,7 +20,15 @@ from lensscope.sites import KINDS, Site
 class Reader:
     """Gathers what sites held, over all batches, into one tensor each."""
 
-    def __init__(self, backend: Backend, sites: Sequence[Site], prompts: Sequence[TokenizedPrompt]):
+    def __init__(
+        self,
+        backend: Backend,
+        sites: Sequence[Site],
+        prompts: Sequence[TokenizedPrompt],
+        *,
+        detach: bool = True,
+    ) -> None:
+        self.detach = detach
         self.sites = {
             s: self._positions(s, prompts) for site in sites for s in backend.concrete(site)
         }
@@ -131,7 +139,7 @@ def hooks_for(
 
     def take(place: Place, reader: Reader) -> Hook:
         def hook(tensor: Tensor) -> None:
-            reader.take(place, tensor.detach(), batch)
+            reader.take(place, tensor.detach() if reader.detach else tensor, batch)
             if stop_early and reader.done:
                 raise StopForward
 

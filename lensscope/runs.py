@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensscope.cache import Cache
+from lensscope.errors import PlanError
+from lensscope.planning import PlanReport
 from lensscope.prompts import TokenizedPrompt
 from lensscope.provenance import Provenance
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,79 +99,145 @@ class Generation:
         )
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a sweep did, in numbers.
-
-    Attributes:
-        rows: patched runs that were asked for.
-        chunks: rows of each batch, in order.
-        shared_prefix: tokens before the earliest write, run once for all rows.
-        prompt_tokens: length of the longest prompt.
-        token_layers: tokens run through a block, summed over blocks; new tokens not counted.
-        plain_token_layers: the same with one whole forward for each row.
-        apart: why rows were run side by side from the first layer on; empty if they joined at
-            their layer.
-    """
-
-    rows: int
-    chunks: tuple[int, ...]
-    shared_prefix: int
-    prompt_tokens: int
-    token_layers: int
-    plain_token_layers: int
-    apart: str
-
-    def __str__(self) -> str:
-        sizes = "/".join(str(n) for n in sorted(set(self.chunks), reverse=True))
-        return (
-            f"{self.rows} rows in {len(self.chunks)} batch(es) of {sizes}; "
-            f"{self.shared_prefix} of {self.prompt_tokens} tokens run once for all; "
-            + (f"side by side, for {self.apart}; " if self.apart else "each joins at its layer; ")
-            + f"{self.token_layers:,} token-layers of {self.plain_token_layers:,}"
-        )
-
-
 @dataclass(frozen=True, eq=False)
 class Runs:
     """Many patched runs of one prompt, in the order the patch lists were given.
 
     Attributes:
-        labels: one for each row.
-        logits: ``[row, position, d_vocab]`` at the positions asked for; ``None`` if none were.
+        axes: what the rows are labelled by: axes by name with their coordinates, of which the rows
+            are the product, the last axis running fastest.
+        positions: the tokens of each row whose logits were asked for.
+        logits: ``[row, position, d_vocab]`` at those; ``None`` if none were asked for, or if a
+            metric or the top k is kept instead.
+        metric: ``[row, …]``, what the metric gave.
+        top_tokens: ``[row, position, rank]``, the most probable tokens; -1 where a row has fewer
+            positions.
+        top_log_probabilities: the same, their log probabilities (nats).
         cache: the sites asked for; its prompts are the rows.
         generation: new tokens, if any were asked for.
-        plan: what was done.
+        plan: what was done, in words (``print(out.plan)``) and numbers.
         provenance: of the model.
     """
 
-    labels: tuple[Any, ...]
+    axes: Mapping[str, tuple[Any, ...]]
+    positions: tuple[tuple[int, ...], ...]
     logits: Float[Tensor, "row position d_vocab"] | None
+    metric: Float[Tensor, "row *axes"] | None
+    top_tokens: Int[Tensor, "row position rank"] | None
+    top_log_probabilities: Float[Tensor, "row position rank"] | None
     cache: Cache
     generation: Generation | None
-    plan: Plan
+    plan: PlanReport
     provenance: Provenance
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.positions)
+
+    @property
+    def labels(self) -> tuple[Any, ...]:
+        """One label for each row: a coordinate, or one of each axis."""
+        if len(self.axes) == 1:
+            return next(iter(self.axes.values()))
+        return tuple(itertools.product(*self.axes.values()))
+
+    @property
+    def data(self) -> xr.Dataset:
+        """What was kept of the logits, and the new texts, with the rows' axes by name.
+
+        Example:
+            >>> place = ls.resid_pre.at("Tower")
+            >>> sets = [[place(n).scale(s)] for n in (3, 9) for s in (0.0, 2.0)]
+            >>> out = ls.run_many(model, "The Eiffel Tower is in", sets, top_k=1,
+            ...     labels={"layer": (3, 9), "factor": (0.0, 2.0)})
+            >>> out.data.sel(layer=9).top_log_probabilities.sizes
+            Frozen({'factor': 2, 'position': 1, 'rank': 1})
+        """
+        import xarray as xr
+
+        sizes = tuple(len(names) for names in self.axes.values())
+        named: dict[str, tuple[Tensor | None, tuple[str, ...]]] = {
+            "logits": (self.logits, ("position", "d_vocab")),
+            "top_tokens": (self.top_tokens, ("position", "rank")),
+            "top_log_probabilities": (self.top_log_probabilities, ("position", "rank")),
+        }
+        if self.metric is not None:
+            rest = tuple(f"metric_{n}" for n in range(self.metric.ndim - 1))
+            named["metric"] = (self.metric, rest)
+        variables: dict[str, Any] = {}
+        for name, (tensor, dims) in named.items():
+            if tensor is not None:
+                array = tensor.detach().float() if tensor.is_floating_point() else tensor
+                shaped = array.cpu().numpy().reshape(*sizes, *array.shape[1:])
+                variables[name] = ((*self.axes, *dims), shaped)
+        if self.generation is not None:
+            texts = np.array(self.generation.texts, dtype=object).reshape(sizes)
+            variables["text"] = (tuple(self.axes), texts)
+        coords: dict[str, Any] = {axis: (axis, _objects(self.axes[axis])) for axis in self.axes}
+        if len(set(self.positions)) == 1 and self.positions[0] and variables.keys() & _BY_POSITION:
+            coords["position"] = ("position", list(self.positions[0]))
+        return xr.Dataset(variables, coords)
 
     def frame(self) -> pd.DataFrame:
-        """One line a row: label, most probable next token id and its probability, new text."""
+        """One line a row: its labels, then the most probable next token's id and probability at the
+        last position asked for, the metric, and the new text, as far as they were asked for."""
         import pandas as pd
 
-        columns: dict[str, Any] = {"row": list(self.labels)}
+        names = list(itertools.product(*self.axes.values()))
+        columns: dict[str, Any] = {
+            axis: [row[n] for row in names] for n, axis in enumerate(self.axes)
+        }
+        rows = torch.arange(len(self))
+        last = torch.tensor([max(0, len(tokens) - 1) for tokens in self.positions])
         if self.logits is not None:
-            asked = (~self.logits[..., 0].isnan()).sum(1) - 1  # the last one, before any padding
-            last = self.logits[torch.arange(len(self.logits)), asked]
-            best = last.float().softmax(-1).max(-1)
+            best = self.logits.detach()[rows, last].float().softmax(-1).max(-1)
             columns["first_token_id"] = best.indices.tolist()
             columns["first_token_probability"] = best.values.tolist()
+        elif self.top_tokens is not None and self.top_log_probabilities is not None:
+            columns["first_token_id"] = self.top_tokens[rows, last, 0].tolist()
+            found = self.top_log_probabilities.detach()[rows, last, 0].exp()
+            columns["first_token_probability"] = found.tolist()
+        if self.metric is not None and self.metric.ndim == 1:
+            columns["metric"] = self.metric.detach().tolist()
         if self.generation is not None:
             columns["text"] = list(self.generation.texts)
         return pd.DataFrame(columns)
 
     def __repr__(self) -> str:
         return f"Runs({self.plan})"
+
+
+_BY_POSITION = {"logits", "top_tokens", "top_log_probabilities"}
+
+
+def axes_of(
+    labels: Sequence[Any] | Mapping[str, Sequence[Any]] | None, n: int
+) -> dict[str, tuple[Any, ...]]:
+    """The axes of ``n`` rows from what a user calls them.
+
+    Raises:
+        PlanError: they do not name so many rows.
+    """
+    if isinstance(labels, Mapping):
+        axes = {name: tuple(names) for name, names in labels.items()}
+    else:
+        axes = {"row": tuple(range(n) if labels is None else labels)}
+    if n and math.prod(map(len, axes.values())) == n:
+        return axes
+    raise PlanError(
+        "There is not one label for each list of patches.",
+        got=f"{n} lists, " + " x ".join(f"{len(names)} {name}" for name, names in axes.items()),
+        expected="at least one list, and as many labels, or axes with as many cells",
+        instead='labels={"source_layer": range(30), "target_layer": range(30)}',
+    )
+
+
+def _objects(values: Sequence[Any]) -> Any:
+    """An array of labels; such as are tuples stay whole."""
+    if all(isinstance(v, int | float | str) for v in values):
+        return list(values)
+    found = np.empty(len(values), dtype=object)
+    found[:] = values
+    return found
 
 
 def _shown(prompts: Sequence[TokenizedPrompt]) -> str:

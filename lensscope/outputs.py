@@ -1,0 +1,131 @@
+"""What is kept of the logits of a sweep: all of them, the top k, or a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lensscope.errors import PlanError
+
+Metric: TypeAlias = Callable[[Tensor], Tensor]
+"""From logits ``[row, position, d_vocab]`` to one or several numbers a row, ``[row, …]``."""
+
+
+@dataclass(eq=False)
+class Outputs:
+    """Takes the logits of one batch after the other, and keeps what is wanted of them.
+
+    Attributes:
+        asked: for each row, the tokens whose logits are wanted.
+        metric: kept in place of the logits, if given.
+        top_k: so many most probable tokens are kept in place of the logits, if given.
+        at_once: reduce each batch's logits at once; otherwise hold them all until the end.
+    """
+
+    asked: Sequence[Sequence[int]]
+    metric: Metric | None = None
+    top_k: int | None = None
+    at_once: bool = True
+    _kept: dict[str, Tensor] = field(init=False, default_factory=dict)
+    _fresh: bool = field(init=False, default=True)
+
+    def __post_init__(self) -> None:
+        self.width = max(map(len, self.asked))
+        self.ragged = len(set(map(len, self.asked))) > 1
+        if self.reduces and not self.width:
+            raise PlanError(
+                "There are no logits to make a metric or a top k of.",
+                got="positions=None",
+                expected="the tokens whose logits are wanted",
+                instead="positions=-1",
+            )
+        if self.top_k is not None and self.top_k < 1:
+            raise PlanError(
+                "So many most probable tokens cannot be kept.",
+                got=f"top_k={self.top_k}",
+                expected="at least 1",
+                instead="top_k=5",
+            )
+        if self.metric is not None and (self.ragged or not callable(self.metric)):
+            raise PlanError(
+                "This metric cannot be taken.",
+                got="rows with different numbers of positions"
+                if callable(self.metric)
+                else repr(self.metric),
+                expected="a function of logits [row, position, d_vocab], as many for each row",
+                instead="metric=lambda logits: logits[:, -1, 7], positions=-1",
+            )
+
+    @property
+    def reduces(self) -> bool:
+        """Whether logits themselves are not kept."""
+        return self.metric is not None or self.top_k is not None
+
+    def put(self, rows: Sequence[int], logits: Float[Tensor, "run position d_vocab"]) -> None:
+        """Take a batch's logits, a row of them for each of ``rows``."""
+        if not self.width:
+            return
+        if self.reduces and self.at_once:
+            for name, value in self._reduced(logits).items():
+                self._store(name, rows, value)
+        else:
+            self._store("logits", rows, logits)
+
+    def share(self, rows: Sequence[int], twin: int) -> None:
+        """Give rows what another one has."""
+        for kept in self._kept.values():
+            kept[list(rows)] = kept[twin].clone()
+
+    def finish(self) -> dict[str, Tensor]:
+        """``logits``, or ``metric``, ``top_tokens`` and ``top_log_probabilities``, of all rows."""
+        if "logits" in self._kept and self.reduces:
+            return self._reduced(self._kept["logits"])
+        return self._kept
+
+    def _store(self, name: str, rows: Sequence[int], value: Tensor) -> None:
+        total = len(self.asked)
+        if name not in self._kept and list(rows) == list(range(total)):
+            self._kept[name] = value  # all there is: nothing to copy
+            return
+        if name not in self._kept:
+            shape = (total, *value.shape[1:])
+            if name == "logits" or name.startswith("top"):
+                shape = (total, self.width, *value.shape[2:])
+            fill = -1 if name == "top_tokens" else torch.nan
+            self._kept[name] = torch.full(shape, fill, dtype=value.dtype, device=value.device)
+        kept = self._kept[name]
+        if name == "metric":
+            kept[list(rows)] = value
+        else:
+            kept[list(rows), : value.shape[1]] = value
+
+    def _reduced(self, logits: Tensor) -> dict[str, Tensor]:
+        found = {}
+        if self.metric is not None:
+            found["metric"] = _measured(self.metric, logits)
+        if self.top_k is not None:
+            k = min(self.top_k, logits.shape[-1])
+            best = logits.float().nan_to_num(-torch.inf).topk(k)
+            missing = best.values.isneginf()
+            total = logits.float().logsumexp(-1, keepdim=True)
+            found["top_tokens"] = best.indices.masked_fill(missing, -1)
+            found["top_log_probabilities"] = (best.values - total).masked_fill(missing, torch.nan)
+        return found
+
+
+def _measured(metric: Metric, logits: Tensor) -> Tensor:
+    value: Any = metric(logits)
+    if not isinstance(value, Tensor) or value.ndim < 1 or value.shape[0] != logits.shape[0]:
+        raise PlanError(
+            "The metric does not give one value for each row.",
+            got=tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__,
+            expected=f"a tensor [row, …] with {logits.shape[0]} rows, of logits "
+            f"[row, position, d_vocab] = {tuple(logits.shape)}",
+            instead="metric=lambda logits: logits[:, -1, 7] - logits[:, -1, 9]",
+        )
+    return value
