@@ -245,10 +245,10 @@ class Backend(ABC):
         def before(layer: int) -> Callable[..., Any]:
             def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
                 assert enter is not None
+                rest = {name: _of_one_row(value) for name, value in kwargs.items()}
                 if args:
-                    return (enter(layer, args[0]), *args[1:]), _of_one_row(kwargs)
-                hidden = enter(layer, kwargs["hidden_states"])
-                return args, {**_of_one_row(kwargs), "hidden_states": hidden}
+                    return (enter(layer, args[0]), *map(_of_one_row, args[1:])), rest
+                return args, {**rest, "hidden_states": enter(layer, kwargs["hidden_states"])}
 
             return hook
 
@@ -371,12 +371,10 @@ def _as_transformer_lens_hook(function: Hook) -> Any:
     return hook
 
 
-def _of_one_row(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of a block with the mask of the first row, which is that of all rows."""
-    return {
-        name: value[:1] if "mask" in name and isinstance(value, Tensor) else value
-        for name, value in kwargs.items()
-    }
+def _of_one_row(value: Any) -> Any:
+    """What a block is given, where it is an attention mask, as that of the first row, which is
+    that of all rows."""
+    return value[:1] if isinstance(value, Tensor) and value.ndim == 4 else value
 
 
 def _in_range(number: int, size: int, what: str, instead: str) -> int:

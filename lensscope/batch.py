@@ -9,7 +9,7 @@ step: it is found by its absolute position, once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -41,6 +41,15 @@ class Write:
     def place(self) -> Place:
         return (self.site.kind, self.site.layer)
 
+    def after(self, prefix: int) -> Write:
+        """The same at those of its tokens that come after a prefix."""
+        kept = [n for n, token in enumerate(self.tokens) if token >= prefix]
+        if len(kept) == len(self.tokens):
+            return self
+        tokens = tuple(self.tokens[n] for n in kept)
+        operation = self.operation.only(kept, len(self.site.axes) - 1)
+        return replace(self, tokens=tokens, operation=operation)
+
 
 @dataclass(frozen=True, eq=False)
 class Row:
@@ -57,6 +66,11 @@ class Row:
             for w in self.writes
             if w.operation.changes
         )
+
+    def after(self, prefix: int) -> Row:
+        """The same without what is written in a prefix."""
+        writes = (write.after(prefix) for write in self.writes)
+        return Row(self.prompt, tuple(w for w in writes if w.tokens))
 
 
 def resolve_row(backend: Backend, prompt: TokenizedPrompt, patches: Iterable[Patch]) -> Row:

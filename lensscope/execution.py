@@ -341,7 +341,7 @@ class Execution:
             prefix: how many of its tokens are not run again.
             layers: where rows join; without, they go side by side from the first block on.
         """
-        backend, rows = self.backend, [self.rows[i] for i in chunk]
+        backend, rows = self.backend, [self.rows[i].after(prefix) for i in chunk]
         joining = None if layers is None else Joining(backend, rows, layers)
         batch = Batch(rows, self.side) if joining is None else joining.batch
         pads = batch.pads if joining is None else [0] * len(rows)

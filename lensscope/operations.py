@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -37,6 +37,10 @@ class Operation(ABC):
         """Equal for operations that do the same."""
         return (type(self), id(self))
 
+    def only(self, positions: Sequence[int], ndim: int) -> Operation:
+        """The same at some of its positions; ``ndim`` is that of what it acts on."""
+        return self
+
 
 @dataclass(frozen=True, eq=False)
 class _Valued(Operation):
@@ -51,6 +55,10 @@ class _Valued(Operation):
     @property
     def values(self) -> tuple[Tensor, ...]:
         return (self.value,)
+
+    def only(self, positions: Sequence[int], ndim: int) -> Operation:
+        each = self.value.ndim == ndim and len(self.value) > 1
+        return replace(self, value=self.value[list(positions)]) if each else self
 
 
 class Set(_Valued):
@@ -91,6 +99,9 @@ class Resize(_Valued):
 
 class ProjectOut(_Valued):
     """``value`` is an orthonormal basis, ``[k, width]``."""
+
+    def only(self, positions: Sequence[int], ndim: int) -> Operation:
+        return self
 
     def __call__(self, x: Tensor) -> Tensor:
         basis = self.value.to(x.device)
