@@ -21,14 +21,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.backend import Backend, Hook, KeyValues
-from lensscope.batch import Batch, PaddingSide, Place, Row, canonical
+from lensscope.backend import Backend, KeyValues
+from lensscope.batch import Batch, PaddingSide, Place, Row
+from lensscope.budget import chunks, result_bytes, row_bytes
 from lensscope.cache import Cache
 from lensscope.decoding import decode
-from lensscope.errors import BudgetError, PromptError
+from lensscope.errors import PromptError
 from lensscope.hooks import Reader, check_reached, hooks_for
 from lensscope.joining import Joining, why_not
-from lensscope.outputs import Outputs
+from lensscope.outputs import Outputs, Picks
 from lensscope.planning import (
     Group,
     Held,
@@ -44,33 +45,10 @@ from lensscope.prompts import labels_of, text_of
 from lensscope.runs import Generation
 from lensscope.sampling import Sampling
 from lensscope.sites import Site
+from lensscope.unpatched import Unpatched, run_unpatched
 
 STRETCH = 256
 """Tokens of a long prompt that are read at a time."""
-
-
-def default_budget(device: torch.device) -> int:
-    """Bytes that a batch may take: a quarter of what is free, at most 2 GiB on a CPU."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0]) // 2
-    import psutil
-
-    return min(2 << 30, int(psutil.virtual_memory().available) // 4)
-
-
-@dataclass(frozen=True, eq=False)
-class Unpatched:
-    """What a prompt gives without patches, as far as its rows share it.
-
-    Attributes:
-        key_values: of all its tokens.
-        held: what it has where rows write.
-        logits: by token, where rows ask for them before their last token.
-    """
-
-    key_values: KeyValues
-    held: Mapping[Place, Held]
-    logits: Mapping[int, Tensor]
 
 
 @dataclass(eq=False)
@@ -191,62 +169,26 @@ class Execution:
         return groups(reaches, width, self.backend.n_layers, self._extra, joined=joined)
 
     def _chunks(self, rows: Sequence[int], prefix: int) -> Iterator[list[int]]:
-        """Batches under the memory budget, each sized by its own longest prompt.
+        """Batches that fit into memory."""
+        outputs, whole = self.outputs, not self.plan.outputs
+        if not self.plan.chunks:
+            return iter([list(rows)] if rows else [])
 
-        Raises:
-            BudgetError: the budget that was given does not hold the results and a single row.
-        """
-        given = self.memory_budget
-        fixed = 0 if given is None else self._result_bytes()
-        budget = default_budget(self.backend.device) if given is None else given
-        chunk: list[int] = []
-        for row in rows:
-            needed = self._row_bytes(row, prefix)
-            least = fixed + 2 * needed  # the unpatched row comes along
-            if given is not None and least > budget:
-                raise BudgetError(
-                    "The memory budget does not hold the results and a single row.",
-                    got=f"{budget:,} bytes",
-                    expected=f"at least {least:,} bytes",
-                    instead=f"memory_budget={least}",
-                )
-            # Rows come by length, so the newest is the longest, and the others are padded to it.
-            if chunk and self.plan.chunks and fixed + (len(chunk) + 2) * needed > budget:
-                yield chunk
-                chunk = []
-            chunk.append(row)
-        if chunk:
-            yield chunk
+        def needed(i: int) -> int:
+            width = len(self.rows[i].prompt)
+            asked = width - prefix if whole else len(outputs.asked[i]) + bool(self.new)
+            logits = asked * (3 if outputs.reduces else 1)
+            return row_bytes(self.backend, width, width - prefix, self.new, logits)
 
-    def _row_bytes(self, row: int, prefix: int) -> int:
-        """An upper estimate of what a row of a batch takes."""
-        b = self.backend
-        width = len(self.rows[row].prompt)
-        columns = width - prefix
-        d_mlp = int(getattr(b.model.cfg, "d_mlp", None) or 4 * b.d_model)
-        # To decode, keys and values of all layers are held. A layer at work has its own, and those
-        # again for each head.
-        held = 2 * b.n_layers * b.n_kv_heads * b.d_head * (width + self.new) if self.new else 0
-        keys = 2 * (2 * b.n_kv_heads + b.n_heads) * b.d_head * width
-        # Besides there are the residual, a norm, and either an MLP or the scores of one attention.
-        working = columns * (8 * b.d_model + 4 * d_mlp + 4 * b.n_heads * width)
-        asked = len(self.outputs.asked[row]) + bool(self.new) if self.plan.outputs else columns
-        logits = asked * b.d_vocab * (3 if self.outputs.reduces else 1)
-        return int((held + keys + working + logits) * b.dtype.itemsize)
-
-    def _result_bytes(self) -> int:
-        """What the results of all rows take."""
-        b = self.backend
-        reduced = self.outputs.reduces and self.plan.outputs
-        logits = (0 if reduced else self.outputs.width) + bool(self.new)
-        numbers = len(self.rows) * logits * b.d_vocab
-        longest = max(len(row.prompt) for row in self.rows)
-        for site, positions in self.reader.sites.items():
-            one = 1
-            for size in b.shape(site, 1, longest):
-                one *= size
-            numbers += sum(map(len, positions)) * one
-        return int(numbers * b.dtype.itemsize)
+        kept = 0 if outputs.reduces and not whole else outputs.width
+        results = result_bytes(self.backend, self.reader, len(self.rows) * (kept + bool(self.new)))
+        return chunks(
+            rows,
+            needed,
+            budget=self.memory_budget,
+            results=results,
+            device=self.backend.device,
+        )
 
     def _check_context(self) -> None:
         longest, n_ctx = max(len(row.prompt) for row in self.rows), self.backend.n_ctx
@@ -289,42 +231,18 @@ class Execution:
                 self._run_chunk(chunk, known, group.prefix, layers)
 
     def _unpatched(self, rows: Sequence[int]) -> Unpatched:
-        """Run a prompt once without patches."""
-        backend, prompt = self.backend, self.rows[rows[0]].prompt
-        batch = Batch([Row(prompt)], "left")
+        """The run that rows of one prompt differ from."""
+        last = len(self.rows[rows[0]].prompt) - 1
+        # A row always runs its own last token.
+        asked = sorted({token for i in rows for token in self.outputs.asked[i]} - {last})
         flat = [j for i in rows for j in self.stands_for[i]]
         self.reader.begin(flat, [0] * len(flat))
-        hooks = hooks_for(backend, batch, self.reader)
-        written: dict[Place, set[int]] = {}
-        for write in (w for i in rows for w in self.rows[i].writes):
-            written.setdefault(write.place, set()).update(write.tokens)
-        held: dict[Place, Held] = {}
-
-        def holder(place: Place) -> Hook:
-            def hook(tensor: Tensor) -> None:
-                columns = sorted(written[place])
-                states = canonical(place[0], tensor)[0, columns].clone()
-                held[place] = Held({t: n for n, t in enumerate(columns)}, states)
-
-            return hook
-
-        for kind, layer in written if self.plan.unchanged else ():
-            if kind != "pattern":
-                point = backend.hook_point(Site(kind, layer))  # type: ignore[arg-type]
-                hooks.setdefault(point, []).append(holder((kind, layer)))
-        # A row always runs its own last token.
-        asked = sorted({t for i in rows for t in self.outputs.asked[i]} - {len(prompt) - 1})
-        key_values = backend.new_key_values(1)
-        with backend.attached(hooks):
-            logits = backend.run(
-                batch.tokens(backend),
-                key_values=key_values,
-                pick=(lambda residual: residual[:, asked]) if asked else None,
-            )
-        self._token_layers += len(prompt) * backend.n_layers
+        patched = [self.rows[i] for i in rows]
+        compare = self.plan.unchanged
+        known = run_unpatched(self.backend, patched, asked, self.reader, compare=compare)
+        self._token_layers += (last + 1) * self.backend.n_layers
         self._unembedded += len(asked)
-        by_token = {} if logits is None else dict(zip(asked, logits[0], strict=True))
-        return Unpatched(key_values, held, by_token)
+        return known
 
     def _run_chunk(
         self,
@@ -359,19 +277,23 @@ class Execution:
         ]
         self.reader.begin([j for j, _ in flat], [place for _, place in flat])
         batch.start = prefix
-        picks = self._picks(chunk, places, pads, prefix)
+        where = list(zip(chunk, places, pads, strict=True))
+        last = batch.width - 1 - prefix
+        picks = Picks(where, self.outputs.asked, prefix, last if self.new else None)
         self._batches.append((len(chunk), prefix))
-        if not picks:
+        if not picks.cells:
             self._read_only(batch, tokens, mask, key_values, joining)
             self._advance(len(flat))
             return
-        logits = self._forward(batch, tokens[:, prefix:], mask, key_values, list(picks), joining)
+        logits = self._forward(
+            batch, tokens[:, prefix:], mask, key_values, list(picks.cells), joining
+        )
         assert logits is not None
-        self._put(chunk, places, pads, prefix, picks, logits, known)
+        self._put(picks, logits, known)
         self._advance(len(flat))
         if not self.new or self.sampling is None:
             return
-        last = [picks[place, batch.width - 1 - prefix] for place in places]
+        ends = [picks.cells[place, last] for place in places]
         if joining is not None:
             assert key_values is not None
             joining.settle(key_values)
@@ -382,12 +304,12 @@ class Execution:
             tokens,
             mask,
             key_values,
-            logits[last],
+            logits[ends],
             self.sampling,
             merge=self.plan.unchanged,
             step_done=self._advance,
         )
-        for i, at, ids in zip(chunk, last, new, strict=True):
+        for i, at, ids in zip(chunk, ends, new, strict=True):
             for j in self.stands_for[i]:
                 self._first[j], self._new[j] = logits[at], ids
 
@@ -419,50 +341,17 @@ class Execution:
         kinds = {site.kind for site in self.keep}
         return "pattern" in kinds | {w.site.kind for row in self.rows for w in row.writes}
 
-    def _picks(
-        self, chunk: Sequence[int], places: Sequence[int], pads: Sequence[int], prefix: int
-    ) -> dict[tuple[int, int], int]:
-        """Rows and columns of the batch that are unembedded, each once, in the order asked for."""
-        picks: dict[tuple[int, int], int] = {}
-        for i, place, pad in zip(chunk, places, pads, strict=True):
-            last = [len(self.rows[i].prompt) - 1] * bool(self.new)
-            for token in (*self.outputs.asked[i], *last):
-                if token >= prefix:
-                    picks.setdefault((place, pad + token - prefix), len(picks))
-        return picks
-
     def _put(
-        self,
-        chunk: Sequence[int],
-        places: Sequence[int],
-        pads: Sequence[int],
-        prefix: int,
-        picks: Mapping[tuple[int, int], int],
-        logits: Float[Tensor, "pick d_vocab"],
-        known: Unpatched | None,
+        self, picks: Picks, logits: Float[Tensor, "pick d_vocab"], known: Unpatched | None
     ) -> None:
-        """Hand over what rows asked for: their own logits, or the prefix', which all share."""
-        asked = [self.outputs.asked[i] for i in chunk]
-        width = max(map(len, asked))
-        cells = [
-            (n, slot, token) for n, tokens in enumerate(asked) for slot, token in enumerate(tokens)
-        ]
-        own = [
-            picks.get((places[n], pads[n] + t - prefix), -1) if t >= prefix else -1
-            for n, _, t in cells
-        ]
-        if own == list(range(len(logits))) and len(own) == len(chunk) * width:
-            full = logits.view(len(chunk), width, -1)
-        else:
-            full = logits.new_full((len(chunk), width, logits.shape[-1]), torch.nan)
-            for (n, slot, token), at in zip(cells, own, strict=True):
-                if at >= 0:
-                    full[n, slot] = logits[at]
-                elif known is not None:
-                    full[n, slot] = known.logits[token]
-        self.outputs.put(chunk, full)
-        for i in chunk:
-            self.outputs.share(self.stands_for[i], i)
+        """Hand over what rows asked for."""
+        full = picks.asked_for(logits, {} if known is None else known.logits)
+        if full is None:
+            return
+        self.outputs.put(picks.rows, full)
+        for i in picks.rows:
+            if len(self.stands_for[i]) > 1:
+                self.outputs.share(self.stands_for[i], i)
 
     def _read_only(
         self,

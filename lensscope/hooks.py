@@ -72,21 +72,29 @@ class Reader:
             if site.head is not None:
                 x = x.select(2, site.head)
             out = self._buffer(site, x)
+            alike: dict[Any, list[tuple[int, int]]] = {}
             for b, row in zip(self.place_of, self.rows, strict=True):
                 b = b if b < x.shape[0] else 0
-                places = list(enumerate(batch.pads[b] + t - batch.start for t in positions[row]))
+                layout = (positions[row], batch.pads[b], len(self.prompts[row]))
+                alike.setdefault(layout, []).append((row, b))
+            for (tokens, pad, length), pairs in alike.items():
+                places = list(enumerate(pad + t - batch.start for t in tokens))
                 here = [(slot, c) for slot, c in places if 0 <= c < x.shape[1]]
                 if not here:
                     continue
                 slots, columns = (_index(numbers) for numbers in zip(*here, strict=True))
-                source = x[b, columns]
+                rows, at = (_index(numbers) for numbers in zip(*pairs, strict=True))
+                source = x[at][:, columns]
+                if isinstance(rows, list) and isinstance(slots, list):
+                    rows = [[row] for row in rows]
                 if site.kind == "pattern":
-                    first = batch.pads[b]
-                    source = source[..., first : first + len(self.prompts[row])]
-                    out[row, slots, ..., : source.shape[-1]] = source
-                    out[row, slots, ..., source.shape[-1] : len(self.prompts[row])] = 0
+                    # Keys come after the padding; there are none beyond the newest token.
+                    source = source[..., pad : pad + length]
+                    n_keys = source.shape[-1]
+                    out[rows, slots, ..., :n_keys] = source
+                    out[rows, slots, ..., n_keys:length] = 0
                 else:
-                    out[row, slots] = source
+                    out[rows, slots] = source
             self.read.add(site)
 
     def _buffer(self, site: Site, x: Tensor) -> Tensor:
@@ -110,9 +118,12 @@ class Reader:
         return {site: hold(self.buffers[site], self.sites[site]) for site in self.sites}
 
 
-def _index(numbers: Sequence[int]) -> slice | list[int]:
-    """A slice where the numbers are in a row, so that reading copies nothing twice."""
+def _index(numbers: Sequence[int]) -> Any:
+    """Numbers as an index, a slice where they are in a row or all the same (which broadcasts), so
+    that reading copies nothing twice."""
     first, n = numbers[0], len(numbers)
+    if len(set(numbers)) == 1:
+        return slice(first, first + 1)
     return (
         slice(first, first + n) if list(numbers) == list(range(first, first + n)) else list(numbers)
     )

@@ -1,8 +1,8 @@
-"""What is kept of the logits of a sweep: all of them, the top k, or a metric."""
+"""What of a batch is unembedded, and what of its logits is kept: all, the top k, or a metric."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -14,6 +14,62 @@ from lensscope.errors import PlanError
 
 Metric: TypeAlias = Callable[[Tensor], Tensor]
 """From logits ``[row, position, d_vocab]`` to one or several numbers a row, ``[row, …]``."""
+
+
+class Picks:
+    """What of a batch is unembedded: cells of it, each once, in the order asked for.
+
+    Attributes:
+        rows: the rows of the sweep that the batch runs, in order, so that their logits need not be
+            put in order afterwards.
+        cells: rows and columns of the batch, with their numbers.
+    """
+
+    def __init__(
+        self,
+        where: Sequence[tuple[int, int, int]],
+        asked: Sequence[Sequence[int]],
+        prefix: int,
+        last: int | None,
+    ) -> None:
+        """
+        Args:
+            where: for each row of the sweep, its row in the batch, and its padding.
+            asked: the tokens that each row of the sweep wants logits of.
+            prefix: tokens that the batch does not run; nothing of them is picked.
+            last: a column that is picked besides.
+        """
+        self.rows = [row for row, _, _ in sorted(where)]
+        self.cells: dict[tuple[int, int], int] = {}
+        self._asked = [asked[row] for row in self.rows]
+        self._found: list[list[int]] = []
+        for row, place, pad in sorted(where):
+            columns = [(token, pad + token - prefix) for token in asked[row]]
+            self._found.append(
+                [
+                    self.cells.setdefault((place, c), len(self.cells)) if token >= prefix else -1
+                    for token, c in columns
+                ]
+            )
+            if last is not None:
+                self.cells.setdefault((place, last), len(self.cells))
+
+    def asked_for(
+        self, logits: Float[Tensor, "pick d_vocab"], shared: Mapping[int, Tensor]
+    ) -> Float[Tensor, "run position d_vocab"] | None:
+        """What each row asked for, of its own cells or of the prefix, which all share; NaN where a
+        row asks for less than another; ``None`` if none asks for anything."""
+        width = max(map(len, self._asked))
+        if not width:
+            return None
+        whole = len(self.rows) * width
+        if [cell for row in self._found for cell in row] == list(range(whole)):
+            return logits[:whole].view(-1, width, logits.shape[-1])
+        full = logits.new_full((len(self.rows), width, logits.shape[-1]), torch.nan)
+        for n, (tokens, cells) in enumerate(zip(self._asked, self._found, strict=True)):
+            for slot, (token, cell) in enumerate(zip(tokens, cells, strict=True)):
+                full[n, slot] = logits[cell] if cell >= 0 else shared[token]
+        return full
 
 
 @dataclass(eq=False)

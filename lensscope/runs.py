@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lensscope.cache import Cache
-from lensscope.errors import PlanError
+from lensscope.errors import PatchError
 from lensscope.planning import PlanReport
 from lensscope.prompts import TokenizedPrompt
 from lensscope.provenance import Provenance
@@ -215,7 +215,7 @@ def axes_of(
     """The axes of ``n`` rows from what a user calls them.
 
     Raises:
-        PlanError: they do not name so many rows.
+        PatchError: they do not name so many rows.
     """
     if isinstance(labels, Mapping):
         axes = {name: tuple(names) for name, names in labels.items()}
@@ -223,7 +223,7 @@ def axes_of(
         axes = {"row": tuple(range(n) if labels is None else labels)}
     if n and math.prod(map(len, axes.values())) == n:
         return axes
-    raise PlanError(
+    raise PatchError(
         "There is not one label for each list of patches.",
         got=f"{n} lists, " + " x ".join(f"{len(names)} {name}" for name, names in axes.items()),
         expected="at least one list, and as many labels, or axes with as many cells",

@@ -17,8 +17,8 @@ from tests.oracle import Edit, close
 
 PROMPT = families.prompt(10)
 OTHER = families.prompt(10, seed=1)
-KINDS = [*"embed resid_pre resid_post attn_out mlp_out q k v head_out".split(), "pattern"]
-KINDS += ["mlp_hidden", "resid_mid"]
+KINDS = ["embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "q", "k", "v"]
+KINDS += ["head_out", "pattern", "mlp_hidden"]
 
 
 def mixed(model, prompt, seed, n=24):
@@ -235,10 +235,16 @@ def test_a_metric_or_the_top_k_in_place_of_the_logits(tiny, monkeypatch):
         return logits[:, -1, 7] - logits[:, -1, 9]
 
     for size in (1 << 31, 40_000):
-        monkeypatch.setattr("lensscope.execution.default_budget", lambda device, size=size: size)
+        monkeypatch.setattr("lensscope.budget.default_budget", lambda device, size=size: size)
         for plan in (None, {"outputs": False}):
             out = ls.run_many(
-                tiny, PROMPT, sets, positions=slice(3, None, 6), metric=difference, top_k=4, plan=plan
+                tiny,
+                PROMPT,
+                sets,
+                positions=slice(3, None, 6),
+                metric=difference,
+                top_k=4,
+                plan=plan,
             )
             assert out.logits is None
             close(out.metric, expected)
@@ -263,6 +269,17 @@ def test_ragged_top_k(llama):
     assert out.top_log_probabilities[1, 2].isnan().all()
     assert not out.top_log_probabilities[0].isnan().any()
     assert out.frame()["first_token_id"][1] == int(out.top_tokens[1, 1, 0])
+
+
+def test_logits_at_one_token_and_text_after_the_last(tiny):
+    """The first of them lies in what rows share, the last is what they go on from."""
+    sets = [[ls.resid_pre(n).at(9).scale(-1.0)] for n in range(3)]
+    out = ls.run_many(tiny, PROMPT, sets, positions=4, max_new_tokens=3, stop_at_eos=False)
+    for n in range(3):
+        edit = Edit("resid_pre", n, 9, lambda x: -x)
+        close(out.logits[n], oracle.logits(tiny, PROMPT, [edit])[4:5])
+        close(out.generation.first_logits[n], oracle.logits(tiny, PROMPT, [edit])[-1])
+        assert list(out.generation.token_ids[n]) == oracle.generate(tiny, PROMPT, [edit], 3)
 
 
 def test_labels_are_axes(llama):
@@ -425,7 +442,7 @@ def test_a_plan_that_does_not_exist(llama):
         ls.run_many(llama, PROMPT, [[]], top_k=3, positions=None)
     with pytest.raises(ls.PlanError, match="cannot be kept"):
         ls.run_many(llama, PROMPT, [[]], top_k=0)
-    with pytest.raises(ls.PlanError, match="one label for each list"):
+    with pytest.raises(ls.PatchError, match="one label for each list"):
         ls.run_many(llama, PROMPT, [[], []], labels={"layer": (1, 2, 3)})
     with pytest.raises(ls.PlanError, match="cannot be taken"):
         ls.run_many(llama, [PROMPT, PROMPT[:2]], [[], []], metric=len, positions=ls.ALL)

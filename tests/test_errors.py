@@ -71,7 +71,7 @@ EXPECTED = {
     "not a patch": ("PatchError", "not a patch"),
     "a single patch as a row": ("PatchError", "a list of patches"),
     "no rows": ("PatchError", "at least one list"),
-    "labels": ("PatchError", "2 labels"),
+    "labels": ("PatchError", "2 row"),
     "prompts and rows": ("PromptError", "2 prompts, 3 lists"),
     "sources and prompts": ("PromptError", "2 sources, 3 prompts"),
     "one source too few is as wrong as one too many": ("PromptError", "2 sources, 1 prompts"),
@@ -83,6 +83,10 @@ EXPECTED = {
     "a factor that is no number": ("PatchError", "'x'"),
     "half the dtype": ("PatchError", "torch.float16"),
     "budget": ("BudgetError", "memory_budget="),
+    "metric": ("PlanError", "metric="),
+    "top k": ("PlanError", "top_k=5"),
+    "plan": ("PlanError", "plan=ls.Plan("),
+    "grad": ("PlanError", "grad=True"),
     "sampling without a seed": ("PatchError", "seed"),
     "top_p": ("PatchError", "top_p=2.0"),
     "training mode": ("ModelError", "model.eval()"),
@@ -125,7 +129,7 @@ def test_the_message_has_three_parts(outcomes, case):
 
 def test_one_root_and_python_s_own_kinds():
     kinds = [getattr(ls, name) for name in ls.__all__ if name.endswith("Error")]
-    assert len(kinds) == 10
+    assert len(kinds) == 11
     assert all(issubclass(kind, ls.LensscopeError) for kind in kinds)
     assert issubclass(ls.PatchError, ValueError)
     assert issubclass(ls.CacheError, LookupError)

@@ -26,6 +26,8 @@ PUBLIC = [
     "PatchError",
     "Patchscope",
     "PatchscopeResult",
+    "Plan",
+    "PlanError",
     "PositionError",
     "PromptError",
     "Provenance",
@@ -100,8 +102,9 @@ def test_imports_run_one_way():
 
     order = """
         errors prompts positions operations patches sites transforms provenance cache cache_file
-        runs progress sampling backend backends batch hooks joining execution engine readout
-        inspection demo_model hooked models results plots report patchscope cli
+        progress sampling backend backends batch planning runs hooks unpatched outputs budget
+        joining decoding execution engine readout inspection demo_model hooked models results
+        plots report patchscope cli
     """.split()  # noqa: SIM905
     allowed_back = {
         ("results", "plots"),  # what a result looks like is only needed when it is shown
