@@ -28,7 +28,8 @@ from torch import Tensor
 
 import lensscope as ls
 from benchmarks.machine import describe
-from benchmarks.memory import peak, reset_peak, resident
+from benchmarks.memory import give_memory_back, peak, reset_peak, resident
+from lensscope.backends import backend_of
 
 SOURCE = "The Eiffel Tower is in the city of"
 ENTITY = "Diana, Princess of Wales"
@@ -36,6 +37,7 @@ CLEAN = "When Mary and John went to the store, John gave a"
 SWAPPED = "When John and Mary went to the store, Mary gave a"
 LATE = "When Mary and John went to the store, Mary gave a"
 NEW_TOKENS = 20
+LONG = 10.0  # seconds
 
 
 @dataclass
@@ -49,6 +51,12 @@ class Way:
     seconds: list[float] = field(default_factory=list)
     memory: float = 0.0
     result: Any = None
+
+    def run(self) -> float:
+        """Do it, and say how long it took."""
+        start = time.perf_counter()
+        self.result = self.act()
+        return time.perf_counter() - start
 
     @property
     def median(self) -> float:
@@ -65,19 +73,21 @@ class Work:
     floors: list[float] = field(default_factory=list)
 
     def time(self) -> None:
-        """Every way once to warm up where it is quick, then round after round."""
-        self.ways[-1].act()
-        for number in range(max(way.rounds for way in self.ways)):
+        """Every way once for its memory, which also warms it up; then all, round after round."""
+        for way in self.ways:
+            give_memory_back()
+            before = resident()
+            reset_peak()
+            took = way.run()
+            way.memory = (peak() - before) / 2**20
+            if took > LONG:
+                way.seconds.append(took)  # what memory costs that is new does not count there
+        while any(len(way.seconds) < way.rounds for way in self.ways):
             if self.floor is not None:
                 self.floors.append(self.floor())
             for way in self.ways:
-                if number < way.rounds:
-                    before = resident()
-                    reset_peak()
-                    start = time.perf_counter()
-                    way.result = way.act()
-                    way.seconds.append(time.perf_counter() - start)
-                    way.memory = max(way.memory, (peak() - before) / 2**20)
+                if len(way.seconds) < way.rounds:
+                    way.seconds.append(way.run())
 
     def check(self) -> None:
         """Whether all ways give the same."""
@@ -122,7 +132,7 @@ class Work:
 def identity(model: Any, rounds: int) -> Work:
     """Every source layer written to every target layer of the token-identity prompt."""
     scope = ls.Patchscope.token_identity()
-    tokens = scope.inspection.tokenized(model).ids
+    tokens = scope.inspection.tokenized(backend_of(model)).ids
     (place,) = scope.inspection.places(model)
     layers = range(model.cfg.n_layers)
     cells = [(source, target) for source in layers for target in layers]
@@ -201,7 +211,7 @@ def identity(model: Any, rounds: int) -> Work:
 def description(model: Any, rounds: int) -> Work:
     """One source position at every layer, written where it was read, and 20 new tokens."""
     scope = ls.Patchscope.entity_description(max_new_tokens=NEW_TOKENS)
-    tokens = torch.tensor([scope.inspection.tokenized(model).ids])
+    tokens = torch.tensor([scope.inspection.tokenized(backend_of(model)).ids])
     (place,) = scope.inspection.places(model)
     layers = range(model.cfg.n_layers)
     cache = ls.capture(model, ENTITY, ls.resid_post.at(-1))
@@ -334,7 +344,13 @@ def tiny_gpt2() -> Any:
 
     tokenizer = ls.load_model().tokenizer
     config = transformers.GPT2Config(
-        vocab_size=len(tokenizer), n_embd=128, n_layer=12, n_head=4, n_positions=128
+        vocab_size=len(tokenizer),
+        n_embd=128,
+        n_layer=12,
+        n_head=4,
+        n_positions=128,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
     )
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_config(config).eval()

@@ -308,6 +308,7 @@ def _rows(
         texts = unique if source is None else source
         cache = capture(backend.model, texts, list(reads), prepend_bos=prepend_bos)
     rows = []
+    bound: dict[object, Patch] = {}
     for n, (prompt, patches) in enumerate(zip(prompts, lists, strict=True)):
         if cache is None:
             rows.append(resolve_row(backend, prompt, patches))  # type: ignore[arg-type]
@@ -320,9 +321,17 @@ def _rows(
                 expected="one source, or as many as prompts",
                 instead="source=[…] with one prompt for each",
             )
-        bound = [p.patch(cache, at) if isinstance(p, Move) else p for p in patches]
-        rows.append(resolve_row(backend, prompt, bound))
+        patched = [_bound(p, cache, at, bound) if isinstance(p, Move) else p for p in patches]
+        rows.append(resolve_row(backend, prompt, patched))
     return rows
+
+
+def _bound(move: Move, cache: Cache, at: int, bound: dict[object, Patch]) -> Patch:
+    """The patch of a move; what many moves read alike is read and transformed once."""
+    key = (move.read, move.transforms, at)
+    if key not in bound:
+        bound[key] = move.patch(cache, at)
+    return replace(bound[key], site=move.write) if move.write else move.patch(cache, at)
 
 
 def _as_list(patches: Sequence[PatchLike]) -> list[PatchLike]:

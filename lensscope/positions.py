@@ -77,6 +77,8 @@ def as_position(position: PositionLike) -> Position:
     Raises:
         PositionError: it is none of the five forms.
     """
+    if type(position) is int:
+        return position
     if isinstance(position, slice):
         return Slice(position.start, position.stop, position.step)
     if isinstance(position, str | Span | All | Slice):
