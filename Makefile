@@ -26,8 +26,8 @@ test-tl3: $(VENV_TL3)/.dev
 	$(VENV_TL3)/bin/python -m pytest
 
 bench: $(VENV)/.demo
-	$(BIN)/python -m benchmarks.patchscope
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.sweeps --write
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

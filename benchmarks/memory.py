@@ -5,6 +5,8 @@
 1. A single site of the demo model on a long prompt: peak resident memory on top of the model,
    against 1.3 times the bytes kept plus one layer's activations.
 2. A cache file of 2 GB: what opening it and reading one site makes resident, and how long it takes.
+3. A sweep of 900 rows under a memory budget of 1 GB: peak resident memory on top of the model, and
+   without a budget.
 
 Each measurement is a process of its own (Linux: it resets the peak through /proc).
 """
@@ -128,6 +130,37 @@ def make_file(path: str) -> None:
     Cache(entries, small.prompts, small.provenance).save(path)
 
 
+def sweep_peak(what: str, budget: int) -> None:
+    """Measure one sweep of 900 rows; a budget of 0 is none."""
+    import torch
+
+    import lensscope as ls
+
+    model = ls.load_model()
+    text = ls.Patchscope.token_identity().inspection.text
+    torch.manual_seed(0)
+    width = int(model.cfg.d_model)
+    # Written at the last token, most of the prompt is run once; at the first, nothing of it is.
+    position = -1 if what == "last" else 0
+    sets = [[ls.resid_pre(n % 30).at(position).set(torch.randn(width))] for n in range(900)]
+    options = {"positions": -1} if what == "last" else {"positions": ls.ALL, "top_k": 5}
+    ls.run_many(model, text, sets[:40], **options)
+    give_memory_back()
+    before = resident()
+    reset_peak()
+    start = time.perf_counter()
+    out = ls.run_many(model, text, sets, memory_budget=budget or None, **options)
+    took, top = time.perf_counter() - start, peak() - before
+    kept = "logits at the last token" if what == "last" else "the top 5 at every token"
+    verdict = f": {'kept' if top <= budget else 'NOT KEPT'}" if budget else ""
+    print(
+        f"900 rows that write the {what} of {out.plan.prompt_tokens} tokens, {kept}, "
+        + (f"budget {budget / 1e9:.0f} GB" if budget else "no budget")
+        + f": peak {top / 1e9:.2f} GB on top of the model, {len(out.plan.chunks)} batch(es), "
+        f"{took:.1f} s{verdict}"
+    )
+
+
 def main() -> None:
     """Run each measurement in a process of its own."""
     if len(sys.argv) > 1:
@@ -140,6 +173,9 @@ def main() -> None:
         path = str(Path(folder) / "large.safetensors")
         subprocess.run([*command, "make_file", path], check=True)
         subprocess.run([*command, "file_read", path], check=True)
+    for what in ("last", "first"):
+        for budget in (0, 10**9):
+            subprocess.run([*command, "sweep_peak", what, str(budget)], check=True)
 
 
 if __name__ == "__main__":

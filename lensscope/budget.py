@@ -35,7 +35,7 @@ def row_bytes(backend: Backend, width: int, columns: int, new: int, logits: int)
     d_mlp = int(getattr(b.model.cfg, "d_mlp", None) or 4 * b.d_model)
     # To decode, keys and values of all layers are held. A layer at work has its own, and those
     # again for each head.
-    held = 2 * b.n_layers * b.n_kv_heads * b.d_head * (width + new) if new else 0
+    held = 2 * b.n_layers * b.n_kv_heads * b.d_head * (width + new) if new > 1 else 0
     keys = 2 * (2 * b.n_kv_heads + b.n_heads) * b.d_head * width
     # Besides there are the residual, a norm, and either an MLP or the scores of one attention.
     working = columns * (8 * b.d_model + 4 * d_mlp + 4 * b.n_heads * width)

@@ -70,7 +70,7 @@ class Execution:
         prompts = [row.prompt for row in self.rows]
         self.reader = Reader(self.backend, self.keep, prompts, detach=not self.grad)
         self.provenance = self.backend.provenance([p.ids for p in prompts])
-        self._first: list[Tensor | None] = [None] * len(self.rows)
+        self._first = Outputs([[len(p) - 1] for p in prompts])
         self._new: list[list[int]] = [[] for _ in self.rows]
         self._batches: list[tuple[int, int]] = []
         self._token_layers = self._unembedded = 0
@@ -161,7 +161,7 @@ class Execution:
     @property
     def _extra(self) -> int:
         """What a pass costs beyond its tokens, with the steps of decoding that it brings."""
-        return pass_tokens(self.backend.device) * (1 + self.new)
+        return pass_tokens(self.backend.device) * max(1, self.new)
 
     def _groups(self, reaches: Mapping[int, Reach], width: int, *, joined: bool) -> list[Group]:
         if not self.plan.prefix:
@@ -269,7 +269,7 @@ class Execution:
         if key_values is None:
             pass
         elif joining is not None:
-            key_values.grow(keep=bool(self.new))
+            key_values.grow(keep=self.new > 1)
         elif prefix:
             key_values.repeat(len(rows))
         flat = [
@@ -289,14 +289,14 @@ class Execution:
             batch, tokens[:, prefix:], mask, key_values, list(picks.cells), joining
         )
         assert logits is not None
-        self._put(picks, logits, known)
+        self._put(self.outputs, picks.rows, picks.asked_for(logits, known.logits if known else {}))
+        self._put(self._first, picks.rows, picks.lasts(logits))
         self._advance(len(flat))
         if not self.new or self.sampling is None:
             return
         ends = [picks.cells[place, last] for place in places]
         if joining is not None:
-            assert key_values is not None
-            joining.settle(key_values)
+            joining.settle(key_values if self.new > 1 else None)
             tokens = tokens.expand(len(rows), -1)
         new = decode(
             backend,
@@ -309,9 +309,9 @@ class Execution:
             merge=self.plan.unchanged,
             step_done=self._advance,
         )
-        for i, at, ids in zip(chunk, ends, new, strict=True):
+        for i, ids in zip(chunk, new, strict=True):
             for j in self.stands_for[i]:
-                self._first[j], self._new[j] = logits[at], ids
+                self._new[j] = ids
 
     def _advance(self, rows: int) -> None:
         if self.bar is not None:
@@ -332,7 +332,8 @@ class Execution:
                 self.backend.run(tokens[:1, :prefix], key_values=first)
                 self._token_layers += prefix * self.backend.n_layers
                 return prefix, first
-        decodes = self.sampling is not None and self.sampling.use_cache and self.new
+        # The first new token comes from the prompt's own logits.
+        decodes = self.sampling is not None and self.sampling.use_cache and self.new > 1
         return 0, self.backend.new_key_values(len(tokens)) if decodes else None
 
     @property
@@ -341,17 +342,14 @@ class Execution:
         kinds = {site.kind for site in self.keep}
         return "pattern" in kinds | {w.site.kind for row in self.rows for w in row.writes}
 
-    def _put(
-        self, picks: Picks, logits: Float[Tensor, "pick d_vocab"], known: Unpatched | None
-    ) -> None:
-        """Hand over what rows asked for."""
-        full = picks.asked_for(logits, {} if known is None else known.logits)
-        if full is None:
+    def _put(self, outputs: Outputs, rows: Sequence[int], logits: Tensor | None) -> None:
+        """Hand over logits of rows, and of those that they stand for."""
+        if logits is None:
             return
-        self.outputs.put(picks.rows, full)
-        for i in picks.rows:
+        outputs.put(rows, logits)
+        for i in rows:
             if len(self.stands_for[i]) > 1:
-                self.outputs.share(self.stands_for[i], i)
+                outputs.share(self.stands_for[i], i)
 
     def _read_only(
         self,
@@ -428,12 +426,11 @@ class Execution:
 
     def generation(self, *, single: bool = False) -> Generation:
         """The new tokens of all rows."""
-        first = [row for row in self._first if row is not None]
         return Generation(
             tuple(tuple(row) for row in self._new),
             tuple(text_of(self.backend, row) for row in self._new),
             tuple(labels_of(self.backend, row) for row in self._new),
-            torch.stack(first),
+            self._first.finish()["logits"][:, 0],
             tuple(row.prompt for row in self.rows),
             self.provenance,
             single,

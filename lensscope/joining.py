@@ -66,10 +66,11 @@ class Joining:
         patched = self.batch.patched(before, hidden, range(size, size + len(group)))
         return hidden if patched is None else patched
 
-    def settle(self, key_values: KeyValues) -> None:
+    def settle(self, key_values: KeyValues | None) -> None:
         """Go on without the unpatched row, every row with keys and values in every layer."""
         rows = range(1, len(self.batch.rows))
-        key_values.settle(rows)
+        if key_values is not None:
+            key_values.settle(rows)
         self.batch.keep(rows)
 
 

@@ -43,6 +43,7 @@ class Picks:
         self.cells: dict[tuple[int, int], int] = {}
         self._asked = [asked[row] for row in self.rows]
         self._found: list[list[int]] = []
+        self._lasts: list[int] = []
         for row, place, pad in sorted(where):
             columns = [(token, pad + token - prefix) for token in asked[row]]
             self._found.append(
@@ -52,7 +53,16 @@ class Picks:
                 ]
             )
             if last is not None:
-                self.cells.setdefault((place, last), len(self.cells))
+                self._lasts.append(self.cells.setdefault((place, last), len(self.cells)))
+
+    def lasts(
+        self, logits: Float[Tensor, "pick d_vocab"]
+    ) -> Float[Tensor, "run position d_vocab"] | None:
+        """What the column that is picked besides gave."""
+        if not self._lasts:
+            return None
+        whole = self._lasts == list(range(len(logits)))
+        return (logits if whole else logits[self._lasts])[:, None]
 
     def asked_for(
         self, logits: Float[Tensor, "pick d_vocab"], shared: Mapping[int, Tensor]
@@ -165,12 +175,11 @@ class Outputs:
         if self.metric is not None:
             found["metric"] = _measured(self.metric, logits)
         if self.top_k is not None:
-            k = min(self.top_k, logits.shape[-1])
-            best = logits.float().nan_to_num(-torch.inf).topk(k)
-            missing = best.values.isneginf()
-            total = logits.float().logsumexp(-1, keepdim=True)
+            scores = logits.float()
+            best = scores.topk(min(self.top_k, scores.shape[-1]))
+            missing = scores[..., :1].isnan()  # a row that asks for less than another
             found["top_tokens"] = best.indices.masked_fill(missing, -1)
-            found["top_log_probabilities"] = (best.values - total).masked_fill(missing, torch.nan)
+            found["top_log_probabilities"] = best.values - scores.logsumexp(-1, keepdim=True)
         return found
 
 

@@ -57,8 +57,9 @@ def patchscope_panels(result: PatchscopeResult) -> list[Panel]:
         tokens = group.drop_duplicates("column").set_index("column")["token"]
         columns = list(pivot["text"].columns)
         title = str(group["prompt"].iloc[0])
-        width = 6 if crossed else max(24, min(78, 170 // len(columns)))
-        shown = pivot["first_token" if crossed else "text"]
+        brief = crossed and len(columns) > 6  # a whole text is too long for so many columns
+        width = 6 if brief else max(24, min(78, 170 // len(columns)))
+        shown = pivot["first_token" if brief else "text"]
         panels.append(
             Panel(
                 title=f"{title} [{group['token'].iloc[0].strip()}]" if crossed else title,
@@ -136,7 +137,8 @@ def to_svg(panels: Sequence[Panel], value_title: str) -> str:
     for panel in panels:
         cell = panel.cell_width * char + 8
         right = left + cell * len(panel.x)
-        width = max(width, right + 10, left + len(panel.title) * 8)
+        caption = f"{panel.x_title} across, {panel.y_title} down; colour: {value_title}, 0 to 1"
+        width = max(width, right + 10, left + len(panel.title) * 8, left + len(caption) * 7)
         parts.append(_text(left, top + 16, panel.title, size=15, weight=600))
         top += 28
         for i, label in enumerate(panel.y):
@@ -155,7 +157,6 @@ def to_svg(panels: Sequence[Panel], value_title: str) -> str:
         top += len(panel.y) * step
         for j, label in enumerate(panel.x):
             parts.append(_text(left + (j + 0.5) * cell, top + 15, label, anchor="middle"))
-        caption = f"{panel.x_title} across, {panel.y_title} down; colour: {value_title}, 0 to 1"
         parts.append(_text(left, top + 34, caption, fill="#68748a"))
         top += 56
     return (

@@ -254,3 +254,10 @@ def test_rows_that_do_the_same_are_decoded_once(llama):
     ids = out.generation.token_ids
     assert ids[0] == ids[1] and ids[2] == ids[3]
     assert ids[0] == tuple(ls.generate(llama, PROMPT, [patch], 3).tokens)
+
+
+def test_a_picture_of_one_target_layer_shows_whole_texts(llama):
+    result = ls.Patchscope(W, max_new_tokens=3).inspect(llama, "w8 w9", target_layers=[1])
+    shown = result.to_svg()
+    for text in result.frame()["text"]:
+        assert f">{text.strip()}</text>" in shown
