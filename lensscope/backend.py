@@ -279,6 +279,11 @@ class Backend(ABC):
             for handle in handles:
                 handle.remove()
 
+    @property
+    def has_own_hooks(self) -> bool:
+        """Whether there are hooks on the model that are not lensscope's."""
+        return any(point._forward_hooks for point in set(self.points.values()))
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Without the user's hooks, to try something out; they are back afterwards."""

@@ -51,43 +51,36 @@ def result_bytes(backend: Backend, reader: Reader, logits: int) -> int:
     return int(numbers * backend.dtype.itemsize)
 
 
-def chunks(
-    rows: Sequence[int],
-    needed: Callable[[int], int],
-    *,
-    budget: int | None,
-    results: int,
-    device: torch.device,
-) -> Iterator[list[int]]:
-    """Rows in batches under the budget.
-
-    Args:
-        rows: in the order in which they are to run; by length, if they have prompts of their own.
-        needed: the bytes that a row takes.
-        budget: for all the sweep; without one, each batch keeps to `default_budget`.
-        results: the bytes that the results of the sweep take.
-        device: where it runs.
+def check_budget(budget: int, results: int, most: int) -> None:
+    """Refuse a budget that does not hold the results and a single row.
 
     Raises:
-        BudgetError: the budget does not hold the results and a single row.
+        BudgetError: with the least that would do.
     """
-    if not rows:
-        return
-    # The longest comes last, and others are padded to it. The unpatched row comes along.
-    most = max(map(needed, rows))
-    least = results + 2 * most
-    if budget is not None and least > budget:
+    least = results + 2 * most  # the unpatched row comes along
+    if least > budget:
         raise BudgetError(
             "The memory budget does not hold the results and a single row.",
             got=f"{budget:,} bytes",
             expected=f"at least {least:,} bytes",
             instead=f"memory_budget={least}",
         )
-    room = default_budget(device) if budget is None else budget - results
+
+
+def chunks(rows: Sequence[int], needed: Callable[[int], int], room: int) -> Iterator[list[int]]:
+    """Rows in batches.
+
+    Args:
+        rows: in the order in which they are to run; by length, if they have prompts of their own:
+            then the newest is the longest, and the others are padded to it.
+        needed: the bytes that a row takes.
+        room: the bytes that a batch may take; the unpatched row comes along.
+    """
     chunk: list[int] = []
     for row in rows:
         if chunk and (len(chunk) + 2) * needed(row) > room:
             yield chunk
             chunk = []
         chunk.append(row)
-    yield chunk
+    if chunk:
+        yield chunk

@@ -73,7 +73,8 @@ def decode(
             chosen = sampling.choose(logits, [generators[i] for i in active])
             for token, i in zip(chosen, active, strict=True):
                 written[i].append(token)
-            step_done(sum(twin[i] in active for i in range(len(twin))))
+            here = set(active)
+            step_done(sum(i in here for i in twin))
             going = [b for b, token in enumerate(chosen) if token not in eos]
             if not going or step + 1 == sampling.max_new_tokens:
                 break

@@ -6,14 +6,16 @@ Each is a few lines: patches become rows, and an `Execution` runs them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, TypeAlias
+
+import torch
 
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.batch import PaddingSide, Row, resolve_row
 from lensscope.cache import Cache
-from lensscope.errors import PatchError, PlanError, PromptError
+from lensscope.errors import PatchError, PlanError, PromptError, SiteError
 from lensscope.execution import Execution
 from lensscope.outputs import Metric, Outputs
 from lensscope.patches import Move, Patch
@@ -176,7 +178,7 @@ def run_many(
     top_k: int | None = None,
     max_new_tokens: int = 0,
     source: PromptsLike | Cache | None = None,
-    labels: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
+    labels: Iterable[Any] | Mapping[str, Iterable[Any]] | None = None,
     grad: bool = False,
     prepend_bos: bool | None = None,
     memory_budget: int | None = None,
@@ -195,7 +197,8 @@ def run_many(
         positions: where logits are wanted; ``None`` for none.
         keep: sites to keep, as they are after the patches.
         metric: a function of logits ``[row, position, d_vocab]`` that gives ``[row, …]``; its
-            values are kept in place of the logits.
+            values are kept in place of the logits. It is given the rows of one batch at a time, in
+            whatever batches they are run: a row's value must not depend on another's.
         top_k: so many most probable tokens are kept at each position, in place of the logits.
         max_new_tokens: new tokens to generate for each row.
         source: what a `Move` reads from; by default the prompt itself, unpatched.
@@ -230,8 +233,17 @@ def run_many(
             expected="one of the two",
             instead="grad=True with a metric of the logits",
         )
+    if grad and torch.is_inference_mode_enabled():
+        raise PlanError(
+            "Gradients do not flow in inference mode.",
+            got="grad=True inside torch.inference_mode()",
+            expected="a call outside of it",
+            instead="torch.no_grad() around what needs no gradients",
+        )
     if grad:
         switches = replace(switches, prefix=False, unchanged=False)
+    if isinstance(patchsets, Patch | Move):
+        patchsets = [_as_list(patchsets)]  # type: ignore[arg-type]  # which says what is wrong
     sets = [_as_list(patches) for patches in patchsets]
     axes = axes_of(labels, len(sets))
     prompts = tokenize(backend, prompt, prepend_bos)
@@ -251,7 +263,7 @@ def run_many(
     execution = Execution(
         backend, rows, as_sites(keep), "left", memory_budget, plan=switches, grad=grad
     )
-    decoding = Sampling(max_new_tokens, **sampling) if max_new_tokens or sampling else None
+    decoding = _sampling(max_new_tokens, sampling)
     with progress(len(rows) * (1 + max_new_tokens), "run_many", "row") as bar:
         execution.run(outputs, sampling=decoding, bar=bar)
     results = execution.results
@@ -269,9 +281,35 @@ def run_many(
     )
 
 
+def _sampling(max_new_tokens: int, options: dict[str, Any]) -> Sampling | None:
+    """How texts go on, if they do."""
+    known = {f.name for f in fields(Sampling)} - {"max_new_tokens", "top_k"}
+    if (options and not max_new_tokens) or not set(options) <= known:
+        raise PatchError(
+            "These options do not say how a text goes on.",
+            got=", ".join(options) + f" with max_new_tokens={max_new_tokens}",
+            expected=f"max_new_tokens above 0, and any of {', '.join(sorted(known))}",
+            instead="max_new_tokens=20, temperature=0.7, seed=0",
+        )
+    return Sampling(max_new_tokens, **options) if max_new_tokens else None
+
+
 def as_sites(sites: SitesLike) -> list[Site]:
-    """A list of sites from one or several."""
-    return [sites] if isinstance(sites, Site) else list(sites)
+    """A list of sites from one or several.
+
+    Raises:
+        SiteError: one of them is not a site.
+    """
+    found = [sites] if isinstance(sites, Site) else list(sites)
+    for site in found:
+        if not isinstance(site, Site):
+            raise SiteError(
+                "This is not a site.",
+                got=repr(site),
+                expected="a Site, or a list of them",
+                instead="keep=ls.resid_post(12), or keep=[ls.resid_post(12), ls.pattern]",
+            )
+    return found
 
 
 # -------------------------------------------------------------------- planning
@@ -293,6 +331,7 @@ def _rows(
     """
     if not once and not isinstance(source, Cache):
         own: list[Any] = [None] if source is None else tokenize(backend, source, prepend_bos)
+        _check_sources(own, prompts)
         each = zip(prompts, patchsets, own * len(prompts) if len(own) == 1 else own, strict=True)
         return [row for p, s, o in each for row in _rows(backend, [p], [s], o, prepend_bos)]
     lists = [_as_list(patches) for patches in patchsets]
@@ -307,6 +346,8 @@ def _rows(
     else:
         texts = unique if source is None else source
         cache = capture(backend.model, texts, list(reads), prepend_bos=prepend_bos)
+    if cache is not None and source is not None:
+        _check_sources(cache.prompts, prompts)
     rows = []
     bound: dict[object, Patch] = {}
     for n, (prompt, patches) in enumerate(zip(prompts, lists, strict=True)):
@@ -314,24 +355,29 @@ def _rows(
             rows.append(resolve_row(backend, prompt, patches))  # type: ignore[arg-type]
             continue
         at = unique.index(prompt) if source is None else n if len(cache.prompts) > 1 else 0
-        if source is not None and len(cache.prompts) not in (1, len(prompts)):
-            raise PromptError(
-                "There is not one source for each prompt.",
-                got=f"{len(cache.prompts)} sources, {len(prompts)} prompts",
-                expected="one source, or as many as prompts",
-                instead="source=[…] with one prompt for each",
-            )
         patched = [_bound(p, cache, at, bound) if isinstance(p, Move) else p for p in patches]
         rows.append(resolve_row(backend, prompt, patched))
     return rows
 
 
+def _check_sources(sources: Sequence[object], prompts: Sequence[TokenizedPrompt]) -> None:
+    if len(sources) not in (1, len(prompts)):
+        raise PromptError(
+            "There is not one source for each prompt.",
+            got=f"{len(sources)} sources, {len(prompts)} prompts",
+            expected="one source, or as many as prompts",
+            instead="source=[…] with one prompt for each",
+        )
+
+
 def _bound(move: Move, cache: Cache, at: int, bound: dict[object, Patch]) -> Patch:
-    """The patch of a move; what many moves read alike is read and transformed once."""
-    key = (move.read, move.transforms, at)
+    """The patch of a move; what many moves read alike is read once."""
+    if move.transforms or move.write is None:
+        return move.patch(cache, at)
+    key = (move.read, at)
     if key not in bound:
         bound[key] = move.patch(cache, at)
-    return replace(bound[key], site=move.write) if move.write else move.patch(cache, at)
+    return replace(bound[key], site=move.write)
 
 
 def _as_list(patches: Sequence[PatchLike]) -> list[PatchLike]:

@@ -14,7 +14,7 @@ An `Execution` plans what a sweep need not do (`lensscope.planning`), and does t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lensscope.backend import Backend, KeyValues
 from lensscope.batch import Batch, PaddingSide, Place, Row
-from lensscope.budget import chunks, result_bytes, row_bytes
+from lensscope.budget import check_budget, chunks, default_budget, result_bytes, row_bytes
 from lensscope.cache import Cache
 from lensscope.decoding import decode
 from lensscope.errors import PromptError
@@ -73,6 +73,12 @@ class Execution:
         self._first = Outputs([[len(p) - 1] for p in prompts])
         self._new: list[list[int]] = [[] for _ in self.rows]
         self._batches: list[tuple[int, int]] = []
+        self._apart: dict[str, int] = {}
+        self._off = self.plan.off
+        if self.backend.has_own_hooks and self.plan.prefix:
+            # They may look at all tokens of a prompt, so it is run in one piece.
+            self.plan = replace(self.plan, prefix=False)
+            self._off += ("prefix (the model has hooks of its own)",)
         self._token_layers = self._unembedded = 0
 
     # ---------------------------------------------------------------- planning
@@ -92,12 +98,13 @@ class Execution:
         by_prompt: dict[tuple[int, ...], list[int]] = {}
         for i in self.stands_for:
             by_prompt.setdefault(self.rows[i].prompt.ids, []).append(i)
+        ways = [(rows, *self._way(rows)) for rows in by_prompt.values()]
+        self._check_budget([(rows, together) for rows, together, _ in ways])
         alone: list[int] = []
-        reasons = []
         with torch.set_grad_enabled(self.grad):
-            for rows in by_prompt.values():
-                together, apart = self._way(rows)
-                reasons.append(apart)
+            for rows, together, apart in ways:
+                if apart:
+                    self._apart[apart] = self._apart.get(apart, 0) + len(rows)
                 if together:
                     self._run_together(rows, joined=not apart)
                 else:
@@ -107,7 +114,7 @@ class Execution:
             for chunk in self._chunks(alone, 0):
                 self._run_chunk(chunk)
         self.results = outputs.finish()
-        self.report = self._reported(next(filter(None, reasons), ""))
+        self.report = self._reported()
 
     def _distinct(self) -> dict[int, list[int]]:
         """Each row that is run, and the rows that it stands for: itself, and those that do the
@@ -168,27 +175,40 @@ class Execution:
             return [Group(tuple(reaches), 0)]
         return groups(reaches, width, self.backend.n_layers, self._extra, joined=joined)
 
+    def _needed(self, i: int, prefix: int) -> int:
+        """The bytes that a row takes."""
+        outputs, width = self.outputs, len(self.rows[i].prompt)
+        asked = len(outputs.asked[i]) + bool(self.new) if self.plan.outputs else width - prefix
+        logits = asked * (3 if outputs.reduces else 1)
+        return row_bytes(self.backend, width, width - prefix, self.new, logits)
+
+    @property
+    def _results_needed(self) -> int:
+        """The bytes that the results of all rows take."""
+        reduced = self.outputs.reduces and self.plan.outputs
+        logits = (0 if reduced else self.outputs.width) + bool(self.new)
+        return result_bytes(self.backend, self.reader, len(self.rows) * logits)
+
+    def _check_budget(self, ways: Sequence[tuple[Sequence[int], bool]]) -> None:
+        """Refuse a budget that the results and a single row exceed, before anything is run."""
+        if self.memory_budget is None:
+            return
+        most = 0
+        for rows, together in ways:
+            first = min(r.token for r in self._reaches(rows, None).values())
+            prefix = first if together and self.plan.prefix else 0
+            most = max(most, *(self._needed(i, prefix) for i in rows))
+        check_budget(self.memory_budget, self._results_needed, most)
+
     def _chunks(self, rows: Sequence[int], prefix: int) -> Iterator[list[int]]:
         """Batches that fit into memory."""
-        outputs, whole = self.outputs, not self.plan.outputs
         if not self.plan.chunks:
             return iter([list(rows)] if rows else [])
-
-        def needed(i: int) -> int:
-            width = len(self.rows[i].prompt)
-            asked = width - prefix if whole else len(outputs.asked[i]) + bool(self.new)
-            logits = asked * (3 if outputs.reduces else 1)
-            return row_bytes(self.backend, width, width - prefix, self.new, logits)
-
-        kept = 0 if outputs.reduces and not whole else outputs.width
-        results = result_bytes(self.backend, self.reader, len(self.rows) * (kept + bool(self.new)))
-        return chunks(
-            rows,
-            needed,
-            budget=self.memory_budget,
-            results=results,
-            device=self.backend.device,
-        )
+        if self.memory_budget is None:
+            room = default_budget(self.backend.device)
+        else:
+            room = self.memory_budget - self._results_needed
+        return chunks(rows, lambda i: self._needed(i, prefix), room)
 
     def _check_context(self) -> None:
         longest, n_ctx = max(len(row.prompt) for row in self.rows), self.backend.n_ctx
@@ -200,7 +220,7 @@ class Execution:
                 instead="a smaller max_new_tokens, or a shorter prompt",
             )
 
-    def _reported(self, apart: str) -> PlanReport:
+    def _reported(self) -> PlanReport:
         lengths = [len(row.prompt) for row in self.rows]
         return PlanReport(
             rows=len(self.rows),
@@ -212,8 +232,9 @@ class Execution:
             plain_token_layers=sum(lengths) * self.backend.n_layers,
             unembedded=self._unembedded,
             plain_unembedded=sum(lengths),
-            apart=apart,
-            off=self.plan.off,
+            apart="; ".join(self._apart),
+            apart_rows=sum(self._apart.values()),
+            off=self._off,
         )
 
     # ---------------------------------------------------------------- executing
@@ -281,19 +302,18 @@ class Execution:
         last = batch.width - 1 - prefix
         picks = Picks(where, self.outputs.asked, prefix, last if self.new else None)
         self._batches.append((len(chunk), prefix))
-        if not picks.cells:
+        shared = known.logits if known is not None else {}
+        logits = None
+        if picks.cells:
+            cells = list(picks.cells)
+            logits = self._forward(batch, tokens[:, prefix:], mask, key_values, cells, joining)
+        elif self.keep:
             self._read_only(batch, tokens, mask, key_values, joining)
-            self._advance(len(flat))
-            return
-        logits = self._forward(
-            batch, tokens[:, prefix:], mask, key_values, list(picks.cells), joining
-        )
-        assert logits is not None
-        self._put(self.outputs, picks.rows, picks.asked_for(logits, known.logits if known else {}))
-        self._put(self._first, picks.rows, picks.lasts(logits))
+        self._put(self.outputs, picks.rows, picks.asked_for(logits, shared))
         self._advance(len(flat))
-        if not self.new or self.sampling is None:
+        if not self.new or self.sampling is None or logits is None:
             return
+        self._put(self._first, picks.rows, picks.lasts(logits, copy=bool(self.outputs.width)))
         ends = [picks.cells[place, last] for place in places]
         if joining is not None:
             joining.settle(key_values if self.new > 1 else None)
@@ -367,6 +387,7 @@ class Execution:
             or any(row.writes for row in batch.rows)
             or any(site.kind == "pattern" for site in self.keep)
             or not self.reader.beyond_first_attention
+            or self.backend.has_own_hooks
         )
         step = batch.width if whole else STRETCH
         if batch.width - batch.start > step and key_values is None:

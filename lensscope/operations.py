@@ -145,7 +145,7 @@ class Apply(Operation):
 
     @property
     def signature(self) -> tuple[object, ...]:
-        return (type(self), id(self.function))
+        return (type(self), object())  # it may draw: no two calls are the same
 
     def __call__(self, x: Tensor) -> Tensor:
         y = self.function(x.clone())

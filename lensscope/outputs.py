@@ -56,16 +56,16 @@ class Picks:
                 self._lasts.append(self.cells.setdefault((place, last), len(self.cells)))
 
     def lasts(
-        self, logits: Float[Tensor, "pick d_vocab"]
+        self, logits: Float[Tensor, "pick d_vocab"], *, copy: bool
     ) -> Float[Tensor, "run position d_vocab"] | None:
-        """What the column that is picked besides gave."""
+        """What the column that is picked besides gave; ``copy`` if others hold the logits too."""
         if not self._lasts:
             return None
-        whole = self._lasts == list(range(len(logits)))
+        whole = self._lasts == list(range(len(logits))) and not copy
         return (logits if whole else logits[self._lasts])[:, None]
 
     def asked_for(
-        self, logits: Float[Tensor, "pick d_vocab"], shared: Mapping[int, Tensor]
+        self, logits: Float[Tensor, "pick d_vocab"] | None, shared: Mapping[int, Tensor]
     ) -> Float[Tensor, "run position d_vocab"] | None:
         """What each row asked for, of its own cells or of the prefix, which all share; NaN where a
         row asks for less than another; ``None`` if none asks for anything."""
@@ -73,12 +73,14 @@ class Picks:
         if not width:
             return None
         whole = len(self.rows) * width
-        if [cell for row in self._found for cell in row] == list(range(whole)):
+        found = [cell for row in self._found for cell in row]
+        if logits is not None and found == list(range(whole)):
             return logits[:whole].view(-1, width, logits.shape[-1])
-        full = logits.new_full((len(self.rows), width, logits.shape[-1]), torch.nan)
+        like = next(iter(shared.values())) if logits is None else logits
+        full = like.new_full((len(self.rows), width, like.shape[-1]), torch.nan)
         for n, (tokens, cells) in enumerate(zip(self._asked, self._found, strict=True)):
             for slot, (token, cell) in enumerate(zip(tokens, cells, strict=True)):
-                full[n, slot] = logits[cell] if cell >= 0 else shared[token]
+                full[n, slot] = shared[token] if logits is None or cell < 0 else logits[cell]
         return full
 
 
@@ -110,11 +112,13 @@ class Outputs:
                 expected="the tokens whose logits are wanted",
                 instead="positions=-1",
             )
-        if self.top_k is not None and self.top_k < 1:
+        if self.top_k is not None and (
+            not isinstance(self.top_k, int) or isinstance(self.top_k, bool) or self.top_k < 1
+        ):
             raise PlanError(
                 "So many most probable tokens cannot be kept.",
                 got=f"top_k={self.top_k}",
-                expected="at least 1",
+                expected="a whole number, at least 1",
                 instead="top_k=5",
             )
         if self.metric is not None and (self.ragged or not callable(self.metric)):
@@ -162,7 +166,7 @@ class Outputs:
             shape = (total, *value.shape[1:])
             if name == "logits" or name.startswith("top"):
                 shape = (total, self.width, *value.shape[2:])
-            fill = -1 if name == "top_tokens" else torch.nan
+            fill = torch.nan if value.is_floating_point() else -1
             self._kept[name] = torch.full(shape, fill, dtype=value.dtype, device=value.device)
         kept = self._kept[name]
         if name == "metric":
@@ -184,7 +188,15 @@ class Outputs:
 
 
 def _measured(metric: Metric, logits: Tensor) -> Tensor:
+    version = logits._version
     value: Any = metric(logits)
+    if logits._version != version:
+        raise PlanError(
+            "The metric has changed the logits that it was given.",
+            got="an operation in place",
+            expected="a function that leaves its argument as it is",
+            instead="metric=lambda logits: logits.softmax(-1)[:, -1, 7]",
+        )
     if not isinstance(value, Tensor) or value.ndim < 1 or value.shape[0] != logits.shape[0]:
         raise PlanError(
             "The metric does not give one value for each row.",

@@ -97,7 +97,8 @@ class PlanReport:
         plain_token_layers: the same with one whole forward for each row.
         unembedded: positions that reached the unembedding; new tokens not counted.
         plain_unembedded: the same with one whole forward for each row.
-        apart: why rows were run from the first layer on; empty if they joined at their layer.
+        apart: why rows were run from the first layer on; empty if all joined at their layer.
+        apart_rows: how many of those that were run.
         off: savings that were switched off.
     """
 
@@ -111,6 +112,7 @@ class PlanReport:
     unembedded: int
     plain_unembedded: int
     apart: str
+    apart_rows: int
     off: tuple[str, ...] = ()
 
     @property
@@ -125,7 +127,10 @@ class PlanReport:
         parts = [
             f"{self.rows} rows, {self.run} of them run, in {len(self.chunks)} batch(es) of {sizes}",
             f"{shared} of {self.prompt_tokens} tokens run once for all",
-            f"side by side, for {self.apart}" if self.apart else "each joins at its layer",
+            f"{'all' if self.apart_rows == self.run else self.apart_rows} side by side, for "
+            + self.apart
+            if self.apart
+            else "each joins at its layer",
             f"{self.token_layers:,} token-layers of {self.plain_token_layers:,}",
             f"{self.unembedded:,} positions unembedded of {self.plain_unembedded:,}",
         ]

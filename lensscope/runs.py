@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from lensscope.cache import Cache
@@ -122,7 +122,7 @@ class Runs:
     axes: Mapping[str, tuple[Any, ...]]
     positions: tuple[tuple[int, ...], ...]
     logits: Float[Tensor, "row position d_vocab"] | None
-    metric: Float[Tensor, "row *axes"] | None
+    metric: Shaped[Tensor, "row *axes"] | None
     top_tokens: Int[Tensor, "row position rank"] | None
     top_log_probabilities: Float[Tensor, "row position rank"] | None
     cache: Cache
@@ -144,21 +144,23 @@ class Runs:
     def data(self) -> xr.Dataset:
         """What was kept of the logits, and the new texts, with the rows' axes by name.
 
+        ``logits_at`` is the axis of the tokens whose logits were asked for.
+
         Example:
             >>> place = ls.resid_pre.at("Tower")
             >>> sets = [[place(n).scale(s)] for n in (3, 9) for s in (0.0, 2.0)]
             >>> out = ls.run_many(model, "The Eiffel Tower is in", sets, top_k=1,
             ...     labels={"layer": (3, 9), "factor": (0.0, 2.0)})
             >>> out.data.sel(layer=9).top_log_probabilities.sizes
-            Frozen({'factor': 2, 'position': 1, 'rank': 1})
+            Frozen({'factor': 2, 'logits_at': 1, 'rank': 1})
         """
         import xarray as xr
 
         sizes = tuple(len(names) for names in self.axes.values())
         named: dict[str, tuple[Tensor | None, tuple[str, ...]]] = {
-            "logits": (self.logits, ("position", "d_vocab")),
-            "top_tokens": (self.top_tokens, ("position", "rank")),
-            "top_log_probabilities": (self.top_log_probabilities, ("position", "rank")),
+            "logits": (self.logits, ("logits_at", "d_vocab")),
+            "top_tokens": (self.top_tokens, ("logits_at", "rank")),
+            "top_log_probabilities": (self.top_log_probabilities, ("logits_at", "rank")),
         }
         if self.metric is not None:
             rest = tuple(f"metric_{n}" for n in range(self.metric.ndim - 1))
@@ -174,7 +176,7 @@ class Runs:
             variables["text"] = (tuple(self.axes), texts)
         coords: dict[str, Any] = {axis: (axis, _objects(self.axes[axis])) for axis in self.axes}
         if len(set(self.positions)) == 1 and self.positions[0] and variables.keys() & _BY_POSITION:
-            coords["position"] = ("position", list(self.positions[0]))
+            coords["logits_at"] = ("logits_at", list(self.positions[0]))
         return xr.Dataset(variables, coords)
 
     def frame(self) -> pd.DataFrame:
@@ -207,10 +209,12 @@ class Runs:
 
 
 _BY_POSITION = {"logits", "top_tokens", "top_log_probabilities"}
+_TAKEN = {*_BY_POSITION, "logits_at", "rank", "d_vocab", "text"}
+_TAKEN |= {"first_token_id", "first_token_probability"}
 
 
 def axes_of(
-    labels: Sequence[Any] | Mapping[str, Sequence[Any]] | None, n: int
+    labels: Iterable[Any] | Mapping[str, Iterable[Any]] | None, n: int
 ) -> dict[str, tuple[Any, ...]]:
     """The axes of ``n`` rows from what a user calls them.
 
@@ -218,9 +222,17 @@ def axes_of(
         PatchError: they do not name so many rows.
     """
     if isinstance(labels, Mapping):
-        axes = {name: tuple(names) for name, names in labels.items()}
+        axes = {name: _plain(names) for name, names in labels.items()}
     else:
-        axes = {"row": tuple(range(n) if labels is None else labels)}
+        axes = {"row": tuple(range(n)) if labels is None else _plain(labels)}
+    taken = [name for name in axes if name in _TAKEN or name.startswith("metric")]
+    if taken:
+        raise PatchError(
+            "An axis of rows has the name of something else in the result.",
+            got=", ".join(taken),
+            expected=f"a name other than metric, {', '.join(sorted(_TAKEN))}",
+            instead='labels={"layer": range(30), "position": range(12)}',
+        )
     if n and math.prod(map(len, axes.values())) == n:
         return axes
     raise PatchError(
@@ -229,6 +241,11 @@ def axes_of(
         expected="at least one list, and as many labels, or axes with as many cells",
         instead='labels={"source_layer": range(30), "target_layer": range(30)}',
     )
+
+
+def _plain(names: Any) -> tuple[Any, ...]:
+    """Labels without the tensor or array that they came in."""
+    return tuple(names.tolist() if hasattr(names, "tolist") else names)
 
 
 def _objects(values: Sequence[Any]) -> Any:

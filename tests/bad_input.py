@@ -113,7 +113,7 @@ CASES = {
     ),
     "budget": lambda: ls.run_many(tiny, P, [[]], memory_budget=100),
     "metric": lambda: ls.run_many(tiny, P, [[], []], metric=lambda logits: 3.0),
-    "top k": lambda: ls.run_many(tiny, P, [[]], top_k=0),
+    "top k": lambda: ls.run_many(tiny, P, [[]], top_k=2.5),
     "plan": lambda: ls.run_many(tiny, P, [[]], plan={"speed": True}),
     "grad": lambda: ls.run_many(tiny, P, [[]], grad=True, max_new_tokens=2),
     "sampling without a seed": lambda: ls.generate(tiny, P, temperature=1.0),

@@ -282,25 +282,36 @@ def test_logits_at_one_token_and_text_after_the_last(tiny):
         assert list(out.generation.token_ids[n]) == oracle.generate(tiny, PROMPT, [edit], 3)
 
 
+def test_logits_at_a_token_that_no_row_has_changed(tiny):
+    sets = [[ls.resid_pre(n).at(9).scale(-1.0)] for n in range(3)]
+    clean = oracle.logits(tiny, PROMPT)
+    for keep in ((), ls.resid_post(1).at(9)):
+        out = ls.run_many(tiny, PROMPT, sets, positions=slice(2, 4), keep=keep)
+        for n in range(3):
+            close(out.logits[n], clean[2:4])
+    nothing = ls.run_many(tiny, PROMPT, sets, positions=None)
+    assert nothing.logits is None and len(nothing.cache) == 0
+
+
 def test_labels_are_axes(llama):
     value = torch.ones(32)
     sets = [[ls.resid_pre(n).at(p).set(value)] for n in (2, 0) for p in (1, 4, 9)]
-    axes = {"layer": (2, 0), "at": ("b", "e", "j")}
+    axes = {"layer": torch.tensor([2, 0]), "position": ("b", "e", "j")}
     out = ls.run_many(llama, PROMPT, sets, labels=axes, top_k=3, max_new_tokens=2)
-    assert out.data.sizes == {"layer": 2, "at": 3, "position": 1, "rank": 3}
-    cell = out.data.sel(layer=0, at="e")
+    assert out.data.sizes == {"layer": 2, "position": 3, "logits_at": 1, "rank": 3}
+    cell = out.data.sel(layer=0, position="e")
     assert cell["top_tokens"][0, 0] == out.top_tokens[4, 0, 0]
     assert cell["text"].item() == out.generation.texts[4]
     assert out.labels[4] == (0, "e")
-    assert out.data.coords["position"].item() == 9
-    assert list(out.frame().columns[:2]) == ["layer", "at"]
-    assert (out.data["top_log_probabilities"].mean("at").sizes) == {
+    assert out.data.coords["logits_at"].item() == 9
+    assert list(out.frame().columns[:2]) == ["layer", "position"]
+    assert (out.data["top_log_probabilities"].mean("position").sizes) == {
         "layer": 2,
-        "position": 1,
+        "logits_at": 1,
         "rank": 3,
     }
     logits = ls.run_many(llama, PROMPT, sets, labels=[(n, n) for n in range(6)], positions=ls.ALL)
-    assert logits.data["logits"].dims == ("row", "position", "d_vocab")
+    assert logits.data["logits"].dims == ("row", "logits_at", "d_vocab")
     assert logits.data["row"].values[3] == (3, 3)
 
 
@@ -444,8 +455,89 @@ def test_a_plan_that_does_not_exist(llama):
         ls.run_many(llama, PROMPT, [[]], top_k=0)
     with pytest.raises(ls.PatchError, match="one label for each list"):
         ls.run_many(llama, PROMPT, [[], []], labels={"layer": (1, 2, 3)})
+    with pytest.raises(ls.PlanError, match="has changed the logits"):
+        ls.run_many(llama, PROMPT, [[]], metric=lambda logits: logits.neg_()[:, -1, 3])
+    with pytest.raises(ls.PlanError, match="inference mode"), torch.inference_mode():
+        ls.run_many(llama, PROMPT, [[]], grad=True)
+    with pytest.raises(ls.PatchError, match="name of something else"):
+        ls.run_many(llama, PROMPT, [[]], labels={"rank": (1,)})
+    with pytest.raises(ls.PatchError, match="how a text goes on"):
+        ls.run_many(llama, PROMPT, [[]], temperature=0.7, seed=0)
+    with pytest.raises(ls.PatchError, match="how a text goes on"):
+        ls.run_many(llama, PROMPT, [[]], max_new_tokens=2, heat=0.7)
+    move = ls.resid_pre(1).at(2) >> ls.resid_pre(1).at(2)
+    for plan in (None, {"source": False}):
+        with pytest.raises(ls.PromptError, match="one source for each"):
+            ls.run_many(llama, PROMPT, [[move]] * 3, source=[OTHER, OTHER], plan=plan)
     with pytest.raises(ls.PlanError, match="cannot be taken"):
         ls.run_many(llama, [PROMPT, PROMPT[:2]], [[], []], metric=len, positions=ls.ALL)
+
+
+def test_the_user_s_own_hooks_see_whole_prompts(llama):
+    """A hook that compares tokens would see something else in a part of the prompt."""
+    sets = [[ls.resid_pre(n).at(p).scale(-1.0)] for n in range(3) for p in (3, 8, 9)]
+
+    def centred(tensor, hook):
+        return tensor - tensor.mean(1, keepdim=True)
+
+    with llama.hooks(fwd_hooks=[("blocks.1.hook_resid_post", centred)]):
+        out = ls.run_many(llama, PROMPT, sets)
+        alone = [ls.run(llama, PROMPT, patches).logits[0, -1] for patches in sets]
+        for n, expected in enumerate(alone):
+            close(out.logits[n, 0], expected)
+    assert "hooks of its own" in str(out.plan)
+    assert ls.run_many(llama, PROMPT, sets).plan.off == ()
+
+
+def test_functions_that_draw_are_called_for_every_row(llama):
+    site = ls.resid_pre(1).at(9)
+    noise = lambda x: x + torch.randn_like(x)
+    for patch in (site.map(noise), site >> noise >> site):
+        out = ls.run_many(llama, PROMPT, [[patch]] * 4)
+        rows = {tuple(row.tolist()) for row in out.logits[:, 0]}
+        assert len(rows) == 4
+
+    class Twice:
+        __hash__ = None
+
+        def __call__(self, x):
+            return 2 * x
+
+    moved = ls.run_many(llama, PROMPT, [[site >> Twice() >> site]] * 2)
+    close(moved.logits[1, 0], ls.run(llama, PROMPT, [site.scale(2.0)]).logits[0, -1])
+
+
+def test_whole_numbers_from_a_metric(llama):
+    sets = [[], [], [ls.resid_pre(1).at(9).scale(-1.0)], [ls.resid_pre(2).at(3).scale(-1.0)]]
+    best = lambda logits: logits[:, -1].argmax(-1)
+    out = ls.run_many(llama, PROMPT, sets, metric=best)
+    assert out.metric.tolist() == ls.run_many(llama, PROMPT, sets).logits[:, -1].argmax(-1).tolist()
+
+
+def test_logits_and_first_logits_are_not_one_tensor(llama):
+    out = ls.run_many(llama, PROMPT, [[]], max_new_tokens=1, plan=ls.Plan.none())
+    first = out.generation.first_logits.clone()
+    out.logits.zero_()
+    assert torch.equal(out.generation.first_logits, first)
+
+
+def test_the_least_budget_does_for_all_prompts(llama):
+    prompts = [PROMPT] * 3 + [families.prompt(30, 4)] * 3
+    sets = [[ls.resid_pre(n).at(-1).scale(-1.0)] for n in range(3)] * 2
+    with pytest.raises(ls.BudgetError) as error:
+        ls.run_many(llama, prompts, sets, memory_budget=1)
+    least = int(error.value.instead.removeprefix("memory_budget="))
+    out = ls.run_many(llama, prompts, sets, memory_budget=least)
+    close(out.logits, ls.run_many(llama, prompts, sets).logits)
+
+
+def test_the_plan_says_how_many_rows_are_apart(llama):
+    sets = [[ls.resid_pre(n).at(9).scale(-1.0)] for n in range(3)] * 3
+    for n, patches in enumerate(sets):
+        patches[0] = ls.resid_pre(n % 3).at(9).scale(-1.0 - n)
+    out = ls.run_many(llama, [PROMPT] * 9 + [OTHER], [*sets, []])
+    assert "1 side by side, for one row of a prompt" in str(out.plan)
+    assert out.plan.apart_rows == 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
