@@ -42,6 +42,13 @@ def tiny(request: pytest.FixtureRequest):
     return families.build(request.param)
 
 
+@pytest.fixture(scope="session", params=families.FEW, ids=str)
+def few(request: pytest.FixtureRequest):
+    """As `tiny`, for what does not depend on the family: learned and rotary positions, parallel
+    blocks, sliding windows, both classes."""
+    return families.build(request.param)
+
+
 @pytest.fixture(scope="session")
 def llama():
     """A tiny random Llama as a bridge, raw."""

@@ -86,6 +86,8 @@ FAMILIES = ("gpt2", "neox", "llama", "qwen2", "qwen3", "gemma2", "gemma3")
 CASES = [Case(f, "bridge", p) for f in FAMILIES for p in ("raw", "folded")]
 if has_hooked_transformer():
     CASES += [Case("llama", "hooked", p) for p in ("raw", "folded")]
+FEW = [Case("gpt2", "bridge", "raw"), Case("neox", "bridge", "folded")]
+FEW += [Case("gemma3", "bridge", "raw"), CASES[-1]]
 
 
 def own_tokenizer(vocab: int = VOCAB) -> PreTrainedTokenizerFast:

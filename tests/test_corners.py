@@ -138,11 +138,11 @@ def test_trying_a_model_out_is_not_disturbed_by_the_user_s_hooks():
     point.add_hook(lambda tensor, hook: seen.append(1) or tensor * 1.5)
     ls.run(model, PROMPT, [ls.attn_out(1).at(2).zero(), ls.pattern(0).at(2).scale(0.5)])
     assert seen == [1]
-    out = ls.run_many(model, PROMPT, [[ls.resid_pre(n).at(4).scale(0.5)] for n in range(3)])
+    sets = [[ls.resid_pre(n).at(p).scale(0.5)] for n in (1, 2) for p in (2, 3, 4, 5)]
+    out = ls.run_many(model, PROMPT, sets)
     assert out.plan.apart == ""
-    for n in range(3):
-        alone = ls.run(model, PROMPT, [ls.resid_pre(n).at(4).scale(0.5)])
-        close(out.logits[n, 0], alone.logits[0, -1])
+    for row, patches in enumerate(sets):
+        close(out.logits[row, 0], ls.run(model, PROMPT, patches).logits[0, -1])
     assert len(point.fwd_hooks) == len(point._forward_hooks) == 1
 
 

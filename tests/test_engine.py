@@ -105,20 +105,20 @@ def test_one_token_prompts(tiny):
 
 
 @pytest.mark.parametrize("saving", [field.name for field in fields(Plan)] + ["every one"])
-def test_each_saving_can_be_switched_off(tiny, saving):
-    sets, _ = mixed(tiny, PROMPT, 4, n=12)
+def test_each_saving_can_be_switched_off(few, saving):
+    sets, _ = mixed(few, PROMPT, 4, n=12)
     sets += [sets[1], [ls.resid_pre(1).at(2) >> ls.resid_pre(1).at(2)]]
     plan = ls.Plan.none() if saving == "every one" else {saving: False}
     keep = [ls.resid_post(1), ls.pattern(2, 1)]
-    on = ls.run_many(tiny, PROMPT, sets, keep=keep, positions=slice(6, None))
-    off = ls.run_many(tiny, PROMPT, sets, keep=keep, positions=slice(6, None), plan=plan)
+    on = ls.run_many(few, PROMPT, sets, keep=keep, positions=slice(6, None))
+    off = ls.run_many(few, PROMPT, sets, keep=keep, positions=slice(6, None), plan=plan)
     close(off.logits, on.logits)
     for site in keep:
         close(off.cache[site], on.cache[site])
     assert off.plan.off == (Plan.of(plan).off)
     assert f"switched off: {', '.join(off.plan.off)}" in str(off.plan)
     wrote = [
-        ls.run_many(tiny, PROMPT, sets, max_new_tokens=3, plan=p).generation.token_ids
+        ls.run_many(few, PROMPT, sets, max_new_tokens=3, plan=p).generation.token_ids
         for p in (None, plan)
     ]
     assert wrote[0] == wrote[1]
@@ -209,24 +209,24 @@ def test_few_rows_are_not_made_to_share(llama, monkeypatch):
     close(ls.run_many(llama, PROMPT, sets).logits, out.logits)
 
 
-def test_rows_of_several_prompts_share_with_their_own(tiny):
+def test_rows_of_several_prompts_share_with_their_own(few):
     """Aligned prompts: each row has its own, and rows of one prompt share its unpatched run."""
     torch.manual_seed(0)
     prompts = [PROMPT, OTHER, PROMPT, OTHER, PROMPT[:6], PROMPT]
     value = torch.randn(32)
     layers = [0, 1, 2, 2, 1, 1]
     sets = [[ls.resid_pre(n).at(-2).set(value)] for n in layers]
-    out = ls.run_many(tiny, prompts, sets, max_new_tokens=2, stop_at_eos=False)
+    out = ls.run_many(few, prompts, sets, max_new_tokens=2, stop_at_eos=False)
     for row, (prompt, layer) in enumerate(zip(prompts, layers, strict=True)):
         edit = Edit("resid_pre", layer, len(prompt) - 2, lambda x: value)
-        close(out.logits[row, 0], oracle.logits(tiny, prompt, [edit])[-1])
-        assert list(out.generation.token_ids[row]) == oracle.generate(tiny, prompt, [edit], 2)
+        close(out.logits[row, 0], oracle.logits(few, prompt, [edit])[-1])
+        assert list(out.generation.token_ids[row]) == oracle.generate(few, prompt, [edit], 2)
     assert len(out.plan.chunks) == 3
 
 
-def test_a_metric_or_the_top_k_in_place_of_the_logits(tiny, monkeypatch):
-    sets, _ = mixed(tiny, PROMPT, 5, n=9)
-    plain = ls.run_many(tiny, PROMPT, sets, positions=slice(3, None, 6)).logits
+def test_a_metric_or_the_top_k_in_place_of_the_logits(few, monkeypatch):
+    sets, _ = mixed(few, PROMPT, 5, n=9)
+    plain = ls.run_many(few, PROMPT, sets, positions=slice(3, None, 6)).logits
     expected = plain[:, -1, 7] - plain[:, -1, 9]
     calls = []
 
@@ -238,7 +238,7 @@ def test_a_metric_or_the_top_k_in_place_of_the_logits(tiny, monkeypatch):
         monkeypatch.setattr("lensscope.budget.default_budget", lambda device, size=size: size)
         for plan in (None, {"outputs": False}):
             out = ls.run_many(
-                tiny,
+                few,
                 PROMPT,
                 sets,
                 positions=slice(3, None, 6),
@@ -258,7 +258,7 @@ def test_a_metric_or_the_top_k_in_place_of_the_logits(tiny, monkeypatch):
                 "metric",
             ]
     assert max(calls) <= 9 and min(calls) < 9  # batch by batch
-    two = ls.run_many(tiny, PROMPT, sets, metric=lambda logits: logits[:, 0, :2])
+    two = ls.run_many(few, PROMPT, sets, metric=lambda logits: logits[:, 0, :2])
     assert two.metric.shape == (9, 2)
     assert two.data["metric"].dims == ("row", "metric_0")
 
@@ -271,25 +271,25 @@ def test_ragged_top_k(llama):
     assert out.frame()["first_token_id"][1] == int(out.top_tokens[1, 1, 0])
 
 
-def test_logits_at_one_token_and_text_after_the_last(tiny):
+def test_logits_at_one_token_and_text_after_the_last(few):
     """The first of them lies in what rows share, the last is what they go on from."""
     sets = [[ls.resid_pre(n).at(9).scale(-1.0)] for n in range(3)]
-    out = ls.run_many(tiny, PROMPT, sets, positions=4, max_new_tokens=3, stop_at_eos=False)
+    out = ls.run_many(few, PROMPT, sets, positions=4, max_new_tokens=3, stop_at_eos=False)
     for n in range(3):
         edit = Edit("resid_pre", n, 9, lambda x: -x)
-        close(out.logits[n], oracle.logits(tiny, PROMPT, [edit])[4:5])
-        close(out.generation.first_logits[n], oracle.logits(tiny, PROMPT, [edit])[-1])
-        assert list(out.generation.token_ids[n]) == oracle.generate(tiny, PROMPT, [edit], 3)
+        close(out.logits[n], oracle.logits(few, PROMPT, [edit])[4:5])
+        close(out.generation.first_logits[n], oracle.logits(few, PROMPT, [edit])[-1])
+        assert list(out.generation.token_ids[n]) == oracle.generate(few, PROMPT, [edit], 3)
 
 
-def test_logits_at_a_token_that_no_row_has_changed(tiny):
+def test_logits_at_a_token_that_no_row_has_changed(few):
     sets = [[ls.resid_pre(n).at(9).scale(-1.0)] for n in range(3)]
-    clean = oracle.logits(tiny, PROMPT)
+    clean = oracle.logits(few, PROMPT)
     for keep in ((), ls.resid_post(1).at(9)):
-        out = ls.run_many(tiny, PROMPT, sets, positions=slice(2, 4), keep=keep)
+        out = ls.run_many(few, PROMPT, sets, positions=slice(2, 4), keep=keep)
         for n in range(3):
             close(out.logits[n], clean[2:4])
-    nothing = ls.run_many(tiny, PROMPT, sets, positions=None)
+    nothing = ls.run_many(few, PROMPT, sets, positions=None)
     assert nothing.logits is None and len(nothing.cache) == 0
 
 
@@ -315,7 +315,7 @@ def test_labels_are_axes(llama):
     assert logits.data["row"].values[3] == (3, 3)
 
 
-def test_gradients_reach_the_values_of_patches(tiny):
+def test_gradients_reach_the_values_of_patches(few):
     torch.manual_seed(0)
     values = torch.randn(3, 32, requires_grad=True)
     grown = torch.zeros(32, requires_grad=True)
@@ -324,7 +324,7 @@ def test_gradients_reach_the_values_of_patches(tiny):
     sets += [[ls.resid_pre(2).at(9).scale(0.5)]] * 6  # enough of them to join at their layer
     metric = lambda logits: logits[:, 0, 5] - logits[:, 0, 6]
     keep = ls.resid_post(2).at(-1)
-    out = ls.run_many(tiny, PROMPT, sets, metric=metric, keep=keep, grad=True)
+    out = ls.run_many(few, PROMPT, sets, metric=metric, keep=keep, grad=True)
     assert out.plan.apart == ""
     out.metric[:4].sum().backward()
     got = values.grad.clone(), grown.grad.clone()
@@ -338,7 +338,7 @@ def test_gradients_reach_the_values_of_patches(tiny):
             x[0, at] = values[n] if n < 3 else x[0, at] + grown
             return x
 
-        logits = tiny.run_with_hooks(
+        logits = few.run_with_hooks(
             torch.tensor([PROMPT]),
             fwd_hooks=[(f"blocks.{layer}.{hook}", write)],
             return_type="logits",
@@ -350,10 +350,10 @@ def test_gradients_reach_the_values_of_patches(tiny):
     assert float(got[1].abs().max()) > 0
     kept = out.cache[keep]
     assert kept.requires_grad
-    for parameter in tiny.parameters():
+    for parameter in few.parameters():
         parameter.grad = None
     with pytest.raises(ls.PlanError, match="do not flow"):
-        ls.run_many(tiny, PROMPT, sets, grad=True, max_new_tokens=2)
+        ls.run_many(few, PROMPT, sets, grad=True, max_new_tokens=2)
 
 
 def test_rows_that_have_become_the_same_are_decoded_once(llama):
@@ -412,14 +412,14 @@ def test_a_budget_is_kept_or_refused_with_the_least_that_would_do(llama):
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
-def test_a_sweep_that_is_stopped_leaves_nothing_behind(tiny, failure, no_hooks_left):
+def test_a_sweep_that_is_stopped_leaves_nothing_behind(few, failure, no_hooks_left):
     own = []
-    point = tiny.hook_dict["blocks.0.hook_resid_post"]
+    point = few.hook_dict["blocks.0.hook_resid_post"]
     point.add_hook(lambda tensor, hook: own.append(1))
     handle = point.fwd_hooks[-1]
-    before = {n: p.detach().clone() for n, p in tiny.named_parameters()}
+    before = {n: p.detach().clone() for n, p in few.named_parameters()}
     modules = {
-        n: (len(m._forward_hooks), len(m._forward_pre_hooks)) for n, m in tiny.named_modules()
+        n: (len(m._forward_hooks), len(m._forward_pre_hooks)) for n, m in few.named_modules()
     }
 
     def fail(x):
@@ -429,19 +429,19 @@ def test_a_sweep_that_is_stopped_leaves_nothing_behind(tiny, failure, no_hooks_l
     for bad in (ls.resid_pre(2).at(8).map(fail), ls.resid_post(2).at(8).map(fail)):
         for options in ({}, {"max_new_tokens": 2}, {"keep": ls.q}):
             with pytest.raises(failure):
-                ls.run_many(tiny, PROMPT, [*sets, [bad]], **options)
+                ls.run_many(few, PROMPT, [*sets, [bad]], **options)
     with pytest.raises(failure):
-        ls.run_many(tiny, PROMPT, sets, metric=fail)
+        ls.run_many(few, PROMPT, sets, metric=fail)
     assert point.fwd_hooks == [handle]
     own.clear()
     handle.hook.remove()
     point.fwd_hooks.clear()
-    no_hooks_left(tiny)
-    after = {n: (len(m._forward_hooks), len(m._forward_pre_hooks)) for n, m in tiny.named_modules()}
+    no_hooks_left(few)
+    after = {n: (len(m._forward_hooks), len(m._forward_pre_hooks)) for n, m in few.named_modules()}
     after_own = {n: c for n, c in after.items() if c != modules[n]}
     assert set(after_own.values()) <= {(0, 0)} and len(after_own) <= 2  # the hook taken off above
-    assert all(torch.equal(p, before[n]) for n, p in tiny.named_parameters())
-    close(ls.run(tiny, PROMPT).logits[0], oracle.logits(tiny, PROMPT))
+    assert all(torch.equal(p, before[n]) for n, p in few.named_parameters())
+    close(ls.run(few, PROMPT).logits[0], oracle.logits(few, PROMPT))
 
 
 def test_a_plan_that_does_not_exist(llama):
