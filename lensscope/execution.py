@@ -1,4 +1,4 @@
-"""How rows go through a model: the only place in the package that runs one.
+"""How rows go through a model: what is to be run, in which batches.
 
 An `Execution` plans what a sweep need not do (`lensscope.planning`), and does the rest:
 
@@ -8,7 +8,7 @@ An `Execution` plans what a sweep need not do (`lensscope.planning`), and does t
 3. rows that differ from about the same token on go up the blocks together, in batches under a
    memory budget, each joining at its block (`lensscope.joining`);
 4. each batch is unembedded where it is asked for (`lensscope.outputs`), and goes on to new tokens
-   (`lensscope.decoding`).
+   (`lensscope.decoding`); `lensscope.passes` puts these together.
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.backend import Backend, KeyValues
-from lensscope.batch import Batch, PaddingSide, Place, Row
+from lensscope.backend import Backend
+from lensscope.batch import PaddingSide, Place, Row
 from lensscope.budget import check_budget, chunks, default_budget, result_bytes, row_bytes
 from lensscope.cache import Cache
-from lensscope.decoding import decode
 from lensscope.errors import PromptError
-from lensscope.hooks import Reader, check_reached, hooks_for
-from lensscope.joining import Joining, why_not
-from lensscope.outputs import Outputs, Picks
+from lensscope.hooks import Reader
+from lensscope.joining import why_not
+from lensscope.outputs import Outputs
+from lensscope.passes import Passes
 from lensscope.planning import (
     Group,
     Held,
@@ -46,9 +45,6 @@ from lensscope.runs import Generation
 from lensscope.sampling import Sampling
 from lensscope.sites import Site
 from lensscope.unpatched import Unpatched, run_unpatched
-
-STRETCH = 256
-"""Tokens of a long prompt that are read at a time."""
 
 
 @dataclass(eq=False)
@@ -70,16 +66,12 @@ class Execution:
         prompts = [row.prompt for row in self.rows]
         self.reader = Reader(self.backend, self.keep, prompts, detach=not self.grad)
         self.provenance = self.backend.provenance([p.ids for p in prompts])
-        self._first = Outputs([[len(p) - 1] for p in prompts])
-        self._new: list[list[int]] = [[] for _ in self.rows]
-        self._batches: list[tuple[int, int]] = []
         self._apart: dict[str, int] = {}
         self._off = self.plan.off
         if self.backend.has_own_hooks and self.plan.prefix:
             # They may look at all tokens of a prompt, so it is run in one piece.
             self.plan = replace(self.plan, prefix=False)
             self._off += ("prefix (the model has hooks of its own)",)
-        self._token_layers = self._unembedded = 0
 
     # ---------------------------------------------------------------- planning
 
@@ -91,10 +83,21 @@ class Execution:
             sampling: how to go on writing, if at all.
             bar: a progress bar.
         """
-        self.outputs, self.sampling, self.bar = outputs, sampling, bar
+        self.outputs, self.sampling = outputs, sampling
         self.new = sampling.max_new_tokens if sampling is not None else 0
         self._check_context()
         self.stands_for = self._distinct()
+        self._passes = Passes(
+            self.backend,
+            self.rows,
+            self.stands_for,
+            self.reader,
+            outputs,
+            sampling,
+            self.plan,
+            self.side,
+            bar,
+        )
         by_prompt: dict[tuple[int, ...], list[int]] = {}
         for i in self.stands_for:
             by_prompt.setdefault(self.rows[i].prompt.ids, []).append(i)
@@ -112,7 +115,7 @@ class Execution:
             # By length, so that prompts of one batch need little padding.
             alone.sort(key=lambda i: (len(self.rows[i].prompt), i))
             for chunk in self._chunks(alone, 0):
-                self._run_chunk(chunk)
+                self._passes.run(chunk)
         self.results = outputs.finish()
         self.report = self._reported()
 
@@ -221,16 +224,16 @@ class Execution:
             )
 
     def _reported(self) -> PlanReport:
-        lengths = [len(row.prompt) for row in self.rows]
+        lengths, passes = [len(row.prompt) for row in self.rows], self._passes
         return PlanReport(
             rows=len(self.rows),
             run=len(self.stands_for),
-            chunks=tuple(n for n, _ in self._batches),
-            prefixes=tuple(prefix for _, prefix in self._batches),
+            chunks=tuple(n for n, _ in passes.batches),
+            prefixes=tuple(prefix for _, prefix in passes.batches),
             prompt_tokens=max(lengths),
-            token_layers=self._token_layers,
+            token_layers=passes.token_layers,
             plain_token_layers=sum(lengths) * self.backend.n_layers,
-            unembedded=self._unembedded,
+            unembedded=passes.unembedded,
             plain_unembedded=sum(lengths),
             apart="; ".join(self._apart),
             apart_rows=sum(self._apart.values()),
@@ -249,7 +252,7 @@ class Execution:
             order = sorted(group.rows, key=lambda i: (reaches[i].layer if joined else 0, i))
             for chunk in self._chunks(order, group.prefix):
                 layers = [reaches[i].layer for i in chunk] if joined else None
-                self._run_chunk(chunk, known, group.prefix, layers)
+                self._passes.run(chunk, known, group.prefix, layers)
 
     def _unpatched(self, rows: Sequence[int]) -> Unpatched:
         """The run that rows of one prompt differ from."""
@@ -261,183 +264,9 @@ class Execution:
         patched = [self.rows[i] for i in rows]
         compare = self.plan.unchanged
         known = run_unpatched(self.backend, patched, asked, self.reader, compare=compare)
-        self._token_layers += (last + 1) * self.backend.n_layers
-        self._unembedded += len(asked)
+        self._passes.token_layers += (last + 1) * self.backend.n_layers
+        self._passes.unembedded += len(asked)
         return known
-
-    def _run_chunk(
-        self,
-        chunk: Sequence[int],
-        known: Unpatched | None = None,
-        prefix: int = 0,
-        layers: Sequence[int] | None = None,
-    ) -> None:
-        """One batch of rows: up the blocks, and on to new tokens.
-
-        Args:
-            chunk: the rows.
-            known: what their prompt gives without patches.
-            prefix: how many of its tokens are not run again.
-            layers: where rows join; without, they go side by side from the first block on.
-        """
-        backend, rows = self.backend, [self.rows[i].after(prefix) for i in chunk]
-        joining = None if layers is None else Joining(backend, rows, layers)
-        batch = Batch(rows, self.side) if joining is None else joining.batch
-        pads = batch.pads if joining is None else [0] * len(rows)
-        places = [n + (joining is not None) for n in range(len(rows))]
-        tokens, mask = batch.tokens(backend), batch.mask(backend)
-        prefix, key_values = self._key_values(tokens, known, prefix)
-        if key_values is None:
-            pass
-        elif joining is not None:
-            key_values.grow(keep=self.new > 1)
-        elif prefix:
-            key_values.repeat(len(rows))
-        flat = [
-            (j, place) for i, place in zip(chunk, places, strict=True) for j in self.stands_for[i]
-        ]
-        self.reader.begin([j for j, _ in flat], [place for _, place in flat])
-        batch.start = prefix
-        where = list(zip(chunk, places, pads, strict=True))
-        last = batch.width - 1 - prefix
-        picks = Picks(where, self.outputs.asked, prefix, last if self.new else None)
-        self._batches.append((len(chunk), prefix))
-        shared = known.logits if known is not None else {}
-        logits = None
-        if picks.cells:
-            cells = list(picks.cells)
-            logits = self._forward(batch, tokens[:, prefix:], mask, key_values, cells, joining)
-        elif self.keep:
-            self._read_only(batch, tokens, mask, key_values, joining)
-        self._put(self.outputs, picks.rows, picks.asked_for(logits, shared))
-        self._advance(len(flat))
-        if not self.new or self.sampling is None or logits is None:
-            return
-        self._put(self._first, picks.rows, picks.lasts(logits, copy=bool(self.outputs.width)))
-        ends = [picks.cells[place, last] for place in places]
-        if joining is not None:
-            joining.settle(key_values if self.new > 1 else None)
-            tokens = tokens.expand(len(rows), -1)
-        new = decode(
-            backend,
-            batch,
-            tokens,
-            mask,
-            key_values,
-            logits[ends],
-            self.sampling,
-            merge=self.plan.unchanged,
-            step_done=self._advance,
-        )
-        for i, ids in zip(chunk, new, strict=True):
-            for j in self.stands_for[i]:
-                self._new[j] = ids
-
-    def _advance(self, rows: int) -> None:
-        if self.bar is not None:
-            self.bar.update(rows)
-
-    def _key_values(
-        self, tokens: Tensor, known: Unpatched | None, prefix: int
-    ) -> tuple[int, KeyValues | None]:
-        """How many tokens are not run again, and their keys and values, in a cache of their own."""
-        if prefix and known is not None:
-            first = known.key_values.first(prefix)
-            if first is not None:
-                return prefix, first
-            # They cannot be told apart from what came after. Such a cache may also forget keys,
-            # which are then missing from a pattern.
-            if not self.touches_patterns:
-                first = self.backend.new_key_values(1)
-                self.backend.run(tokens[:1, :prefix], key_values=first)
-                self._token_layers += prefix * self.backend.n_layers
-                return prefix, first
-        # The first new token comes from the prompt's own logits.
-        decodes = self.sampling is not None and self.sampling.use_cache and self.new > 1
-        return 0, self.backend.new_key_values(len(tokens)) if decodes else None
-
-    @property
-    def touches_patterns(self) -> bool:
-        """Whether a pattern is read or written."""
-        kinds = {site.kind for site in self.keep}
-        return "pattern" in kinds | {w.site.kind for row in self.rows for w in row.writes}
-
-    def _put(self, outputs: Outputs, rows: Sequence[int], logits: Tensor | None) -> None:
-        """Hand over logits of rows, and of those that they stand for."""
-        if logits is None:
-            return
-        outputs.put(rows, logits)
-        for i in rows:
-            if len(self.stands_for[i]) > 1:
-                outputs.share(self.stands_for[i], i)
-
-    def _read_only(
-        self,
-        batch: Batch,
-        tokens: Tensor,
-        mask: Tensor | None,
-        key_values: KeyValues | None,
-        joining: Joining | None,
-    ) -> None:
-        """Run as far up as the sites that are kept; a long prompt in stretches, which bounds the
-        memory of attention's scores."""
-        whole = (
-            batch.padded
-            or joining is not None
-            or any(row.writes for row in batch.rows)
-            or any(site.kind == "pattern" for site in self.keep)
-            or not self.reader.beyond_first_attention
-            or self.backend.has_own_hooks
-        )
-        step = batch.width if whole else STRETCH
-        if batch.width - batch.start > step and key_values is None:
-            key_values = self.backend.new_key_values(len(tokens))
-        for start in range(batch.start, batch.width, step):
-            batch.start = start
-            self.reader.read = set()
-            part = tokens[:, start : start + step]
-            self._forward(batch, part, mask, key_values, [], joining)
-
-    def _forward(
-        self,
-        batch: Batch,
-        tokens: Tensor,
-        mask: Tensor | None,
-        key_values: KeyValues | None,
-        picks: Sequence[tuple[int, int]],
-        joining: Joining | None,
-    ) -> Float[Tensor, "pick d_vocab"] | None:
-        """One patched pass over the prompts, unembedded at these rows and columns."""
-        backend, reader = self.backend, self.reader
-        at = [row for row, _ in picks], [column for _, column in picks]
-
-        def pick(residual: Tensor) -> Tensor:
-            found = residual[at][:, None] if self.plan.outputs else residual
-            self._unembedded += found.shape[0] * found.shape[1]
-            return found
-
-        hooks = hooks_for(backend, batch, reader if self.keep else None, stop_early=not picks)
-        if joining is not None:
-            joining.at_embedding(hooks)
-        with backend.attached(hooks):
-            logits = backend.run(
-                tokens,
-                mask=mask,
-                key_values=key_values,
-                enter=None if joining is None else joining.enter,
-                pick=pick if picks else None,
-            )
-        if joining is None:
-            self._token_layers += tokens.numel() * backend.n_layers
-        else:
-            self._token_layers += joining.token_layers
-        read = {(s.kind, s.layer) for s in reader.sites}
-        seen = {(s.kind, s.layer) for s in reader.read}
-        # A forward that ended at the last read did not come to what is written above it.
-        check_reached((batch.written if picks else set()) | read, batch.reached | seen)
-        if logits is None:
-            return None
-        return logits[:, 0] if self.plan.outputs else logits[at]
 
     # ---------------------------------------------------------------- results
 
@@ -447,11 +276,12 @@ class Execution:
 
     def generation(self, *, single: bool = False) -> Generation:
         """The new tokens of all rows."""
+        new = self._passes.new
         return Generation(
-            tuple(tuple(row) for row in self._new),
-            tuple(text_of(self.backend, row) for row in self._new),
-            tuple(labels_of(self.backend, row) for row in self._new),
-            self._first.finish()["logits"][:, 0],
+            tuple(tuple(row) for row in new),
+            tuple(text_of(self.backend, row) for row in new),
+            tuple(labels_of(self.backend, row) for row in new),
+            self._passes.first.finish()["logits"][:, 0],
             tuple(row.prompt for row in self.rows),
             self.provenance,
             single,

@@ -23,7 +23,7 @@ def test_a_long_capture_of_one_early_site(tiny, monkeypatch):
     for site in (ls.embed, ls.resid_pre(0), ls.q(0), ls.k(0), ls.v(0), ls.head_out(0)):
         whole = ls.capture(tiny, PROMPT, site)[site]
         with monkeypatch.context() as patched:
-            patched.setattr("lensscope.execution.STRETCH", 3)
+            patched.setattr("lensscope.passes.STRETCH", 3)
             close(ls.capture(tiny, PROMPT, site)[site], whole, 1e-5)
 
 

@@ -56,7 +56,7 @@ def test_a_long_prompt_read_in_stretches_is_the_same(tiny, monkeypatch):
     for asked in (sites, [ls.pattern(0, 1).at(5), ls.pattern(2)]):
         whole = ls.capture(tiny, PROMPT, asked)
         with monkeypatch.context() as patched:
-            patched.setattr("lensscope.execution.STRETCH", 2)
+            patched.setattr("lensscope.passes.STRETCH", 2)
             parts = ls.capture(tiny, PROMPT, asked)
         for site in whole:
             close(parts[site], whole[site], 1e-5)

@@ -103,7 +103,7 @@ def test_imports_run_one_way():
     order = """
         errors prompts positions operations patches sites transforms provenance cache cache_file
         progress sampling backend backends batch planning runs hooks unpatched outputs budget
-        joining decoding execution engine readout inspection demo_model hooked models results
+        joining decoding passes execution engine readout inspection demo_model hooked models results
         plots report patchscope cli
     """.split()  # noqa: SIM905
     allowed_back = {
