@@ -50,7 +50,7 @@ def capture(
         sites: one or several; a site without a layer means every layer.
         prepend_bos: ``None`` follows the model's own default.
         padding_side: how prompts of different lengths are laid out; it changes no result.
-        memory_budget: bytes that a batch may take.
+        memory_budget: bytes that it may take, results included.
 
     Returns:
         A `Cache`; ``cache[site]`` is ``[prompt, position, …]``.
@@ -94,7 +94,7 @@ def run(
             by default the prompt itself, unpatched.
         prepend_bos: ``None`` follows the model's own default.
         padding_side: how prompts of different lengths are laid out; it changes no result.
-        memory_budget: bytes that a batch may take.
+        memory_budget: bytes that it may take, results included.
 
     Raises:
         SiteError, PositionError, PromptError, PatchError, ModelError: see there.
@@ -147,7 +147,7 @@ def generate(
         stop_at_eos: end a text at the model's end-of-text token.
         use_cache: keep keys and values between steps; without, each step runs everything again.
         prepend_bos: ``None`` follows the model's own default.
-        memory_budget: bytes that a batch may take.
+        memory_budget: bytes that it may take, results included.
 
     Raises:
         PromptError: prompt and new tokens do not fit into the context.

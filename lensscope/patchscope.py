@@ -159,7 +159,7 @@ class Patchscope:
             max_new_tokens: how much is written; the patchscope's own number by default.
             occurrence: which match of a substring is meant by ``position``.
             prepend_bos: for the source prompt; ``None`` follows the model's own default.
-            memory_budget: bytes that a batch may take.
+            memory_budget: bytes that it may take, results included.
 
         Returns:
             A `PatchscopeResult` with axes prompt, position, source_layer and, unless the target
