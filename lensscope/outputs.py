@@ -100,7 +100,6 @@ class Outputs:
     top_k: int | None = None
     at_once: bool = True
     _kept: dict[str, Tensor] = field(init=False, default_factory=dict)
-    _fresh: bool = field(init=False, default=True)
 
     def __post_init__(self) -> None:
         self.width = max(map(len, self.asked))
