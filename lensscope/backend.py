@@ -81,7 +81,9 @@ class Backend(ABC):
         self.n_ctx: int | None = int(cfg.n_ctx) if getattr(cfg, "n_ctx", None) else None
         self.tokenizer: Any = getattr(model, "tokenizer", None)
         self.default_prepend_bos = bool(getattr(cfg, "default_prepend_bos", False))
-        parameter = next(iter(model.parameters()))
+        parameters = list(model.parameters())
+        parameter = parameters[0]
+        self.devices = {p.device for p in parameters}  # a model may be spread over several
         self.points: Mapping[str, Any] = model.hook_dict  # a property, and slow to ask for
         self.device: torch.device = parameter.device
         self.dtype: torch.dtype = parameter.dtype

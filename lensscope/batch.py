@@ -131,7 +131,7 @@ def _check_values(backend: Backend, patch: Patch, site: Site, n: int, n_keys: in
                 expected=backend.dtype,
                 instead=f"value.to({backend.dtype})",
             )
-        if value.device != backend.device and backend.device.type != "meta":
+        if value.device not in backend.devices and backend.device.type != "meta":
             raise PatchError(
                 f"The value of {patch!r} is on another device than the model.",
                 got=value.device,
