@@ -161,17 +161,18 @@ class Outputs:
         if name not in self._kept and list(rows) == list(range(total)):
             self._kept[name] = value  # all there is: nothing to copy
             return
+        by_position = name != "metric"
         if name not in self._kept:
-            shape = (total, *value.shape[1:])
-            if name == "logits" or name.startswith("top"):
-                shape = (total, self.width, *value.shape[2:])
+            rest = (self.width, *value.shape[2:]) if by_position else value.shape[1:]
             fill = torch.nan if value.is_floating_point() else -1
-            self._kept[name] = torch.full(shape, fill, dtype=value.dtype, device=value.device)
+            self._kept[name] = torch.full(
+                (total, *rest), fill, dtype=value.dtype, device=value.device
+            )
         kept = self._kept[name]
-        if name == "metric":
-            kept[list(rows)] = value
-        else:
+        if by_position:
             kept[list(rows), : value.shape[1]] = value
+        else:
+            kept[list(rows)] = value
 
     def _reduced(self, logits: Tensor) -> dict[str, Tensor]:
         found = {}

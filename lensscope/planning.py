@@ -14,6 +14,7 @@ A sweep is many small changes to one run. Six savings follow from that, each wit
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -242,7 +243,8 @@ def groups(
     order = sorted(reaches, key=lambda i: (reaches[i].token, i))
     starts = sorted({r.token for r in reaches.values()})
     starts = starts[:: 1 + len(starts) // 256]  # a finer cut of a long prompt saves nothing
-    bounds = [sum(reaches[i].token < s for i in order) for s in starts] + [len(order)]
+    tokens = [reaches[i].token for i in order]
+    bounds = [bisect_left(tokens, start) for start in starts] + [len(order)]
     blocks = [n_layers - max(0, reaches[i].layer) if joined else n_layers for i in order]
     total = [0]
     for n in blocks:
