@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lensscope.errors import BasisError as BasisError
     from lensscope.errors import BudgetError as BudgetError
     from lensscope.errors import CacheError as CacheError
+    from lensscope.errors import LensError as LensError
     from lensscope.errors import LensscopeError as LensscopeError
     from lensscope.errors import ModelError as ModelError
     from lensscope.errors import ModelNotFoundError as ModelNotFoundError
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
     from lensscope.errors import PromptError as PromptError
     from lensscope.errors import SiteError as SiteError
     from lensscope.inspection import InspectionPrompt as InspectionPrompt
+    from lensscope.lenses.affine import AffineLens as AffineLens
+    from lensscope.lenses.compare import compare as compare
+    from lensscope.lenses.comparison import LensComparison as LensComparison
+    from lensscope.lenses.jacobian import JacobianLens as JacobianLens
+    from lensscope.lenses.lens import Lens as Lens
+    from lensscope.lenses.logit import LogitLens as LogitLens
+    from lensscope.lenses.reading import LensReading as LensReading
+    from lensscope.lenses.tuned import TunedLens as TunedLens
     from lensscope.models import load_model as load_model
     from lensscope.patches import Move as Move
     from lensscope.patches import Patch as Patch
@@ -56,9 +65,17 @@ if TYPE_CHECKING:
 _HOMES = {
     "cache": "Cache",
     "engine": "capture generate run run_many",
-    "errors": "BasisError BudgetError CacheError LensscopeError ModelError ModelNotFoundError "
-    "PatchError PlanError PositionError PromptError SiteError",
+    "errors": "BasisError BudgetError CacheError LensError LensscopeError ModelError "
+    "ModelNotFoundError PatchError PlanError PositionError PromptError SiteError",
     "inspection": "InspectionPrompt",
+    "lenses.affine": "AffineLens",
+    "lenses.compare": "compare",
+    "lenses.comparison": "LensComparison",
+    "lenses.jacobian": "JacobianLens",
+    "lenses.lens": "Lens",
+    "lenses.logit": "LogitLens",
+    "lenses.reading": "LensReading",
+    "lenses.tuned": "TunedLens",
     "models": "load_model",
     "patches": "Move Patch",
     "patchscope": "Patchscope",

@@ -351,8 +351,13 @@ def fingerprint(model: Any) -> str:
     """A hash over names, shapes, sums and norms of all weights; kept until a weight is written."""
     named = sorted(model.named_parameters(), key=lambda item: item[0])
     state = tuple((p.data_ptr(), p._version) for _, p in named)
-    if model in _FINGERPRINTS and _FINGERPRINTS[model][0] == state:
-        return _FINGERPRINTS[model][1]
+    if model not in _FINGERPRINTS or _FINGERPRINTS[model][0] != state:
+        _FINGERPRINTS[model] = state, weights_hash(named)
+    return _FINGERPRINTS[model][1]
+
+
+def weights_hash(named: Sequence[tuple[str, Tensor]]) -> str:
+    """A hash over names, shapes, sums and norms of weights."""
     digest = hashlib.sha256()
     with torch.no_grad():
         numbers = [
@@ -367,8 +372,7 @@ def fingerprint(model: Any) -> str:
         ]
     for (name, parameter), found in zip(named, numbers, strict=True):
         digest.update(f"{name}{tuple(parameter.shape)}{found.tolist()}".encode())
-    _FINGERPRINTS[model] = state, digest.hexdigest()[:16]
-    return _FINGERPRINTS[model][1]
+    return digest.hexdigest()[:16]
 
 
 def _as_transformer_lens_hook(function: Hook) -> Any:

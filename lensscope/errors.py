@@ -11,6 +11,7 @@
     ├── PatchError          a value of the wrong width, dtype or device, or not finite
     ├── CacheError          a site that a cache lacks, or a file that is not a cache
     ├── BasisError          two models or two bases mixed where it makes no sense
+    ├── LensError           a lens that lacks a layer, cannot be fitted, or is not a lens file
     ├── PlanError           a plan, metric or top_k that a sweep cannot follow
     └── BudgetError         a memory budget that not even one row fits
 
@@ -73,6 +74,10 @@ class CacheError(LensscopeError, KeyError):
 
 class BasisError(LensscopeError, ValueError):
     """Values of one model or basis used in another where it makes no sense."""
+
+
+class LensError(LensscopeError, ValueError):
+    """A lens that cannot read what is asked for, cannot be fitted, or is not a lens file."""
 
 
 class PlanError(LensscopeError, ValueError):

@@ -8,9 +8,9 @@ then goes on to write. The target side is the `Patchscope`; the source side is g
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, SupportsIndex, TypeAlias
 
 import numpy as np
 import torch
@@ -30,6 +30,10 @@ from lensscope.readout import logit_lens_tokens
 from lensscope.results import PatchscopeResult, Reading
 from lensscope.runs import Runs
 from lensscope.sites import Site, resid_post, resid_pre
+from lensscope.transforms import BySite
+
+if TYPE_CHECKING:
+    from lensscope.lenses.patchscope import PatchscopeLens
 
 TargetLayers: TypeAlias = Literal["same", "all"] | Iterable[SupportsIndex]
 
@@ -37,7 +41,7 @@ ENTITY_DESCRIPTION: Final = (
     "Syria: Country in the Middle East, Leonardo DiCaprio: American actor, Samsung: South Korean "
     "multinational major appliance and consumer electronics corporation, x"
 )
-TOKEN_IDENTITY: Final = "cat -> cat\n1135 -> 1135\nhello -> hello\n?"
+IDENTITY_WORDS: Final = ("cat", "1135", "hello")
 _RESIDUAL: Final = ("embed", "resid_pre", "resid_mid", "resid_post")
 
 
@@ -49,7 +53,8 @@ class Patchscope:
         inspection: the target prompt; a plain string is an `InspectionPrompt` with placeholder
             ``"x"``.
         write: the kind of site that is written; with a layer, always that layer.
-        transform: the map ``f`` from what is read to what is written.
+        transform: the map ``f`` from what is read to what is written; one with ``at(site)``, such
+            as a fitted `AffineLens`, maps each site in its own way.
         model: the target model; the source model by default.
         max_new_tokens: how much is written.
         read: the kind of site that is read; the kind that is written by default.
@@ -100,9 +105,15 @@ class Patchscope:
     # ---------------------------------------------------------------- presets
 
     @classmethod
-    def token_identity(cls, **kwargs: Any) -> Patchscope:
-        """``cat -> cat``, …, ``?``: which token is this state? (section 4.1)"""
-        return cls(InspectionPrompt(TOKEN_IDENTITY, "?"), **{"max_new_tokens": 1, **kwargs})
+    def token_identity(cls, words: Sequence[str] = IDENTITY_WORDS, **kwargs: Any) -> Patchscope:
+        """``cat -> cat``, …, ``?``: which token is this state? (section 4.1)
+
+        Args:
+            words: what stands for itself in the prompt.
+            **kwargs: as of a `Patchscope`.
+        """
+        lines = "".join(f"{word} -> {word}\n" for word in words)
+        return cls(InspectionPrompt(lines + "?", "?"), **{"max_new_tokens": 1, **kwargs})
 
     @classmethod
     def entity_description(cls, **kwargs: Any) -> Patchscope:
@@ -130,6 +141,25 @@ class Patchscope:
         """
         options = {"write": resid_pre(layer), "read": resid_post, "match_norm": True, **kwargs}
         return cls(InspectionPrompt(text, placeholder), **options)
+
+    def as_lens(self, *others: Patchscope, name: str | None = None) -> PatchscopeLens:
+        """This patchscope as a lens, which reads the distribution of the next token.
+
+        Args:
+            *others: more of them; the distributions are averaged.
+            name: what the lens is called.
+
+        Example:
+            >>> lens = ls.Patchscope.token_identity().as_lens()
+            >>> reading = lens.read(model, "The Eiffel Tower is in the city of", positions=-1)
+            >>> reading.data.predicted.sel(layer=25, rank=0).item()
+            ' Paris'
+        """
+        from lensscope.lenses.patchscope import PatchscopeLens
+
+        scopes = (self, *others)
+        identity = all(scope.inspection.text.endswith("\n?") for scope in scopes)
+        return PatchscopeLens(scopes, name or ("token identity" if identity else "patchscope"))
 
     # ---------------------------------------------------------------- inspecting
 
@@ -204,7 +234,7 @@ class Patchscope:
         self._check_fit(here, target, readings)
         written = self.write.whole
         patchsets = [
-            [self._patch(written(r.target_layer).at(place), r.value) for place in places]
+            [self.patch(written(r.target_layer).at(place), r.value) for place in places]
             for r in readings
         ]
         runs = run_many(
@@ -242,7 +272,7 @@ class Patchscope:
             for j, token in enumerate(tokens):
                 for layer in sources:
                     state = states[layer][j]
-                    value = self._mapped(state, target)
+                    value = self.mapped(state, target, kind.whole(layer))
                     for to in self._targets(target, layer, target_layers):
                         readings.append(
                             Reading(
@@ -275,7 +305,7 @@ class Patchscope:
                 expected="[d_model] or [vector, d_model]",
                 instead="cache[site][0, -1]",
             )
-        mapped = [self._mapped(row, target) for row in rows]
+        mapped = [self.mapped(row, target, None) for row in rows]
         if self.write.layer is not None:
             targets = _layers(target, self.write.whole, [self.write.layer])
         elif isinstance(target_layers, str):
@@ -324,9 +354,12 @@ class Patchscope:
                 instead="target_layers=[3, 5]",
             )
 
-    def _mapped(self, state: Tensor, target: Backend) -> Tensor:
-        """What is written: the state, transformed, on the target model's device."""
-        value = state if self.transform is None else self.transform(state.clone())
+    def mapped(self, state: Tensor, target: Backend, site: Site | None) -> Tensor:
+        """What is written of a state read at a site: transformed, on the target's device."""
+        transform = self.transform
+        if site is not None and isinstance(transform, BySite):
+            transform = transform.at(site)
+        value = state if transform is None else transform(state.clone())
         return value if self.model is None else value.to(target.device, target.dtype)
 
     def _check_fit(self, here: Backend, target: Backend, readings: list[Reading]) -> None:
@@ -350,7 +383,8 @@ class Patchscope:
                 instead="load both with the same processing=, or give a transform",
             )
 
-    def _patch(self, site: Site, value: Tensor) -> Patch:
+    def patch(self, site: Site, value: Tensor) -> Patch:
+        """The write of a value at a place."""
         site = replace(site, head=self.write.head)
         if self.match_norm:
             return Patch(site, Resize(as_value(value), self.mix))

@@ -28,6 +28,7 @@ class Panel:
         texts: what stands in the cells.
         hovers: what a cell says when pointed at.
         cell_width: in characters.
+        high: the value of the darkest cell.
     """
 
     title: str
@@ -39,6 +40,7 @@ class Panel:
     texts: tuple[tuple[str, ...], ...]
     hovers: tuple[tuple[str, ...], ...]
     cell_width: int
+    high: float = 1.0
 
 
 def patchscope_panels(result: PatchscopeResult) -> list[Panel]:
@@ -68,7 +70,7 @@ def patchscope_panels(result: PatchscopeResult) -> list[Panel]:
                 x_title="target layer" if crossed else "token that is read",
                 y_title=row.replace("_", " "),
                 values=tuple(map(tuple, pivot["first_token_probability"].to_numpy(dtype=float))),
-                texts=tuple(tuple(_short(str(t), width) for t in r) for r in shown.to_numpy()),
+                texts=tuple(tuple(short(str(t), width) for t in r) for r in shown.to_numpy()),
                 hovers=tuple(tuple(str(t) for t in r) for r in pivot["text"].to_numpy()),
                 cell_width=width,
             )
@@ -76,89 +78,76 @@ def patchscope_panels(result: PatchscopeResult) -> list[Panel]:
     return panels
 
 
-def to_plotly(panels: Sequence[Panel], value_title: str) -> go.Figure:
-    """One plotly heat map for each panel, one below the other."""
+def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.Figure:
+    """One plotly heat map for each panel, so many side by side, one row below the other."""
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
-    rows = [len(p.y) + 5 for p in panels]
+    lines = [panels[n : n + across] for n in range(0, len(panels), across)]
+    rows = [max(len(p.y) for p in line) + 5 for line in lines]
     figure = make_subplots(
-        rows=len(panels),
-        cols=1,
+        rows=len(lines),
+        cols=across,
         subplot_titles=[escape(p.title) for p in panels],
         row_heights=rows,
-        vertical_spacing=min(0.08, 0.8 / max(1, len(panels) - 1)) if len(panels) > 1 else 0,
+        vertical_spacing=min(0.08, 0.8 / max(1, len(lines) - 1)) if len(lines) > 1 else 0,
+        horizontal_spacing=0.06,
     )
-    for n, panel in enumerate(panels, 1):
+    high = max(p.high for p in panels)
+    for n, panel in enumerate(panels):
+        row, column = n // across + 1, n % across + 1
         figure.add_trace(
             go.Heatmap(
                 z=panel.values,
                 x=list(range(len(panel.x))),
                 y=list(range(len(panel.y))),
                 text=[[escape(t) for t in r] for r in panel.texts],
-                customdata=[[escape(t) for t in r] for r in panel.hovers],
+                customdata=[[escape(t).replace("\n", "<br>") for t in r] for r in panel.hovers],
                 texttemplate="%{text}",
                 hovertemplate=f"{value_title} %{{z:.3f}}<br>%{{customdata}}<extra></extra>",
                 colorscale=[[i / 2, f"rgb{shade}"] for i, shade in enumerate(_SHADES)],
                 zmin=0,
-                zmax=1,
-                showscale=n == 1,
+                zmax=high,
+                showscale=n == 0,
                 colorbar={"title": {"text": value_title}},
             ),
-            row=n,
-            col=1,
+            row=row,
+            col=column,
         )
         figure.update_yaxes(
             title_text=panel.y_title,
             tickvals=list(range(len(panel.y))),
-            ticktext=panel.y,
-            row=n,
-            col=1,
+            ticktext=[escape(y) for y in panel.y],
+            row=row,
+            col=column,
         )
         figure.update_xaxes(
             title_text=panel.x_title,
             tickvals=list(range(len(panel.x))),
             ticktext=[escape(x) for x in panel.x],
-            row=n,
-            col=1,
+            row=row,
+            col=column,
         )
     figure.update_layout(
         height=80 + 22 * sum(rows),
-        width=max(700, 220 + max(len(p.x) * p.cell_width for p in panels) * 7),
+        width=max(700, 220 + across * max(len(p.x) * p.cell_width for p in panels) * 7),
         template="plotly_white",
         margin={"t": 60, "b": 60, "l": 80, "r": 20},
     )
     return figure
 
 
-def to_svg(panels: Sequence[Panel], value_title: str) -> str:
+def to_svg(panels: Sequence[Panel], value_title: str, across: int = 1) -> str:
     """The same as one SVG picture, readable wherever a picture is."""
-    step, char, left, parts, top, width = 20, 7.0, 70, [], 10, 0.0
-    for panel in panels:
-        cell = panel.cell_width * char + 8
-        right = left + cell * len(panel.x)
-        caption = f"{panel.x_title} across, {panel.y_title} down; colour: {value_title}, 0 to 1"
-        width = max(width, right + 10, left + len(panel.title) * 8, left + len(caption) * 7)
-        parts.append(_text(left, top + 16, panel.title, size=15, weight=600))
-        top += 28
-        for i, label in enumerate(panel.y):
-            y = top + i * step
-            parts.append(_text(left - 8, y + 14, label, anchor="end"))
-            for j, (value, text) in enumerate(zip(panel.values[i], panel.texts[i], strict=True)):
-                if math.isnan(value):
-                    continue
-                x = left + j * cell
-                fill, ink = _shade(value)
-                parts.append(
-                    f"<g><title>{escape(panel.hovers[i][j])} ({value:.3f})</title>"
-                    f"<rect x='{x:.0f}' y='{y}' width='{cell - 1:.0f}' height='{step - 1}' "
-                    f"fill='{fill}'/>{_text(x + 4, y + 14, text, fill=ink, mono=True)}</g>"
-                )
-        top += len(panel.y) * step
-        for j, label in enumerate(panel.x):
-            parts.append(_text(left + (j + 0.5) * cell, top + 15, label, anchor="middle"))
-        parts.append(_text(left, top + 34, caption, fill="#68748a"))
-        top += 56
+    parts, top, width = [], 10, 0.0
+    high = max(p.high for p in panels)
+    for n in range(0, len(panels), across):
+        left, tallest = 0.0, 0
+        for panel in panels[n : n + across]:
+            drawn, wide, tall = _panel_svg(panel, value_title, left, top, high)
+            parts.append(drawn)
+            left, tallest = left + wide + 20, max(tallest, tall)
+        width, top = max(width, left - 20), top + tallest
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:.0f}' height='{top}' "
         f"viewBox='0 0 {width:.0f} {top}'><rect width='100%' height='100%' fill='white'/>"
@@ -167,7 +156,40 @@ def to_svg(panels: Sequence[Panel], value_title: str) -> str:
     )
 
 
-def _text(
+def _panel_svg(
+    panel: Panel, value_title: str, x0: float, top: int, high: float
+) -> tuple[str, float, int]:
+    """One panel, its width and its height."""
+    step, char, first = 20, 7.0, top
+    left = x0 + max(70.0, 7.0 * max(map(len, panel.y), default=0) + 16)
+    cell = panel.cell_width * char + 8
+    caption = (
+        f"{panel.x_title} across, {panel.y_title} down; colour: {value_title}, 0 to {high:.3g}"
+    )
+    parts = [svg_text(left, top + 16, panel.title, size=15, weight=600)]
+    top += 28
+    for i, label in enumerate(panel.y):
+        y = top + i * step
+        parts.append(svg_text(left - 8, y + 14, label, anchor="end"))
+        for j, (value, text) in enumerate(zip(panel.values[i], panel.texts[i], strict=True)):
+            if math.isnan(value):
+                continue
+            x = left + j * cell
+            fill, ink = _shade(value / high)
+            parts.append(
+                f"<g><title>{escape(panel.hovers[i][j])} ({value:.3f})</title>"
+                f"<rect x='{x:.0f}' y='{y}' width='{cell - 1:.0f}' height='{step - 1}' "
+                f"fill='{fill}'/>{svg_text(x + 4, y + 14, text, fill=ink, mono=True)}</g>"
+            )
+    top += len(panel.y) * step
+    for j, label in enumerate(panel.x):
+        parts.append(svg_text(left + (j + 0.5) * cell, top + 15, label, anchor="middle"))
+    parts.append(svg_text(left, top + 34, caption, fill="#68748a"))
+    inner = max(cell * len(panel.x) + 10, len(panel.title) * 8, len(caption) * 7)
+    return "".join(parts), left - x0 + inner, top + 56 - first
+
+
+def svg_text(
     x: float,
     y: float,
     text: str,
@@ -178,6 +200,7 @@ def _text(
     fill: str = "#1c2430",
     mono: bool = False,
 ) -> str:
+    """A piece of text of an SVG picture."""
     family = "ui-monospace, Menlo, monospace" if mono else "system-ui, sans-serif"
     size = size - 1 if mono else size
     return (
@@ -196,6 +219,7 @@ def _shade(value: float) -> tuple[str, str]:
     return f"rgb({red},{green},{blue})", "#ffffff" if value > 0.6 else "#1c2430"
 
 
-def _short(text: str, limit: int) -> str:
+def short(text: str, limit: int) -> str:
+    """A text on one line, of at most so many characters."""
     text = text.replace("\n", "⏎").replace("\t", "⇥").strip() or ("␣" if text else "")
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -16,7 +16,7 @@ def be_quiet(quiet: bool = True) -> None:
     _quiet = quiet
 
 
-def progress(total: int, what: str, unit: str = "it") -> tqdm[Any]:
+def progress(total: int, what: str, unit: str = "it", initial: int = 0) -> tqdm[Any]:
     """A bar to be used as a context manager; call ``update(n)`` on it.
 
     It shows itself in a terminal after two seconds, in a notebook (whose file keeps what is shown)
@@ -25,6 +25,7 @@ def progress(total: int, what: str, unit: str = "it") -> tqdm[Any]:
     notebook = "ipykernel" in sys.modules
     return tqdm(
         total=total,
+        initial=initial,
         desc=what,
         unit=unit,
         delay=8 if notebook else 2,

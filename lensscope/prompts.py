@@ -122,7 +122,29 @@ def _tokenize_one(backend: Backend, prompt: Any, prepend_bos: bool | None) -> To
     return result
 
 
+def ids_of(backend: Backend, text: str, prepend_bos: bool | None = None) -> list[int]:
+    """The token ids of a text, with a BOS where it is wanted and not there yet.
+
+    Raises:
+        PromptError: no tokenizer, or one without a BOS that is asked for.
+    """
+    return _encoded(backend, text, prepend_bos)[0]
+
+
 def _from_text(backend: Backend, text: str, prepend_bos: bool | None) -> TokenizedPrompt:
+    ids, spans = _encoded(backend, text, prepend_bos)
+    if not text:
+        return TokenizedPrompt((), "", (), ())
+    added = len(ids) - len(spans)
+    return TokenizedPrompt(
+        tuple(ids), text, labels_of(backend, ids), ((0, 0),) * added + tuple(spans)
+    )
+
+
+def _encoded(
+    backend: Backend, text: str, prepend_bos: bool | None
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Token ids, and where those of the text itself stand in it."""
     tokenizer = backend.tokenizer
     if tokenizer is None:
         raise PromptError(
@@ -131,10 +153,10 @@ def _from_text(backend: Backend, text: str, prepend_bos: bool | None) -> Tokeniz
             expected="token ids",
             instead="pass token ids, or give the model a tokenizer",
         )
-    if not text:
-        return TokenizedPrompt((), "", (), ())
     if getattr(tokenizer, "is_fast", False):
-        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        encoded = tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
         ids = [int(i) for i in encoded["input_ids"]]
         spans = [(int(a), int(b)) for a, b in encoded["offset_mapping"]]
     else:
@@ -150,8 +172,8 @@ def _from_text(backend: Backend, text: str, prepend_bos: bool | None) -> Tokeniz
             instead="prepend_bos=None or False",
         )
     if wants_bos and bos is not None and ids[:1] != [bos]:
-        ids, spans = [bos, *ids], [(0, 0), *spans]
-    return TokenizedPrompt(tuple(ids), text, labels_of(backend, ids), tuple(spans))
+        ids = [bos, *ids]
+    return ids, spans
 
 
 def _from_ids(backend: Backend, ids: list[int]) -> TokenizedPrompt:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lensscope.lenses.comparison import LensComparison
+    from lensscope.lenses.reading import LensReading
     from lensscope.results import PatchscopeResult
 
 STYLE: Final = """
@@ -58,6 +60,58 @@ def patchscope_section(result: PatchscopeResult) -> str:
         f"<span class='q'>{asked}</span><br>States of {escape(result.source.model)}, read by "
         f"{escape(result.target.model)}; {escape(result.plan)}. "
         f"Grey: the probability of the (first) token.</p>{''.join(parts)}"
+    )
+
+
+def lens_section(reading: LensReading) -> str:
+    """A lens table for each prompt; the next most probable tokens when pointed at."""
+    from lensscope.lens_plots import lens_panels
+
+    parts = []
+    for panel in lens_panels(reading):
+        head = f"<th class='n'>{escape(panel.y_title)}</th>" + "".join(
+            f"<th class='t'>{escape(x)}</th>" for x in panel.x
+        )
+        lines = [
+            f"<td class='n'>{escape(label)}</td>"
+            + "".join(
+                f"<td style='background:rgba(46,134,222,{value:.2f})' "
+                f"title='{escape(hover, quote=True)}'><span class='t'>{escape(text)}</span></td>"
+                for value, text, hover in zip(values, texts, hovers, strict=True)
+            )
+            for label, values, texts, hovers in zip(
+                panel.y, panel.values, panel.texts, panel.hovers, strict=True
+            )
+        ]
+        parts.append(f"<h2>{escape(panel.title)}</h2>{_table(head, lines, 'grid')}")
+    return (
+        f"<p>{escape(reading.title)} of {escape(reading.provenance.model)}. Blue: the probability "
+        f"of the token. Point at a cell for the next ones.</p>{''.join(parts)}"
+    )
+
+
+def comparison_section(comparison: LensComparison) -> str:
+    """Charts of precision@1, surprisal and divergence, and the whole table."""
+    frame = comparison.frame()
+    values = [c for c in frame.columns if f"{c}_low" in frame.columns]
+    head = "<th>lens</th><th class='n'>layer</th>" + "".join(
+        f"<th class='n'>{escape(v.replace('_', ' '))}</th>" for v in values
+    )
+    lines = [
+        f"<td>{escape(str(row['lens']))}</td><td class='n'>{row['layer']}</td>"
+        + "".join(
+            f"<td class='n'>{row[v]:.3f} "
+            f"<span class='p'>{row[f'{v}_low']:.3f} to {row[f'{v}_high']:.3f}</span></td>"
+            for v in values
+        )
+        for _, row in frame.iterrows()
+    ]
+    return (
+        f"<p>{comparison.settings['prompts']} prompts, {comparison.values.sizes['read']} tokens of "
+        f"{escape(comparison.provenance.model)}. Grey, and bands: {comparison.level:.0%} "
+        f"intervals, by bootstrap over prompts.</p>"
+        f"{comparison.to_svg(None, 'precision_at_1', 'surprisal')}"
+        f"{comparison.to_svg(None, 'kl', 'entropy')}{_table(head, lines)}"
     )
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ import xarray as xr
 from torch import Tensor
 
 from lensscope.provenance import Provenance
+from lensscope.showing import Shown
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -55,7 +55,7 @@ class Reading:
 
 
 @dataclass(frozen=True, eq=False)
-class PatchscopeResult:
+class PatchscopeResult(Shown):
     """What a patchscope said of each state.
 
     Attributes:
@@ -79,6 +79,7 @@ class PatchscopeResult:
     plan: str
     source: Provenance
     target: Provenance
+    title: ClassVar[str] = "Patchscope"
 
     @classmethod
     def of(
@@ -190,29 +191,21 @@ class PatchscopeResult:
 
         return to_plotly(patchscope_panels(self), "p(first token)")
 
-    def to_svg(self, path: str | Path | None = None) -> str:
-        """The same picture as SVG, which needs no script; written to ``path`` if there is one."""
+    def section(self) -> str:
+        """What it says, as a piece of HTML."""
+        from lensscope.report import patchscope_section
+
+        return patchscope_section(self)
+
+    def _svg(self) -> str:
         from lensscope.plots import patchscope_panels, to_svg
 
-        text = to_svg(patchscope_panels(self), "p(first token)")
-        if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
-        return text
+        return to_svg(patchscope_panels(self), "p(first token)")
 
-    def to_html(self, path: str | Path | None = None) -> str:
-        """A page that needs nothing else; written to ``path`` if there is one."""
-        from lensscope.report import page, patchscope_section
-
-        text = page("Patchscope", [patchscope_section(self)])
-        if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
-        return text
-
-    def to_json(self, path: str | Path | None = None) -> str:
-        """All cells with provenance, as JSON; written to ``path`` if there is one."""
+    def _json(self) -> str:
         rows = json.loads(self._everything().to_json(orient="records"))
         keep = [*FRAME_COLUMNS, "logit_lens", "logit_lens_probability"]
-        text = json.dumps(
+        return json.dumps(
             {
                 "inspection": self.inspection,
                 "placeholder": self.placeholder,
@@ -225,9 +218,6 @@ class PatchscopeResult:
             ensure_ascii=False,
             indent=1,
         )
-        if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
-        return text
 
     def table(self) -> Table:
         """A table for the terminal."""
@@ -269,7 +259,7 @@ class PatchscopeResult:
             table.add_row(
                 *(
                     Text(
-                        _visible(str(row[c]))
+                        visible(str(row[c]))
                         if c in ("text", "logit_lens", "token")
                         else str(row[c])
                     )
@@ -280,25 +270,12 @@ class PatchscopeResult:
             table.add_row(*["…"] * len(shown))
         return table
 
-    def __str__(self) -> str:
-        from rich.console import Console
-
-        console = Console(width=110, no_color=True, highlight=False)
-        with console.capture() as captured:
-            console.print(self.table())
-        return "\n".join(line.rstrip() for line in captured.get().splitlines())
-
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}: {size}" for name, size in self.data.sizes.items())
         return f"PatchscopeResult({sizes}; {self.source.model} -> {self.target.model})"
 
-    def _repr_html_(self) -> str:
-        from lensscope.report import STYLE, patchscope_section
 
-        return f"<style>{STYLE}</style><div class='lensscope'>{patchscope_section(self)}</div>"
-
-
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Line breaks as a sign, so that a cell stays on one line."""
     shown = text.replace("\n", "⏎").replace("\t", "⇥")
     return shown if shown.strip() or not shown else "␣" * len(shown)

@@ -6,13 +6,23 @@ Any function from a tensor to a tensor is a transform; these are the ones with a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lensscope.errors import PatchError
-from lensscope.operations import as_value
+from lensscope.operations import Map, as_value
+from lensscope.sites import Site
+
+
+@runtime_checkable
+class BySite(Protocol):
+    """What maps states of each site in its own way."""
+
+    def at(self, site: Site) -> Map:
+        """The map for states that were read at a site."""
 
 
 @dataclass(frozen=True, eq=False)

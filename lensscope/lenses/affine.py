@@ -1,0 +1,274 @@
+"""The affine lens: the least-squares map from a layer to the last residual, or to any other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lensscope.backend import Backend
+from lensscope.backends import backend_of
+from lensscope.errors import LensError
+from lensscope.lenses.corpus import Corpus, Piece, Texts
+from lensscope.lenses.lens import RESIDUAL, concrete
+from lensscope.lenses.linear import LinearLens, Translator, canonical
+from lensscope.lenses.origin import Origin
+from lensscope.lenses.states import Asked, gathered
+from lensscope.progress import progress
+from lensscope.prompts import TokenizedPrompt, tokenize
+from lensscope.sites import Site, resid_post
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_BATCH: Final = 16
+
+
+@dataclass(eq=False)
+class Moments:
+    """Sums of a regression ``y = A x + b``, in float64, one batch at a time.
+
+    Attributes:
+        n: rows so far.
+        x, y: sums.
+        xx, xy: sums of products.
+    """
+
+    d_in: int
+    d_out: int
+    n: int = 0
+    x: Tensor = field(init=False)
+    y: Tensor = field(init=False)
+    xx: Tensor = field(init=False)
+    xy: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.x = torch.zeros(self.d_in, dtype=torch.float64)
+        self.y = torch.zeros(self.d_out, dtype=torch.float64)
+        self.xx = torch.zeros(self.d_in, self.d_in, dtype=torch.float64)
+        self.xy = torch.zeros(self.d_in, self.d_out, dtype=torch.float64)
+
+    def add(self, x: Float[Tensor, "row d_in"], y: Float[Tensor, "row d_out"]) -> None:
+        """Take in rows."""
+        x, y = x.double().cpu(), y.double().cpu()
+        self.n += len(x)
+        self.x += x.sum(0)
+        self.y += y.sum(0)
+        self.xx += x.mT @ x
+        self.xy += x.mT @ y
+
+    def solve(self, ridge: float) -> tuple[Float[Tensor, "d_out d_in"], Float[Tensor, " d_out"]]:
+        """``A`` and ``b`` with the least ``mean |y - A x - b|^2 + ridge * sum_i var(x_i) |A_i|^2``.
+
+        The penalty is relative to the variance of each entry of ``x``, so it does not depend on
+        their units, and ``b`` is not penalised. Entries that do not vary get no weight.
+        """
+        mean_x, mean_y = self.x / self.n, self.y / self.n
+        xx = self.xx / self.n - mean_x[:, None] * mean_x
+        xy = self.xy / self.n - mean_x[:, None] * mean_y
+        size = xx.diagonal().clamp_min(0).sqrt()
+        still = size <= 1e-9 * (mean_x.abs() + size.max())
+        inverse = torch.where(still, 0.0, 1 / size.masked_fill(still, 1.0))
+        scaled = inverse[:, None] * xx * inverse
+        scaled += torch.diag(ridge + still.double())
+        matrix = (inverse[:, None] * torch.linalg.solve(scaled, inverse[:, None] * xy)).mT
+        return matrix, mean_y - matrix @ mean_x
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AffineLens(LinearLens):
+    """The least-squares affine map from a layer to the last residual, then final norm and head.
+
+    This is the baseline that the Patchscopes paper calls tuned lens (Ghandeharioun et al. 2024,
+    section 4.1). The paper's published code fits to transformers' last ``hidden_states``, which
+    come *after* the final norm, and writes what it predicts *before* that norm, so it is normed
+    twice. Here the target is the last residual itself, which the norm has not touched.
+
+    Fitted to another site, or to another model, it is no lens but a transform: `at` gives the map
+    of a site, and ``Patchscope(…, transform=lens, model=other)`` uses that of each layer it reads.
+
+    Attributes:
+        target: the site that is foretold, with its layer.
+        into: the model that it is a site of.
+
+    Example:
+        >>> from lensscope.lenses.corpus import python_docs
+        >>> lens = ls.AffineLens.fit(model, python_docs()[:2], sites=ls.resid_post(20))
+        >>> lens.at(ls.resid_post(20))
+        affine[576 -> 576]
+    """
+
+    name: str = "affine lens"
+    target: Site = field(default=resid_post)
+    into: Origin | None = None
+
+    @classmethod
+    def fit(
+        cls,
+        model: Any,
+        texts: Texts,
+        *,
+        sites: Site | Sequence[Site] = resid_post,
+        target: Site | None = None,
+        target_model: Any = None,
+        ridge: float = 1e-3,
+        length: int = 64,
+        skip_first: int = 1,
+        max_tokens: int | None = 20_000,
+        name: str = "affine lens",
+    ) -> Self:
+        """Fit a map for each site by ridge regression, from one pass over texts.
+
+        Only sums of products are kept, in float64: no activations.
+
+        Args:
+            model: the model whose states are mapped.
+            texts: any iterable of texts or token ids, or a text file.
+            sites: kinds of the residual stream, or some layers of them.
+            target: what is foretold; the last residual by default.
+            target_model: the model that ``target`` is a site of; the same by default. Two
+                tokenizers that cut differently are matched where tokens end at the same character.
+            ridge: the penalty, relative to the variance of each entry of a state.
+            length: tokens of a piece of text.
+            skip_first: tokens at the start of each piece that are left out. The states of the first
+                one are many times larger than the others in most models, and a sum of squares would
+                be about little else.
+            max_tokens: read about so many tokens at most.
+            name: what the lens is called.
+
+        Raises:
+            LensError: too little text, no residual kinds, a ridge below zero.
+
+        Example:
+            >>> from lensscope.lenses.corpus import python_docs
+            >>> halfway = ls.AffineLens.fit(
+            ...     model, python_docs()[:2], sites=ls.resid_post(5), target=ls.resid_post(15))
+            >>> halfway.at(ls.resid_post(5))(torch.zeros(576)).shape
+            torch.Size([576])
+        """
+        here = backend_of(model)
+        there = here if target_model is None else backend_of(target_model)
+        own_last = resid_post(there.n_layers - 1)
+        (goal,) = concrete(there, own_last if target is None else target)[:1]
+        one = target is None or len(concrete(there, target)) == 1
+        places = [s for s in concrete(here, sites) if there is not here or s != goal]
+        wrong = [s for s in (*places, goal) if s.kind not in RESIDUAL]
+        if wrong or not places or not one or not ridge >= 0 or skip_first < 0:
+            raise LensError(
+                "An affine lens cannot be fitted like this.",
+                got=f"sites={sites!r}, target={target!r}, ridge={ridge}, skip_first={skip_first}",
+                expected="residual sites other than the target, one target with its layer, a ridge "
+                "and skip_first of at least 0",
+                instead="ls.AffineLens.fit(model, texts, sites=ls.resid_post)",
+            )
+        corpus = Corpus(here, texts, length, _BATCH, shortest=skip_first + 1)
+        sums = {
+            canonical(place, here.n_layers): Moments(here.d_model, there.d_model)
+            for place in places
+        }
+        n_tokens = 0
+        with progress(max_tokens or 0, name, "token") as bar:
+            for batch in corpus.once():
+                done = _add(here, there, batch, sums, goal, skip_first)
+                n_tokens += done
+                bar.update(done)
+                if max_tokens is not None and n_tokens >= max_tokens:
+                    break
+        if not n_tokens:
+            raise LensError(
+                "There is too little text to fit a lens on.",
+                got=f"no token beyond the first {skip_first} of a piece, in both models",
+                expected="longer texts",
+                instead=f"pieces of more than {skip_first} tokens",
+            )
+        translators = {}
+        for place, moments in sums.items():
+            matrix, bias = moments.solve(ridge)
+            translators[place] = Translator(matrix.float(), bias.float())
+        settings: dict[str, Any] = {"ridge": ridge, "length": length, "skip_first": skip_first}
+        settings |= {"tokens": n_tokens, "texts": corpus.hash}
+        into = None if there is here else Origin.of(there)
+        return cls(
+            translators, Origin.of(here), name=name, settings=settings, target=goal, into=into
+        )
+
+    def check(self, backend: Backend, sites: Sequence[Site]) -> None:
+        """Refuse as a `LinearLens` does, and to read what does not foretell the last residual.
+
+        Raises:
+            BasisError: another model, basis or unembedding.
+            LensError: sites that it lacks, or a target that is not the last residual.
+        """
+        if self.into is not None or self.target != resid_post(self.origin.provenance.n_layers - 1):
+            raise LensError(
+                "This map does not lead to the last residual, so it reads nothing.",
+                got=f"a map to {self.target!r}"
+                + (f" of {self.into.provenance.model}" if self.into is not None else ""),
+                expected="a map to the last residual of the same model",
+                instead="Patchscope(…, transform=lens), or lens.at(site) >> …",
+            )
+        super().check(backend, sites)
+
+    def _header(self) -> dict[str, Any]:
+        into = None if self.into is None else self.into.to_json()
+        return {"target": [self.target.kind, self.target.layer], "into": into}
+
+    @classmethod
+    def _extra(cls, header: Mapping[str, Any]) -> dict[str, Any]:
+        into = header["into"]
+        return {
+            "target": Site(*header["target"]),
+            "into": None if into is None else Origin.from_json(into),
+        }
+
+
+def _add(
+    here: Backend,
+    there: Backend,
+    batch: Sequence[Piece],
+    sums: Mapping[Site, Moments],
+    goal: Site,
+    skip_first: int,
+) -> int:
+    """Take in a batch of pieces; how many tokens that was."""
+    prompts = [tokenize(here, list(piece))[0] for piece in batch]
+    if there is here:
+        tokens = [tuple(range(skip_first, len(p))) for p in prompts]
+        pairs = [(p, t, p, t) for p, t in zip(prompts, tokens, strict=True) if t]
+    else:
+        pairs = [pair for p in prompts if (pair := _matched(p, there, skip_first)) is not None]
+    if not pairs:
+        return 0
+    sources = [Asked(prompt, tokens) for prompt, tokens, _, _ in pairs]
+    places = [goal, *sums] if there is here else list(sums)
+    (own,) = gathered(here, sources, places, together=True)
+    if there is here:
+        y = own.states[goal]
+    else:
+        targets = [Asked(prompt, tokens) for _, _, prompt, tokens in pairs]
+        (other,) = gathered(there, targets, [goal], together=True)
+        y = other.states[goal]
+    for place, moments in sums.items():
+        moments.add(own.states[place], y)
+    return len(y)
+
+
+def _matched(
+    prompt: TokenizedPrompt, there: Backend, skip_first: int
+) -> tuple[TokenizedPrompt, tuple[int, ...], TokenizedPrompt, tuple[int, ...]] | None:
+    """The same text in another model's tokens, and where both have a token end."""
+    (other,) = tokenize(there, prompt.text)
+    ends = {end: n for n, (_, end) in enumerate(other.char_spans) if end}
+    both = [
+        (n, ends[end])
+        for n, (_, end) in enumerate(prompt.char_spans)
+        if n >= skip_first and end in ends and ends[end] >= skip_first
+    ]
+    if not both:
+        return None
+    mine, theirs = (tuple(axis) for axis in zip(*both, strict=True))
+    return prompt, mine, other, theirs

@@ -1,0 +1,211 @@
+"""What a comparison of lenses found, by layer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from lensscope.errors import LensError
+from lensscope.provenance import Provenance
+from lensscope.showing import Shown
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from rich.table import Table
+
+VALUES: Final = (
+    "precision_at_1",
+    "surprisal",
+    "kl",
+    "entropy",
+    "next_token_rank",
+    "next_token_log_probability",
+)
+TITLES: Final = {
+    "precision_at_1": "precision@1",
+    "surprisal": "surprisal (nats)",
+    "kl": "KL from the final distribution (nats)",
+    "entropy": "entropy (nats)",
+    "next_token_rank": "rank of the next token",
+    "next_token_log_probability": "log-probability of the next token (nats)",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class LensComparison(Shown):
+    """How lenses compare by layer, over prompts.
+
+    Attributes:
+        data: axes ``lens``, ``layer``; for each of `VALUES` its mean over all tokens that were
+            read, and ``…_low`` and ``…_high``, an interval of the mean by bootstrap over prompts. A
+            lens that cannot read a layer has NaN there.
+        values: axes ``lens``, ``layer``, ``read``: the same for each token that was read, with its
+            prompt and position.
+        level: of the intervals.
+        provenance: of the model.
+        settings: how it was done.
+    """
+
+    data: xr.Dataset
+    values: xr.Dataset
+    level: float
+    provenance: Provenance
+    settings: Mapping[str, Any]
+    title: ClassVar[str] = "Lenses compared"
+
+    def frame(self) -> pd.DataFrame:
+        """One line a lens and layer: means, each with its interval."""
+        known = [name for name in VALUES if name in self.data]
+        columns = [c for name in known for c in (name, f"{name}_low", f"{name}_high")]
+        frame = self.data[columns].to_dataframe().reset_index()
+        frame = frame[frame["entropy"].notna()].reset_index(drop=True)
+        return frame[["lens", "layer", *columns]]
+
+    def plot(self, value: str = "precision_at_1") -> go.Figure:
+        """A plotly figure: a line for each lens over layers, with the interval as a band.
+
+        Raises:
+            LensError: not one of `VALUES`, or a next token that is not known.
+        """
+        from lensscope.charts import to_plotly
+
+        return to_plotly(self._chart(value))
+
+    def to_svg(self, path: str | Path | None = None, *values: str) -> str:
+        """Such lines as SVG, one chart beside the other: precision@1 and surprisal unless told
+        otherwise; written to ``path`` if there is one."""
+        from lensscope.charts import to_svg
+
+        text = to_svg(*map(self._chart, values or ("precision_at_1", "surprisal")))
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    def _svg(self) -> str:
+        return self.to_svg()
+
+    def _chart(self, value: str) -> Any:
+        from lensscope.charts import Chart, Line
+
+        if value not in self.data:
+            raise LensError(
+                "This was not measured.",
+                got=repr(value),
+                expected=", ".join(name for name in VALUES if name in self.data),
+                instead='plot("precision_at_1")',
+            )
+        lines = []
+        for lens in self.data["lens"].values:
+            own = self.data.sel(lens=lens).dropna("layer", subset=["entropy"])
+            lines.append(
+                Line(
+                    str(lens),
+                    tuple(own["layer"].values.tolist()),
+                    tuple(own[value].values.tolist()),
+                    tuple(own[f"{value}_low"].values.tolist()),
+                    tuple(own[f"{value}_high"].values.tolist()),
+                )
+            )
+        return Chart(TITLES[value], "layer", TITLES[value], tuple(lines))
+
+    def table(self, every: int | None = None) -> Table:
+        """A table as for a paper: precision@1 and surprisal of each lens, with their intervals.
+
+        Args:
+            every: leave out all but every so many layers (and the last).
+        """
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        layers = self.data["layer"].values.tolist()
+        step = every or max(1, round(len(layers) / 12))
+        shown = [n for i, n in enumerate(layers) if i % step == 0 or n == layers[-1]]
+        table = Table(
+            title=Text("precision@1 | surprisal (nats)"),
+            caption=Text(
+                f"{self.settings['prompts']} prompts, {self.values.sizes['read']} tokens, "
+                f"{self.provenance.model}; ± is half of a {self.level:.0%} bootstrap interval"
+            ),
+            box=box.SIMPLE_HEAD,
+        )
+        table.add_column("layer", justify="right")
+        for lens in self.data["lens"].values:
+            table.add_column(Text(str(lens)))
+        for layer in shown:
+            cells = []
+            for lens in self.data["lens"].values:
+                own = self.data.sel(lens=lens, layer=layer)
+                found = [
+                    f"{own[v].item():.2f}±{(own[f'{v}_high'] - own[f'{v}_low']).item() / 2:.2f}"
+                    for v in ("precision_at_1", "surprisal")
+                ]
+                cells.append("–" if np.isnan(own["entropy"].item()) else " | ".join(found))
+            table.add_row(str(layer), *cells)
+        return table
+
+    def section(self) -> str:
+        """What it says, as a piece of HTML: charts and the whole table."""
+        from lensscope.report import comparison_section
+
+        return comparison_section(self)
+
+    def _json(self) -> str:
+        return json.dumps(
+            {
+                "settings": dict(self.settings),
+                "level": self.level,
+                "provenance": {**asdict(self.provenance), "tokens": []},
+                "layers": json.loads(self.frame().to_json(orient="records")),
+            },
+            ensure_ascii=False,
+            indent=1,
+        )
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name}: {size}" for name, size in self.values.sizes.items())
+        return f"LensComparison({sizes}; {self.provenance.model})"
+
+
+def summarised(values: xr.Dataset, level: float, resamples: int, seed: int) -> xr.Dataset:
+    """Means over all tokens that were read, with intervals by bootstrap over prompts.
+
+    Tokens of one prompt are not independent, so whole prompts are drawn again, as many as there
+    are; the interval is that of the percentiles of the means so drawn.
+    """
+    prompts = values["prompt_index"].values
+    n = int(prompts.max()) + 1
+    generator = np.random.default_rng(seed)
+    drawn = generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
+    edges = (50 * (1 - level), 100 - 50 * (1 - level))
+    starts = np.searchsorted(prompts, np.arange(n))
+    found: dict[str, Any] = {}
+    for name in VALUES:
+        array = values[name].values
+        known = np.isfinite(array)
+        if not known.any():
+            continue
+        # by prompt: [lens, layer, prompt]
+        sums = np.add.reduceat(np.where(known, array, 0.0), starts, axis=-1, dtype=float)
+        counts = np.add.reduceat(known.astype(float), starts, axis=-1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = sums.sum(-1) / counts.sum(-1)
+            each = (sums @ drawn.T) / (counts @ drawn.T)
+        some = np.isfinite(each).any(-1)
+        low, high = np.full(some.shape, np.nan), np.full(some.shape, np.nan)
+        if some.any():
+            low[some], high[some] = np.nanpercentile(each[some], edges, axis=-1)
+        dims = ("lens", "layer")
+        found |= {
+            name: (dims, means),
+            f"{name}_low": (dims, low),
+            f"{name}_high": (dims, high),
+        }
+    return xr.Dataset(found, {"lens": values["lens"].values, "layer": values["layer"].values})

@@ -1,0 +1,204 @@
+"""What lenses are fitted on: texts or token ids, cut into pieces."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from lensscope.backend import Backend
+from lensscope.errors import LensError
+from lensscope.lenses.states import lines_of
+from lensscope.prompts import ids_of
+
+Texts: TypeAlias = "Path | str | Iterable[str | Sequence[int] | Tensor]"
+Piece: TypeAlias = tuple[int, ...]
+_BLOCK = 4000
+
+
+def python_docs() -> list[str]:
+    """A corpus that is always at hand: the chapters of the Python language reference.
+
+    They come with Python itself, for its ``help()`` (module ``pydoc_data.topics``, about half a
+    million characters of technical English and code, under the PSF licence), and differ a little
+    from version to version.
+
+    Example:
+        >>> from lensscope.lenses.corpus import python_docs
+        >>> len(python_docs()) > 70
+        True
+    """
+    from pydoc_data.topics import topics
+
+    return [topics[name] for name in sorted(topics)]
+
+
+def pieces(
+    backend: Backend,
+    texts: Texts,
+    length: int,
+    *,
+    shortest: int = 2,
+    prepend_bos: bool | None = None,
+) -> Iterator[Piece]:
+    """Token ids of texts, cut into pieces; one that is too short is left out.
+
+    Args:
+        backend: the model, whose tokenizer cuts. Of a model that wants BOS, each piece begins with
+            it.
+        texts: any iterable of texts or token ids; a text file, which is one text.
+        length: tokens of a piece, BOS included.
+        shortest: tokens below which a piece is left out.
+        prepend_bos: ``None`` follows the model's own default.
+    """
+    for text in _each(texts):
+        ids = ids_of(backend, text, prepend_bos) if isinstance(text, str) else _plain(text)
+        bos = ids[:1] if isinstance(text, str) and _has_bos(backend, ids) else []
+        rest, step = ids[len(bos) :], length - len(bos)
+        for first in range(0, len(rest), step):
+            piece = (*bos, *rest[first : first + step])
+            if len(piece) >= max(shortest, len(bos) + 1):
+                yield piece
+
+
+def _has_bos(backend: Backend, ids: Sequence[int]) -> bool:
+    bos = getattr(backend.tokenizer, "bos_token_id", None)
+    return bos is not None and list(ids[:1]) == [bos]
+
+
+def _plain(ids: Any) -> list[int]:
+    return ids.flatten().tolist() if isinstance(ids, Tensor) else [int(i) for i in ids]
+
+
+def _each(texts: Texts) -> Iterator[Any]:
+    if isinstance(texts, Path):
+        block = ""
+        for line in lines_of(texts):
+            block += line + "\n"
+            if len(block) > _BLOCK:
+                yield block
+                block = ""
+        texts = [block]
+    yield from [texts] if isinstance(texts, str) else texts
+
+
+@dataclass(eq=False)
+class Corpus:
+    """Pieces of texts in batches, the same ones whenever asked for the same step.
+
+    A list, or a file, is gone through again and again, in an order that the seed says; what can be
+    gone through only once is gone through once, in its own order.
+
+    Attributes:
+        backend: the model.
+        texts: what is cut.
+        length: tokens of a piece.
+        batch_size: pieces of a batch.
+        shortest: tokens below which a piece is left out.
+        n_held_out: so many pieces are kept apart, to measure on.
+        seed: of the order.
+        held_out: the pieces kept apart.
+        hash: of all pieces that are known beforehand.
+    """
+
+    backend: Backend
+    texts: Texts
+    length: int
+    batch_size: int
+    shortest: int = 2
+    n_held_out: int = 0
+    seed: int = 0
+    held_out: list[Piece] = field(init=False)
+    hash: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.length < self.shortest or self.batch_size < 1:
+            raise LensError(
+                "Texts cannot be cut like this.",
+                got=f"length={self.length}, batch_size={self.batch_size}",
+                expected=f"pieces of at least {self.shortest} tokens, at least one a batch",
+                instead="length=64, batch_size=4",
+            )
+        once = isinstance(self.texts, Iterator)
+        stream = pieces(self.backend, self.texts, self.length, shortest=self.shortest)
+        self._list: list[Piece] | None = None if once else list(stream)
+        if self._list is not None:
+            random.Random(self.seed).shuffle(self._list)
+            stream = iter(self._list)
+        self.held_out = list(islice(stream, self.n_held_out))
+        first = list(islice(stream, self.batch_size))
+        if self._list is not None:
+            self._list = self._list[len(self.held_out) :]
+        if not first or len(self.held_out) < self.n_held_out:
+            raise LensError(
+                "There is too little text to fit a lens on.",
+                got=f"{len(self.held_out) + len(first)} pieces of {self.shortest} to "
+                f"{self.length} tokens; shorter ones are left out",
+                expected=f"more than {self.n_held_out}, which are held out",
+                instead="more or longer texts, or a smaller length=",
+            )
+        self._first, self._stream, self._next = first, stream, 0
+        known = (self.held_out, first if self._list is None else self._list)
+        self.hash = hashlib.sha256(repr(known).encode()).hexdigest()[:16]
+
+    def batch(self, step: int) -> list[Piece]:
+        """The pieces of a step; steps must not go back where texts are gone through once.
+
+        Raises:
+            LensError: the texts have ended.
+        """
+        if self._list is not None:
+            n = len(self._list)
+            return [
+                self._turn((step * self.batch_size + i) // n)[(step * self.batch_size + i) % n]
+                for i in range(self.batch_size)
+            ]
+        while self._next <= step:
+            if self._next:
+                self._first = list(islice(self._stream, self.batch_size))
+            self._next += 1
+        if not self._first:
+            raise LensError(
+                "The texts ended before the lens was fitted.",
+                got=f"{step} batches of {self.batch_size} pieces of up to {self.length} tokens",
+                expected=f"at least {step + 1}",
+                instead=f"steps={step}, or a list of texts, which is gone through again",
+            )
+        return self._first
+
+    def once(self) -> Iterator[list[Piece]]:
+        """All pieces once, in batches."""
+        if self._list is not None:
+            for first in range(0, len(self._list), self.batch_size):
+                yield self._list[first : first + self.batch_size]
+            return
+        batch = self._first
+        while batch:
+            yield batch
+            batch = list(islice(self._stream, self.batch_size))
+
+    def _turn(self, turn: int) -> list[Piece]:
+        """The pieces in the order of their n-th time."""
+        assert self._list is not None
+        if turn == 0:
+            return self._list
+        if getattr(self, "_turned", None) != turn:
+            again = list(self._list)
+            random.Random(f"{self.seed}/{turn}").shuffle(again)
+            self._again, self._turned = again, turn
+        return self._again
+
+
+def some_rows(n: int, wanted: int | None, seed: int, step: int) -> Tensor:
+    """Which of ``n`` rows a step uses: as many as wanted, drawn by seed and step; or all."""
+    if wanted is None or wanted >= n:
+        return torch.arange(n)
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    return torch.randperm(n, generator=generator)[:wanted]

@@ -1,0 +1,296 @@
+"""The Jacobian lens: a state by its mean first-order effect on the last residual."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lensscope.backend import Backend, Hook
+from lensscope.backends import backend_of
+from lensscope.errors import LensError
+from lensscope.lenses.components import as_residual
+from lensscope.lenses.corpus import Corpus, Piece, Texts
+from lensscope.lenses.files import load, load_pickled, save
+from lensscope.lenses.lens import COMPONENTS
+from lensscope.lenses.linear import LinearLens, Translator, canonical
+from lensscope.lenses.origin import Origin
+from lensscope.progress import progress
+from lensscope.provenance import Provenance
+from lensscope.sites import Site, resid_post, resid_pre
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_KIND: Final = "JacobianLens checkpoint"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class JacobianLens(LinearLens):
+    """``J h``, then final norm and head, with the mean Jacobian ``J`` of the last residual.
+
+    Gurnee et al. 2026, "Verbalizable Representations Form a Global Workspace in Language Models".
+    For block ``l`` and a prompt with the tokens ``V`` that count, with ``t`` and ``t'`` in ``V``,
+
+    ``J_l = mean over prompts of 1/|V| sum_t sum_{t' >= t} d h_last[t'] / d h_l[t]``,
+
+    of block outputs, before the final norm. ``V`` leaves out some tokens at the start, whose states
+    are of another kind, and the last. It is linear, so a component's output can be read as well: by
+    what it adds to its block's output. The definition is that of TransformerLens 4.x, whose files
+    load, and which `to_transformer_lens` gives.
+
+    Example:
+        >>> from lensscope.lenses.corpus import python_docs
+        >>> lens = ls.JacobianLens.fit(
+        ...     model, python_docs()[:1], layers=[28], max_pieces=1, length=8, skip_first=2)
+        >>> lens.at(ls.resid_post(28)).matrix.shape
+        torch.Size([576, 576])
+    """
+
+    name: str = "Jacobian lens"
+
+    @classmethod
+    def fit(
+        cls,
+        model: Any,
+        texts: Texts,
+        *,
+        layers: Iterable[int] | None = None,
+        length: int = 128,
+        skip_first: int = 16,
+        max_pieces: int | None = 100,
+        rows: int = 16,
+        checkpoint: str | Path | None = None,
+        seed: int = 0,
+        name: str = "Jacobian lens",
+    ) -> Self:
+        """Average Jacobians over texts, exactly: a backward pass for each entry of the residual.
+
+        Each piece of text takes as many backward passes as the residual is wide (over ``rows`` at a
+        time), through all blocks above the lowest layer. Some tens of pieces do.
+
+        Args:
+            model: the model; best in float32.
+            texts: any iterable of texts or token ids, or a text file.
+            layers: of block outputs; all below the last by default.
+            length: tokens of a piece.
+            skip_first: tokens at the start of a piece that do not count.
+            max_pieces: so many pieces at most.
+            rows: backward passes at a time.
+            checkpoint: a file to keep the sums in; the same call again goes on from there.
+            seed: of the order of the pieces.
+            name: what the lens is called.
+
+        Raises:
+            LensError: no piece long enough, a layer that has no Jacobian, another fit's checkpoint,
+                a Jacobian that is not finite.
+        """
+        backend = backend_of(model)
+        below = backend.n_layers - 1
+        wanted = list(range(below)) if layers is None else list(layers)
+        found = [s.layer for n in wanted for s in backend.concrete(resid_post(n))]
+        chosen = sorted({n for n in found if n is not None})
+        if not chosen or chosen[-1] >= below or skip_first < 0 or rows < 1:
+            raise LensError(
+                "A Jacobian lens cannot be fitted like this.",
+                got=f"layers={wanted}, skip_first={skip_first}, rows={rows}",
+                expected=f"layers below {below}, at least 0 tokens skipped, at least 1 row",
+                instead="layers=None",
+            )
+        corpus = Corpus(backend, texts, length, 1, shortest=skip_first + 2, seed=seed)
+        settings = {
+            "length": length,
+            "skip_first": skip_first,
+            "max_pieces": max_pieces,
+            "texts": corpus.hash,
+            "layers": chosen,
+            "weights": backend.provenance().fingerprint,
+        }
+        where = None if checkpoint is None else Path(checkpoint)
+        sums, done = _resumed(where, settings, backend.d_model)
+        with progress(max_pieces or 0, name, "piece") as bar:
+            for n, (piece,) in enumerate(corpus.once()):
+                if max_pieces is not None and n >= max_pieces:
+                    break
+                if n < done:
+                    continue
+                sums += piece_jacobians(backend, piece, chosen, skip_first, rows)
+                done = n + 1
+                if not bool(sums.isfinite().all()):
+                    raise LensError(
+                        f"The Jacobian of piece {n} is not finite.",
+                        got="NaN or infinity",
+                        expected="finite gradients; float32 weights keep them so",
+                        instead="ls.load_model(dtype=torch.float32)",
+                    )
+                if where is not None:
+                    header = {"kind": _KIND, "done": done, "settings": settings}
+                    save(where, header, {"sums": sums})
+                bar.update()
+        translators = {
+            canonical(resid_post(layer), backend.n_layers): Translator(sums[i] / done)
+            for i, layer in enumerate(chosen)
+        }
+        return cls(
+            translators,
+            Origin.of(backend),
+            name=name,
+            settings={**settings, "n_prompts": done},
+        )
+
+    def _place(self, site: Site) -> Site:
+        return resid_post(site.layer) if site.kind in COMPONENTS else site
+
+    def translated(
+        self, backend: Backend, site: Site, states: Float[Tensor, "row d_in"]
+    ) -> Float[Tensor, "row d_out"]:
+        """States, or what components add, as their mean effect on the last residual."""
+        states = as_residual(backend, site, states)
+        return super().translated(backend, self._place(site), states)
+
+    # ---------------------------------------------------------------- TransformerLens
+
+    @classmethod
+    def load(cls, path: str | Path, *, allow_pickle: bool = False) -> Self:
+        """Read a file that `save` wrote, or a ``.pt`` file of TransformerLens or of the reference
+        implementation.
+
+        Args:
+            path: the file.
+            allow_pickle: let a ``.pt`` file be read; of what is in it, only tensors and plain
+                values are.
+
+        Raises:
+            LensError: no such file, not whole, not a lens, or pickle that was not allowed.
+        """
+        if Path(path).suffix not in (".pt", ".pth"):
+            return super().load(path)
+        payload = load_pickled(Path(path), allow_pickle=allow_pickle)
+        whole = isinstance(payload, dict) and isinstance(payload.get("J"), dict)
+        if not whole or not payload["J"]:
+            raise LensError(
+                f"{path} is not a Jacobian lens.",
+                got=", ".join(map(str, payload)) if isinstance(payload, dict) else type(payload),
+                expected="a file with J, n_prompts and d_model",
+                instead="JacobianLens.save of TransformerLens writes one",
+            )
+        known = dict(payload.get("metadata") or {})
+        return cls._elsewhere(payload["J"], int(payload.get("n_prompts", 0)), known)
+
+    @classmethod
+    def from_transformer_lens(cls, lens: Any) -> Self:
+        """A ``transformer_lens.tools.analysis.JacobianLens``, as one of lensscope's."""
+        return cls._elsewhere(lens.jacobians, lens.n_prompts, lens.metadata)
+
+    @classmethod
+    def _elsewhere(
+        cls, jacobians: Mapping[Any, Tensor], n_prompts: int, known: Mapping[str, Any]
+    ) -> Self:
+        first = next(iter(jacobians.values()))
+        provenance = Provenance(
+            model=str(known.get("model_name") or ""),
+            backend="TransformerBridge",
+            fingerprint="",
+            processing="raw",
+            dtype="float32",
+            n_layers=0,
+            d_model=len(first),
+            n_heads=0,
+            n_kv_heads=0,
+            tokens=(),
+            versions={},
+        )
+        translators = {
+            resid_pre(int(layer) + 1): Translator(matrix.float())
+            for layer, matrix in sorted(jacobians.items())
+        }
+        return cls(
+            translators, Origin(provenance), settings={"n_prompts": n_prompts, **dict(known)}
+        )
+
+    def to_transformer_lens(self) -> Any:
+        """The same as a ``JacobianLens`` of TransformerLens, for its interventions and files.
+
+        Raises:
+            LensError: it was fitted on folded weights, for which TransformerLens has no such lens.
+        """
+        from transformer_lens.tools.analysis import JacobianLens as Theirs
+
+        there = self.origin.provenance
+        if there.processing != "raw":
+            raise LensError(
+                "TransformerLens has Jacobian lenses of raw weights only.",
+                got=f"{there.processing} weights of {there.model}",
+                expected="raw weights",
+                instead='ls.load_model(processing="raw")',
+            )
+        return Theirs(
+            {(s.layer or 0) - 1: t.matrix for s, t in self.translators.items()},
+            n_prompts=int(self.settings.get("n_prompts", 0)),
+            d_model=there.d_model,
+            metadata={"model_name": there.model} if there.model else None,
+        )
+
+
+def _resumed(
+    path: Path | None, settings: Mapping[str, Any], d_model: int
+) -> tuple[Float[Tensor, "layer d_model d_model"], int]:
+    """The sums so far, and of how many pieces they are."""
+    if path is None or not path.exists():
+        return torch.zeros(len(settings["layers"]), d_model, d_model), 0
+    header, tensors = load(path, _KIND)
+    before = header["settings"]
+    differ = [name for name in settings if before.get(name) != settings[name]]
+    if differ:
+        raise LensError(
+            f"{path} is of another fit.",
+            got=", ".join(f"{name}: {before.get(name)!r}" for name in differ),
+            expected=", ".join(f"{name}: {settings[name]!r}" for name in differ),
+            instead="the same settings and texts, or another checkpoint=",
+        )
+    return tensors["sums"], int(header["done"])
+
+
+def piece_jacobians(
+    backend: Backend, piece: Piece, layers: Sequence[int], skip_first: int, rows: int
+) -> Float[Tensor, "layer d_model d_model"]:
+    """The Jacobians of one piece, at each layer.
+
+    The piece is run as several rows alike, and each row is asked for the gradient of another entry
+    of the last residual, summed over the tokens that count. What comes before a token does not
+    depend on it, so the gradient at ``t`` is the sum over ``t' >= t``.
+    """
+    d = backend.d_model
+    counted = slice(skip_first, len(piece) - 1)
+    held: dict[int, Tensor] = {}
+
+    def keep(layer: int) -> Hook:
+        def hook(residual: Tensor) -> Tensor:
+            if layer == layers[0]:
+                residual = residual.detach().requires_grad_()
+            held[layer] = residual
+            return residual
+
+        return hook
+
+    last = backend.n_layers - 1
+    points = {backend.hook_point(resid_post(n)): [keep(n)] for n in (*layers, last)}
+    tokens = torch.tensor([list(piece)] * rows, device=backend.device)
+    with torch.enable_grad(), backend.attached(points):
+        backend.run(tokens)
+    found = torch.zeros(len(layers), d, d)
+    sources = [held[layer] for layer in layers]
+    for first in range(0, d, rows):
+        entries = torch.arange(first, min(first + rows, d))
+        cotangent = torch.zeros_like(held[last])
+        cotangent[torch.arange(len(entries)), counted, entries] = 1
+        more = first + rows < d
+        grads = torch.autograd.grad(held[last], sources, cotangent, retain_graph=more)
+        for i, grad in enumerate(grads):
+            found[i, entries] = grad[: len(entries), counted].float().mean(1).cpu()
+    return found

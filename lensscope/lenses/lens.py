@@ -1,0 +1,190 @@
+"""What a lens is, and how one is read over prompts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lensscope.backend import Backend
+from lensscope.backends import backend_of
+from lensscope.errors import LensError
+from lensscope.head import rows_at_once
+from lensscope.positions import PositionLike
+from lensscope.prompts import PromptsLike
+from lensscope.sites import Site, resid_post
+
+if TYPE_CHECKING:
+    from lensscope.lenses.reading import LensReading
+
+RESIDUAL: Final = ("resid_pre", "resid_mid", "resid_post")
+COMPONENTS: Final = ("attn_out", "mlp_out", "head_out")
+States: TypeAlias = Mapping[Site, Float[Tensor, "row width"]]
+
+
+class Lens(ABC):
+    """Reads a vector of the residual stream as a distribution over the vocabulary.
+
+    A lens is a value: it holds no model, and is given one whenever it reads. What lenses share is
+    here; each says where it can read and how.
+    """
+
+    name: str
+    """What the lens is called in tables and pictures."""
+
+    @property
+    def kind(self) -> Site:
+        """The kind of site that is read unless told otherwise."""
+        return resid_post
+
+    @abstractmethod
+    def check(self, backend: Backend, sites: Sequence[Site]) -> None:
+        """Refuse a model that it was not made for, or sites that it cannot read.
+
+        Raises:
+            BasisError: another model, basis or unembedding.
+            LensError: sites that it cannot read.
+        """
+
+    @abstractmethod
+    def each(self, backend: Backend, states: States) -> Iterator[tuple[Site, Tensor]]:
+        """The logits ``[row, d_vocab]`` of states at each site, one site after the other.
+
+        Args:
+            backend: the model.
+            states: as many rows at each site, at most `rows`.
+        """
+
+    def rows(self, backend: Backend, n_sites: int) -> int:
+        """How many rows `each` is best given at a time."""
+        return rows_at_once(backend)
+
+    def sites(self, backend: Backend) -> list[Site]:
+        """The sites that are read unless told otherwise: its kind at every layer."""
+        return backend.concrete(self.kind)
+
+    def logits(
+        self, model: Any, states: Float[Tensor, "*rows width"], site: Site
+    ) -> Float[Tensor, "*rows d_vocab"]:
+        """The logits that the lens reads in states of a site.
+
+        Args:
+            model: the model that they are states of.
+            states: ``[…, d_model]``, or ``[…, d_head]`` of a head.
+            site: where they were read, with its layer.
+
+        Raises:
+            BasisError, LensError: as in `check`.
+
+        Example:
+            >>> state = ls.capture(model, "The Eiffel Tower is in", ls.resid_post(20).at(-1))
+            >>> logits = ls.LogitLens().logits(model, state[ls.resid_post(20)], ls.resid_post(20))
+            >>> logits.shape
+            torch.Size([1, 1, 49152])
+        """
+        backend = backend_of(model)
+        (place,) = concrete(backend, [site])
+        self.check(backend, [place])
+        flat = states.reshape(-1, states.shape[-1])
+        found = [
+            logits
+            for chunk in torch.split(flat, self.rows(backend, 1))
+            for _, logits in self.each(backend, {place: chunk})
+        ]
+        return torch.cat(found).reshape(*states.shape[:-1], -1)
+
+    def read(
+        self,
+        model: Any,
+        prompts: PromptsLike | Path,
+        sites: Site | Sequence[Site] | None = None,
+        positions: PositionLike | None = None,
+        top_k: int = 10,
+        *,
+        measures: str | Iterable[str] = (),
+        targets: Iterable[str | int] = (),
+        full: bool = False,
+        prepend_bos: bool | None = None,
+        memory_budget: int | None = None,
+    ) -> LensReading:
+        """Read every site and token of prompts.
+
+        Only what is asked for is kept of each distribution; the vocabulary's worth of numbers
+        exists for a few states at a time.
+
+        Args:
+            model: the model.
+            prompts: a string, a list of strings, token ids, or a text file with a prompt a line.
+            sites: those of the lens by default; a site without a layer means every layer. Residual
+                kinds for every lens; ``attn_out``, ``mlp_out`` and heads for those that are linear
+                before the final norm.
+            positions: which tokens; all by default.
+            top_k: how many of the most probable tokens are kept.
+            measures: some of ``entropy``, ``kl`` (of the model's final distribution from the lens',
+                nats), ``next_token_rank`` (0 is the most probable) and
+                ``next_token_log_probability``; or ``"all"``.
+            targets: tokens, as text or ids, whose rank and log-probability are wanted.
+            full: keep all log-probabilities, ``[prompt, layer, position, d_vocab]``.
+            prepend_bos: ``None`` follows the model's own default.
+            memory_budget: bytes that running the prompts may take.
+
+        Raises:
+            BasisError: the lens was fitted on another model, basis or unembedding.
+            LensError: sites that it cannot read, unknown measures, a target of several tokens.
+            PromptError, PositionError, SiteError, ModelError: see there.
+
+        Example:
+            >>> reading = ls.LogitLens().read(model, "The Eiffel Tower is in the city of")
+            >>> reading.data.predicted.sel(layer=29, position=8, rank=0).item()
+            ' Paris'
+        """
+        from lensscope.lenses.reader import read
+
+        return read(
+            self,
+            model,
+            prompts,
+            sites,
+            positions,
+            top_k,
+            measures=measures,
+            targets=targets,
+            full=full,
+            prepend_bos=prepend_bos,
+            memory_budget=memory_budget,
+        )
+
+
+def concrete(backend: Backend, sites: Site | Sequence[Site]) -> list[Site]:
+    """Sites with layer and head, each once, all of them vectors that a lens may read.
+
+    Raises:
+        LensError: a site that is no vector of the residual stream, or has a position.
+        SiteError: layer or head out of range.
+    """
+    found: dict[Site, None] = {}
+    for site in [sites] if isinstance(sites, Site) else sites:
+        if not isinstance(site, Site) or site.kind not in RESIDUAL + COMPONENTS:
+            raise LensError(
+                "A lens cannot read this.",
+                got=repr(site),
+                expected=f"one of {', '.join(RESIDUAL + COMPONENTS)}",
+                instead="ls.resid_post, or [ls.resid_post(12), ls.resid_post(20)]",
+            )
+        if site.position is not None:
+            raise LensError(
+                "A site that a lens reads has no position of its own.",
+                got=repr(site),
+                expected="a kind and layers; positions= says which tokens",
+                instead=f"sites=ls.{site.kind}({site.layer}), positions={site.position!r}",
+            )
+        for one in backend.concrete(site):
+            heads = range(backend.n_heads) if one.kind == "head_out" else [None]
+            each = [one] if one.head is not None else [one.whole(one.layer, h) for h in heads]
+            found.update(dict.fromkeys(each))
+    return list(found)

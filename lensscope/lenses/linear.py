@@ -1,0 +1,215 @@
+"""Lenses that take a state to the last residual by an affine map, and read it there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lensscope.backend import Backend
+from lensscope.errors import LensError
+from lensscope.head import unembed
+from lensscope.lenses.files import load, save
+from lensscope.lenses.lens import RESIDUAL, Lens, States
+from lensscope.lenses.origin import Origin
+from lensscope.sites import Site, resid_post, resid_pre
+from lensscope.transforms import Affine
+
+_L = TypeVar("_L", bound="LinearLens")
+
+
+@dataclass(frozen=True, eq=False)
+class Translator:
+    """``x -> A x + b``, or ``x -> x + A x + b``.
+
+    Attributes:
+        matrix: ``A``.
+        bias: ``b``, if there is one.
+        residual: whether ``x`` itself is added.
+    """
+
+    matrix: Float[Tensor, "d_out d_in"]
+    bias: Float[Tensor, " d_out"] | None = None
+    residual: bool = False
+
+    def __call__(self, x: Float[Tensor, "*rows d_in"]) -> Float[Tensor, "*rows d_out"]:
+        matrix = self.matrix.to(x.device)
+        x = x.to(matrix.dtype)
+        out = x @ matrix.mT
+        if self.bias is not None:
+            out = out + self.bias.to(x.device)
+        return x + out if self.residual else out
+
+    def as_affine(self) -> Affine:
+        """The same as a transform."""
+        matrix = self.matrix
+        if self.residual:
+            matrix = matrix + torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+        bias = torch.zeros_like(matrix[:, 0]) if self.bias is None else self.bias
+        return Affine(matrix, bias)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LinearLens(Lens):
+    """A lens that takes a state to the last residual by an affine map of its site.
+
+    Attributes:
+        translators: by site. Block ``l``'s output and block ``l + 1``'s input are one place, and
+            the last block's output needs no translator.
+        origin: what it was fitted on.
+        name: what it is called.
+        settings: how it was fitted.
+        history: numbers of its fitting, by name.
+    """
+
+    translators: Mapping[Site, Translator]
+    origin: Origin
+    name: str = "linear lens"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    history: Mapping[str, Tensor] = field(default_factory=dict)
+    components: ClassVar[bool] = False
+
+    def sites(self, backend: Backend) -> list[Site]:
+        """Every block's output that it has a translator for, and the last; or, fitted elsewhere,
+        what it was fitted at."""
+        found = [s for s in backend.concrete(resid_post) if self._knows(s, backend.n_layers)]
+        return found if len(found) > 1 else list(self.translators)
+
+    def check(self, backend: Backend, sites: Sequence[Site]) -> None:
+        """Refuse a model that it was not fitted on, or sites that it lacks.
+
+        Raises:
+            BasisError: another model, basis or unembedding.
+            LensError: sites that it has no translator for.
+        """
+        self.origin.check(backend, f"The {self.name}")
+        wrong = [s for s in sites if not self._knows(self._place(s), backend.n_layers)]
+        if wrong:
+            raise LensError(
+                f"The {self.name} has no translator for this.",
+                got=", ".join(map(repr, wrong[:4])) + (" …" if len(wrong) > 4 else ""),
+                expected=self._shown(),
+                instead="one of those sites"
+                if wrong[0].kind in RESIDUAL
+                else "ls.LogitLens() or a JacobianLens for components",
+            )
+
+    def each(self, backend: Backend, states: States) -> Iterator[tuple[Site, Tensor]]:
+        """The logits at each site."""
+        for site, values in states.items():
+            yield site, unembed(backend, self.translated(backend, site, values))
+
+    def translated(
+        self, backend: Backend, site: Site, states: Float[Tensor, "row d_in"]
+    ) -> Float[Tensor, "row d_out"]:
+        """States of a site as the last residuals that they foretell."""
+        place = canonical(site, backend.n_layers)
+        translator = self.translators.get(place)
+        return states if translator is None else translator(states)
+
+    def at(self, site: Site) -> Affine:
+        """The affine map of a site, as a transform.
+
+        Raises:
+            LensError: it has none.
+        """
+        n_layers = self.origin.provenance.n_layers
+        layer = site.layer
+        if layer is not None and -n_layers <= layer < 0:
+            site = site.whole(layer % n_layers)
+        found = self.translators.get(canonical(site.whole, n_layers))
+        if found is None:
+            raise LensError(
+                f"The {self.name} has no map for this.",
+                got=repr(site),
+                expected=self._shown(),
+                instead="lens.at(ls.resid_post(12)), with a site that it was fitted at",
+            )
+        return found.as_affine()
+
+    def _place(self, site: Site) -> Site:
+        """The site whose translator serves this one."""
+        return site
+
+    def _knows(self, site: Site, n_layers: int) -> bool:
+        if site.kind not in RESIDUAL:
+            return False
+        last = site == resid_post(n_layers - 1)
+        return last or canonical(site, n_layers) in self.translators
+
+    def _shown(self) -> str:
+        names = [repr(site) for site in self.translators]
+        return ", ".join(names if len(names) <= 6 else [*names[:3], "…", *names[-2:]])
+
+    # ---------------------------------------------------------------- files
+
+    def save(self, path: str | Path) -> Path:
+        """Write it to a safetensors file, with what it was fitted on and how."""
+        tensors = {f"history.{name}": value for name, value in self.history.items()}
+        for n, translator in enumerate(self.translators.values()):
+            tensors[f"{n}.matrix"] = translator.matrix
+            if translator.bias is not None:
+                tensors[f"{n}.bias"] = translator.bias
+        header = {
+            "kind": type(self).__name__,
+            "name": self.name,
+            "origin": self.origin.to_json(),
+            "sites": [[site.kind, site.layer] for site in self.translators],
+            "residual": [t.residual for t in self.translators.values()],
+            "settings": dict(self.settings),
+            **self._header(),
+        }
+        return save(Path(path), header, tensors)
+
+    def _header(self) -> dict[str, Any]:
+        """What else there is to keep."""
+        return {}
+
+    @classmethod
+    def _extra(cls, header: Mapping[str, Any]) -> dict[str, Any]:
+        """The same, read again."""
+        return {}
+
+    @classmethod
+    def load(cls: type[_L], path: str | Path) -> _L:
+        """Read a file that `save` wrote.
+
+        Raises:
+            LensError: no such file, not whole, a pickle, or not a lens of this kind.
+        """
+        header, tensors = load(Path(path), cls.__name__)
+        translators = {
+            Site(kind, layer): Translator(
+                tensors[f"{n}.matrix"], tensors.get(f"{n}.bias"), header["residual"][n]
+            )
+            for n, (kind, layer) in enumerate(header["sites"])
+        }
+        history = {
+            name.removeprefix("history."): value
+            for name, value in tensors.items()
+            if name.startswith("history.")
+        }
+        return cls(
+            translators,
+            Origin.from_json(header["origin"]),
+            name=header["name"],
+            settings=header["settings"],
+            history=history,
+            **cls._extra(header),
+        )
+
+    def __repr__(self) -> str:
+        there = self.origin.provenance
+        return f"{type(self).__name__}({self._shown()}; {there.model}, {there.processing})"
+
+
+def canonical(site: Site, n_layers: int) -> Site:
+    """Block ``l``'s output as block ``l + 1``'s input, which it is."""
+    if site.kind == "resid_post" and site.layer is not None and site.layer < n_layers - 1:
+        return resid_pre(site.layer + 1)
+    return site

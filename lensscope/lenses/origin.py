@@ -1,0 +1,111 @@
+"""What a lens was fitted on, and whether a model is that."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from lensscope.backend import Backend
+from lensscope.errors import BasisError
+from lensscope.head import head_hash
+from lensscope.provenance import Provenance
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a lens was fitted on.
+
+    Attributes:
+        provenance: of the model; without a fingerprint where the lens was made elsewhere, and with
+            no layers where their number is not known.
+        head: a hash of its final norm and unembedding; empty where it is not known.
+        unembed_hash: the tuned-lens library's own hash of the unembedding; empty where not known.
+    """
+
+    provenance: Provenance
+    head: str = ""
+    unembed_hash: str = ""
+
+    @classmethod
+    def of(cls, backend: Backend) -> Origin:
+        """A model as the origin of a lens."""
+        return cls(backend.provenance(), head_hash(backend))
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Origin:
+        """As `to_json` gave it."""
+        provenance = {**value["provenance"], "tokens": ()}
+        return cls(Provenance(**provenance), value["head"], value["unembed_hash"])
+
+    def check(self, backend: Backend, what: str) -> None:
+        """Refuse another model, basis or unembedding.
+
+        Raises:
+            BasisError: with what differs.
+        """
+        here, there = backend.provenance(), self.provenance
+        own = (there.n_layers or here.n_layers, there.d_model)
+        shape = (here.n_layers, here.d_model)
+        if shape != own:
+            raise BasisError(
+                f"{what} was fitted on another model.",
+                got=f"a lens of {there.model}: {own[0]} layers of width {own[1]}",
+                expected=f"{shape[0]} layers of width {shape[1]}, as in {here.model}",
+                instead="the model that it was fitted on, or a lens fitted on this one",
+            )
+        if there.processing != here.processing or (
+            there.fingerprint and (self.head == head_hash(backend))
+        ):
+            there.check_basis(here, what)
+        elif there.fingerprint and there.fingerprint != here.fingerprint:
+            same = there.model == here.model
+            raise BasisError(
+                f"{what} was fitted " + ("with another unembedding." if same else "elsewhere."),
+                got=f"a lens of {there.model} (weights {there.fingerprint}, head {self.head})",
+                expected=f"{here.model} (weights {here.fingerprint}, head {head_hash(backend)})",
+                instead="the model that it was fitted on, or a lens fitted on this one",
+            )
+        if self.unembed_hash:
+            if self.unembed_hash not in unembed_hashes(backend):
+                raise BasisError(
+                    f"{what} was fitted with another unembedding.",
+                    got=f"unembed_hash {self.unembed_hash[:16]}… of {there.model}",
+                    expected=f"{unembed_hashes(backend)[0][:16]}… of {here.model}",
+                    instead="the model that it was fitted on, in the precision it was published in",
+                )
+        elif not there.fingerprint and there.model and _last(there.model) != _last(here.model):
+            raise BasisError(
+                f"{what} was fitted on another model.",
+                got=there.model,
+                expected=here.model,
+                instead="the model that it was fitted on; a model of your own is told apart by "
+                "model.cfg.model_name",
+            )
+
+
+def _last(name: str) -> str:
+    return name.rsplit("/", 1)[-1].lower()
+
+
+def unembed_hashes(backend: Backend) -> list[str]:
+    """What the tuned-lens library would call the unembedding, as it is and in the precisions in
+    which a checkpoint may have been when a lens was published.
+
+    It is the SHA-256 of how numpy prints the matrix ``[d_vocab, d_model]`` with one digit.
+    """
+    weight = next(iter(backend.model.unembed.parameters())).detach().cpu()
+    if weight.shape[0] != backend.d_vocab:
+        weight = weight.T
+    found = []
+    for dtype in (torch.float32, torch.float16):
+        printed = np.array_str(weight.to(dtype).numpy(), precision=1)
+        found.append(hashlib.sha256(printed.encode()).hexdigest())
+    return found

@@ -1,0 +1,101 @@
+"""A patchscope as a lens: the next token that a model says of a state is what it reads there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor
+
+from lensscope.backend import Backend
+from lensscope.backends import backend_of
+from lensscope.engine import run_many
+from lensscope.errors import LensError
+from lensscope.head import rows_at_once
+from lensscope.lenses.lens import RESIDUAL, Lens, States
+from lensscope.sites import Site
+
+if TYPE_CHECKING:
+    from lensscope.patchscope import Patchscope
+
+_SWEEP: Final = 480
+"""Cells of a sweep whose logits are held at a time."""
+
+
+@dataclass(frozen=True)
+class PatchscopeLens(Lens):
+    """Patchscopes whose answer is the next token, as a lens; made by ``scope.as_lens()``.
+
+    A state is written into each inspection prompt, at its own layer unless the patchscope always
+    writes at one, and the distribution of the next token is what it reads. Of several patchscopes
+    the distributions are averaged.
+
+    Attributes:
+        scopes: one or several.
+        name: what the lens is called.
+    """
+
+    scopes: tuple[Patchscope, ...]
+    name: str = "patchscope"
+
+    @property
+    def kind(self) -> Site:
+        """The kind that the (first) patchscope reads."""
+        scope = self.scopes[0]
+        return (scope.read or scope.write).whole()
+
+    def check(self, backend: Backend, sites: Sequence[Site]) -> None:
+        """Refuse what the patchscopes cannot write.
+
+        Raises:
+            LensError: sites that are no whole vectors of the residual stream.
+            PromptError: a placeholder that is missing or split.
+        """
+        for scope in self.scopes:
+            scope.inspection.placed(self._target(backend, scope))
+        wrong = [site for site in sites if site.kind not in RESIDUAL]
+        if wrong:
+            raise LensError(
+                f"The lens {self.name!r} reads whole states of the residual stream.",
+                got=", ".join(map(repr, wrong[:4])),
+                expected=", ".join(RESIDUAL),
+                instead="ls.LogitLens() for components, or sites=ls.resid_post",
+            )
+
+    def rows(self, backend: Backend, n_sites: int) -> int:
+        """As many as make a sweep of some hundred cells."""
+        return max(1, min(rows_at_once(backend), _SWEEP // n_sites))
+
+    def each(self, backend: Backend, states: States) -> Iterator[tuple[Site, Tensor]]:
+        """The logits at each site, all cells of a patchscope in one sweep."""
+        found: list[Tensor] = [self._sweep(backend, scope, states) for scope in self.scopes]
+        logits = found[0]
+        if len(found) > 1:
+            each = torch.stack([one.float().log_softmax(-1) for one in found])
+            logits = each.logsumexp(0) - math.log(len(found))
+        for n, site in enumerate(states):
+            yield site, logits[n]
+
+    @staticmethod
+    def _target(backend: Backend, scope: Patchscope) -> Backend:
+        return backend if scope.model is None else backend_of(scope.model)
+
+    def _sweep(self, backend: Backend, scope: Patchscope, states: States) -> Tensor:
+        """``[site, row, d_vocab]``."""
+        target = self._target(backend, scope)
+        places = scope.inspection.placed(target)
+        n_rows = len(next(iter(states.values())))
+        patchsets = []
+        for site, rows in states.items():
+            layer = scope.write.layer if scope.write.layer is not None else site.layer
+            written = scope.write.whole(layer)
+            for row in rows:
+                value = scope.mapped(row, target, site)
+                patchsets.append([scope.patch(written.at(place), value) for place in places])
+        prompt = scope.inspection.tokenized(target)
+        logits = run_many(target.model, prompt, patchsets).logits
+        assert logits is not None
+        return logits[:, 0].reshape(len(states), n_rows, -1)

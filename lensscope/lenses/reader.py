@@ -1,0 +1,201 @@
+"""Reading prompts by a lens: states in, what is kept of each distribution out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from lensscope.backend import Backend
+from lensscope.backends import backend_of
+from lensscope.errors import LensError
+from lensscope.lenses.lens import Lens, concrete
+from lensscope.lenses.measures import MEASURES
+from lensscope.lenses.measures import read as measured
+from lensscope.lenses.reading import LensReading
+from lensscope.lenses.states import Asked, asked, gathered
+from lensscope.positions import PositionLike
+from lensscope.progress import progress
+from lensscope.prompts import PromptsLike, TokenizedPrompt, labels_of, tokenize
+from lensscope.sites import Site
+
+
+def read(
+    lens: Lens,
+    model: Any,
+    prompts: PromptsLike | Path,
+    sites: Site | Sequence[Site] | None,
+    positions: PositionLike | None,
+    top_k: int,
+    *,
+    measures: str | Iterable[str],
+    targets: Iterable[str | int],
+    full: bool,
+    prepend_bos: bool | None,
+    memory_budget: int | None,
+) -> LensReading:
+    """As `Lens.read`."""
+    backend = backend_of(model)
+    places = lens.sites(backend) if sites is None else concrete(backend, sites)
+    if not places:
+        raise LensError(
+            "There is nothing to read.",
+            got=f"sites={sites!r}",
+            expected="at least one site",
+            instead="sites=ls.resid_post",
+        )
+    wanted = _measures(measures)
+    if isinstance(top_k, bool) or top_k < 1:
+        raise LensError(
+            "So many most probable tokens cannot be kept.",
+            got=f"top_k={top_k}",
+            expected="at least 1",
+            instead="top_k=10",
+        )
+    chosen = _targets(backend, targets)
+    lens.check(backend, places)
+    reads = asked(backend, prompts, positions, prepend_bos)
+    needs_final = bool(set(wanted) - {"entropy"})
+    kept: dict[str, Tensor] = {}
+    with torch.no_grad(), progress(len(reads), lens.name, "prompt") as bar:
+        for part in gathered(backend, reads, places, memory_budget=memory_budget):
+            starts = np.cumsum([0, *part.rows])
+            step = lens.rows(backend, len(places))
+            for first in range(0, int(starts[-1]), step):
+                rows = slice(first, first + step)
+                final = part.final(backend, rows) if needs_final else None
+                some = {site: values[rows] for site, values in part.states.items()}
+                for site, logits in lens.each(backend, some):
+                    found = measured(logits, top_k, wanted, chosen, final)
+                    if full:
+                        found["full_log_probability"] = logits.float().log_softmax(-1)
+                    owners = [
+                        (part.prompts[b], row - int(starts[b]))
+                        for b, row in _owners(starts, first, len(logits))
+                    ]
+                    _put(kept, found, owners, places.index(site), reads, len(places))
+            bar.update(len(part.prompts))
+    data = _dataset(backend, reads, places, kept, chosen)
+    tokens = [one.prompt.ids for one in reads]
+    return LensReading(data, lens.name, tuple(places), backend.provenance(tokens))
+
+
+def _measures(measures: str | Iterable[str]) -> tuple[str, ...]:
+    if measures == "all":
+        return MEASURES
+    wanted = (measures,) if isinstance(measures, str) else tuple(measures)
+    unknown = [name for name in wanted if name not in MEASURES]
+    if unknown:
+        raise LensError(
+            "There is no such measure.",
+            got=", ".join(map(repr, unknown)),
+            expected=", ".join(MEASURES),
+            instead='measures=("entropy", "kl"), or "all"',
+        )
+    return wanted
+
+
+def _targets(backend: Backend, targets: Iterable[str | int]) -> Tensor:
+    """Token ids of targets, each one token.
+
+    Raises:
+        LensError: a text of several tokens.
+    """
+    ids = []
+    for target in [targets] if isinstance(targets, str | int) else targets:
+        (prompt,) = tokenize(backend, [target] if isinstance(target, int) else target, False)
+        if len(prompt) != 1:
+            raise LensError(
+                "A target is one token.",
+                got=f"{target!r}: {prompt.shown()}",
+                expected="a text that is one token, or its id",
+                instead=f"targets=[{prompt.labels[0]!r}]",
+            )
+        ids.append(prompt.ids[0])
+    return torch.tensor(ids, dtype=torch.long)
+
+
+def _owners(starts: Any, first: int, n: int) -> list[tuple[int, int]]:
+    """For each of some rows, whose it is, and its number."""
+    owners = np.searchsorted(starts, np.arange(first, first + n), side="right") - 1
+    return [(int(b), row) for b, row in zip(owners, range(first, first + n), strict=True)]
+
+
+def _put(
+    kept: dict[str, Tensor],
+    found: dict[str, Tensor],
+    owners: Sequence[tuple[int, int]],
+    place: int,
+    reads: Sequence[Asked],
+    n_places: int,
+) -> None:
+    """Store what was measured at one site, by prompt, site and position."""
+    prompts, slots = (list(axis) for axis in zip(*owners, strict=True))
+    sizes = (len(reads), n_places, max(len(one.tokens) for one in reads))
+    for name, value in found.items():
+        value = value.detach().cpu()
+        if name not in kept:
+            fill = torch.nan if value.is_floating_point() else -1
+            kept[name] = torch.full((*sizes, *value.shape[1:]), fill, dtype=value.dtype)
+        kept[name][prompts, place, slots] = value
+
+
+def _dataset(
+    backend: Backend,
+    reads: Sequence[Asked],
+    places: Sequence[Site],
+    kept: dict[str, Tensor],
+    targets: Tensor,
+) -> xr.Dataset:
+    alike = len({(site.kind, site.head) for site in places}) == 1
+    by_layer = alike and len({site.layer for site in places}) == len(places)
+    axis = "layer" if by_layer else "site"
+    dims = ("prompt", axis, "position")
+    last = {
+        "token_id": "rank",
+        "log_probability": "rank",
+        "target_rank": "target",
+        "target_log_probability": "target",
+        "full_log_probability": "d_vocab",
+    }
+    variables: dict[str, Any] = {
+        name: ((*dims, last[name]) if name in last else dims, value.numpy())
+        for name, value in kept.items()
+    }
+    known = sorted(set(kept["token_id"].flatten().tolist()) - {-1})
+    texts = dict(zip(known, labels_of(backend, known), strict=True)) | {-1: ""}
+    shape = tuple(kept["token_id"].shape)
+    predicted = np.empty(shape, dtype=object)
+    predicted.reshape(-1)[:] = [texts[i] for i in kept["token_id"].flatten().tolist()]
+    width = shape[2]
+    index = np.full((len(reads), width), -1)
+    token = np.full((len(reads), width), "", dtype=object)
+    for n, one in enumerate(reads):
+        index[n, : len(one.tokens)] = one.tokens
+        token[n, : len(one.tokens)] = [one.prompt.labels[t] for t in one.tokens]
+    alone = len(reads) == 1
+    coords: dict[str, Any] = {
+        "prompt": [_text(one.prompt) for one in reads],
+        "layer": (axis, [site.layer for site in places]),
+        "position": index[0] if alone else np.arange(width),
+        "rank": np.arange(shape[-1]),
+    }
+    if not by_layer:
+        coords["site"] = [repr(site) for site in places]
+    if len(targets):
+        coords["target"] = list(labels_of(backend, targets.tolist()))
+    variables |= {
+        "predicted": ((*dims, "rank"), predicted),
+        "token": (("prompt", "position"), token),
+        "token_index": (("prompt", "position"), index),
+    }
+    return xr.Dataset(variables, coords)
+
+
+def _text(prompt: TokenizedPrompt) -> str:
+    return prompt.text or " ".join(prompt.labels)

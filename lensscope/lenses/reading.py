@@ -1,0 +1,210 @@
+"""What a lens read: layer × position × rank, for each prompt."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from lensscope.lenses.measures import MEASURES
+from lensscope.provenance import Provenance
+from lensscope.results import visible
+from lensscope.showing import Shown
+from lensscope.sites import Site
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from rich.table import Table
+
+FRAME_COLUMNS: Final = (
+    "prompt",
+    "lens",
+    "layer",
+    "position",
+    "token",
+    "rank",
+    "predicted",
+    "log_probability",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LensReading(Shown):
+    """What a lens read.
+
+    Attributes:
+        data: axes ``prompt``, ``layer``, ``position``, ``rank`` (0 is the most probable token);
+            variables ``predicted`` (text), ``token_id``, ``log_probability`` (nats), and without
+            ``rank`` what else was asked for: ``entropy``, ``kl``, ``next_token_rank``,
+            ``next_token_log_probability``; with an axis ``target``, ``target_rank`` and
+            ``target_log_probability``; with an axis ``d_vocab``, ``full_log_probability``.
+            ``token`` and ``token_index`` say which token was read. Where layers do not tell the
+            sites apart, the axis is ``site``, and ``layer`` a coordinate of it.
+        lens: the name of the lens.
+        sites: what was read.
+        provenance: of the model.
+    """
+
+    data: xr.Dataset
+    lens: str
+    sites: tuple[Site, ...]
+    provenance: Provenance
+
+    @property
+    def title(self) -> str:
+        """The lens' name, as a heading."""
+        return self.lens[:1].upper() + self.lens[1:]
+
+    @property
+    def axis(self) -> str:
+        """``"layer"``, or ``"site"`` where several sites share a layer."""
+        return "site" if "site" in self.data.dims else "layer"
+
+    def frame(self) -> pd.DataFrame:
+        """One line a prompt, layer, position and rank, with the columns of `FRAME_COLUMNS`, then
+        the site where layers do not tell them apart, and what else was measured."""
+        numbered = self.data.assign_coords(prompt=np.arange(self.data.sizes["prompt"]))
+        ranked = numbered.drop_dims([d for d in ("target", "d_vocab") if d in self.data.dims])
+        frame = ranked.to_dataframe().reset_index()
+        frame = frame[frame["token_index"] >= 0].reset_index(drop=True)
+        texts = dict(enumerate(self.data["prompt"].values))
+        frame = frame.assign(
+            prompt=frame["prompt"].map(texts), lens=self.lens, position=frame["token_index"]
+        )
+        rest = [c for c in ("site", *MEASURES) if c in frame]
+        return frame[[*FRAME_COLUMNS, *rest]]
+
+    # ---------------------------------------------------------------- showing
+
+    def plot(self, value: str = "probability", beside: LensReading | None = None) -> go.Figure:
+        """The lens table: layers by tokens, the most probable token in each cell, the next ones
+        when pointed at.
+
+        Args:
+            value: what colours the cells: ``"probability"`` of the token, or a measure such as
+                ``"kl"`` or ``"entropy"``.
+            beside: another lens' reading of the same prompts, drawn beside this one.
+
+        Raises:
+            LensError: it was not measured.
+        """
+        from lensscope.plots import to_plotly
+
+        panels, name = self._panels(value, beside)
+        return to_plotly(panels, name, across=2 if beside is not None else 1)
+
+    def to_svg(
+        self,
+        path: str | Path | None = None,
+        value: str = "probability",
+        beside: LensReading | None = None,
+    ) -> str:
+        """The same picture as SVG, which needs no script; written to ``path`` if there is one."""
+        from lensscope.plots import to_svg
+
+        panels, name = self._panels(value, beside)
+        text = to_svg(panels, name, across=2 if beside is not None else 1)
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    def _svg(self) -> str:
+        return self.to_svg()
+
+    def _panels(self, value: str, beside: LensReading | None) -> tuple[list[Any], str]:
+        from lensscope.lens_plots import lens_panels, paired
+
+        panels = lens_panels(self, value)
+        if beside is not None:
+            panels = paired(panels, lens_panels(beside, value))
+        return panels, "p(token)" if value == "probability" else value.replace("_", " ")
+
+    def plot_trajectories(self, value: str | None = None, prompt: int = 0) -> go.Figure:
+        """Lines over layers, one for each token that was read, or for each target.
+
+        Args:
+            value: ``"target_log_probability"``, ``"target_rank"``, or a measure; by default what
+                was asked of targets, or else the first measure.
+            prompt: which prompt.
+
+        Raises:
+            LensError: it was not measured.
+        """
+        from lensscope.charts import to_plotly
+        from lensscope.lens_plots import trajectories
+
+        return to_plotly(trajectories(self, value, prompt))
+
+    def trajectories_svg(self, value: str | None = None, prompt: int = 0) -> str:
+        """The same lines as SVG."""
+        from lensscope.charts import to_svg
+        from lensscope.lens_plots import trajectories
+
+        return to_svg(trajectories(self, value, prompt))
+
+    def section(self) -> str:
+        """What it says, as a piece of HTML: a lens table for each prompt."""
+        from lensscope.report import lens_section
+
+        return lens_section(self)
+
+    def _json(self) -> str:
+        return json.dumps(
+            {
+                "lens": self.lens,
+                "sites": [repr(site) for site in self.sites],
+                "provenance": asdict(self.provenance),
+                "cells": json.loads(self.frame().to_json(orient="records")),
+            },
+            ensure_ascii=False,
+            indent=1,
+        )
+
+    def table(self) -> Table:
+        """For the terminal: layers down, tokens across, the most probable token in each cell; of a
+        single token, its most probable tokens across. Of the first prompts and last tokens only,
+        where there are many."""
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        frame = self.frame()
+        single = frame.groupby("prompt", sort=False)["position"].nunique().max() == 1
+        name = self.axis
+        table = Table(title=Text(self.title), box=box.SIMPLE_HEAD)
+        for n in range(min(3, self.data.sizes["prompt"])):
+            own = self.data.isel(prompt=n)
+            slots = [i for i, t in enumerate(own["token_index"].values) if t >= 0][-8:]
+            ranks = range(min(5, own.sizes["rank"])) if single else range(1)
+            heads = [f"{visible(str(own['token'].values[i]))}" for i in slots]
+            if n == 0:
+                table.add_column(name, justify="right")
+                for label in heads if not single else [f"top {r + 1}" for r in ranks]:
+                    table.add_column(Text(label))
+            elif not single:
+                cells = [*heads, *[""] * (len(table.columns) - 1 - len(heads))]
+                table.add_row(*(Text(c, style="bold") for c in ["", *cells]))
+            if single:
+                read_at = f"{own['prompt'].item()!s}"[-60:]
+                table.add_section()
+                table.caption = Text(read_at) if self.data.sizes["prompt"] == 1 else None
+            for k in range(own.sizes[name]):
+                row = [
+                    Text(
+                        f"{visible(str(own['predicted'].values[k, i, r]))} "
+                        f"{np.exp(own['log_probability'].values[k, i, r]):.2f}"
+                    )
+                    for i in slots
+                    for r in ranks
+                ]
+                table.add_row(str(own[name].values[k]), *row)
+        return table
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name}: {size}" for name, size in self.data.sizes.items())
+        return f"LensReading({self.lens}; {sizes}; {self.provenance.model})"

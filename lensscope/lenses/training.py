@@ -1,0 +1,397 @@
+"""Training translators on the divergence from the model's final distribution, step by step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lensscope.backend import Backend
+from lensscope.errors import LensError
+from lensscope.head import rows_at_once, unembed
+from lensscope.lenses.corpus import Corpus, some_rows
+from lensscope.lenses.files import load, save
+from lensscope.lenses.lens import States
+from lensscope.lenses.linear import Translator
+from lensscope.lenses.measures import kl_divergence, next_token
+from lensscope.lenses.states import Asked, gathered
+from lensscope.progress import progress
+from lensscope.prompts import tokenize
+from lensscope.sites import Site
+
+_KIND: Final = "TunedLens checkpoint"
+_WARM_UP: Final = 20
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True)
+class Training:
+    """How translators are trained.
+
+    Attributes:
+        steps: updates.
+        batch_size: pieces of text run in each step.
+        length: tokens of a piece.
+        tokens_per_step: tokens, drawn from the batch, whose loss is taken in each step; all of
+            them if ``None``. The unembedding at every layer is most of the work.
+        optimizer: ``"adam"``, or ``"sgd"`` with Nesterov momentum.
+        learning_rate: at its highest, after a short warm-up; it falls to zero linearly. By default
+            0.001 for Adam and 1 for SGD.
+        momentum: of SGD.
+        weight_decay: towards the identity.
+        clip: the largest norm of each translator's gradient.
+        bf16: unembed in bfloat16 while training; where the machine has it, by default.
+        n_held_out: pieces that are measured on and not trained on.
+        seed: of the order of texts, and of the tokens drawn.
+        checkpoint_every: steps between checkpoints.
+    """
+
+    steps: int = 250
+    batch_size: int = 4
+    length: int = 64
+    tokens_per_step: int | None = 64
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: float | None = None
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    bf16: bool | None = None
+    n_held_out: int = 8
+    seed: int = 0
+    checkpoint_every: int = 25
+
+    def __post_init__(self) -> None:
+        wrong = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in ("optimizer", "bf16", "seed", "momentum", "weight_decay")
+            and value is not None
+            and not value > 0
+        }
+        if self.optimizer not in ("adam", "sgd"):
+            wrong["optimizer"] = self.optimizer
+        if wrong:
+            raise LensError(
+                "A lens cannot be trained like this.",
+                got=", ".join(f"{name}={value!r}" for name, value in wrong.items()),
+                expected='numbers above 0, optimizer "adam" or "sgd"',
+                instead="steps=250, batch_size=4, length=64",
+            )
+
+    @property
+    def rate(self) -> float:
+        """The highest learning rate."""
+        return self.learning_rate or {"adam": 1e-3, "sgd": 1.0}[self.optimizer]
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step."""
+        warm = max(1, min(_WARM_UP, self.steps // 3))
+        return self.rate * min(1.0, (step + 1) / warm) * (1 - step / self.steps)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Training:
+        """From what a user gave.
+
+        Raises:
+            LensError: names that it does not have, or values that make no sense.
+        """
+        known = [f.name for f in fields(cls)]
+        unknown = [name for name in options if name not in known]
+        if unknown:
+            raise LensError(
+                "There is no such setting of training.",
+                got=", ".join(unknown),
+                expected=", ".join(known),
+                instead="steps=250",
+            )
+        return cls(**options)
+
+
+class _Divergence(torch.autograd.Function):
+    """The sum of ``KL(p || softmax(logits))`` over rows, with its gradient ``softmax - p`` made in
+    the same pass, in place."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, log_p: Tensor) -> Tensor:
+        with torch.autocast(logits.device.type, enabled=False):
+            log_q = logits.float().log_softmax(-1)
+            p = log_p.exp()
+            loss = torch.linalg.vecdot(p, log_p.clamp_min(-1e4) - log_q).sum()
+        ctx.save_for_backward(log_q.exp_().sub_(p))
+        ctx.dtype = logits.dtype
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (difference,) = ctx.saved_tensors
+        return (difference * grads[0]).to(ctx.dtype), None
+
+
+def divergence(
+    logits: Float[Tensor, "row d_vocab"], log_p: Float[Tensor, "row d_vocab"]
+) -> Float[Tensor, ""]:
+    """``sum over rows of KL(p || softmax(logits))``, in nats; the loss of a tuned lens."""
+    return _Divergence.apply(logits, log_p)  # type: ignore[no-untyped-call]
+
+
+@dataclass(eq=False)
+class Trainer:
+    """Translators on their way from the identity.
+
+    A translator is trained as ``x + s_out * (A (x / s_in) + b)``, with the typical size of each
+    entry of the state and of the last residual, so that one learning rate does for entries that
+    differ a thousandfold. That is another way to write the same maps (the tuned-lens library has no
+    such scales), and weight decay still pulls to the identity.
+    """
+
+    backend: Backend
+    sites: Sequence[Site]
+    corpus: Corpus
+    training: Training
+    checkpoint: Path | None = None
+    step: int = 0
+    losses: list[list[float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        d = self.backend.d_model
+        self.device = self.backend.device
+        self.parameters = [
+            (torch.zeros(d, d, device=self.device), torch.zeros(d, device=self.device))
+            for _ in self.sites
+        ]
+        self.scale_in = torch.ones(len(self.sites), d, device=self.device)
+        self.scale_out = torch.ones(d, device=self.device)
+        flat = [p.requires_grad_() for pair in self.parameters for p in pair]
+        t = self.training
+        if t.optimizer == "adam":
+            self.optimizer: Any = torch.optim.AdamW(
+                flat, lr=t.rate, betas=(0.9, 0.99), weight_decay=t.weight_decay
+            )
+        else:
+            self.optimizer = torch.optim.SGD(
+                flat,
+                lr=t.rate,
+                momentum=t.momentum,
+                nesterov=t.momentum > 0,
+                weight_decay=t.weight_decay,
+            )
+        self.bf16 = _has_bf16(self.device) if t.bf16 is None else t.bf16
+
+    # ---------------------------------------------------------------- training
+
+    def run(self) -> None:
+        """Train to the end, from the last checkpoint if there is one.
+
+        Raises:
+            LensError: a loss that is not finite, another training's checkpoint, too little text.
+        """
+        self._resume()
+        t = self.training
+        with progress(t.steps, "tuned lens", "step", initial=self.step) as bar:
+            try:
+                while self.step < t.steps:
+                    self._update()
+                    self.step += 1
+                    bar.set_postfix_str(self._shown(), refresh=False)
+                    bar.update()
+                    if self.step % t.checkpoint_every == 0 or self.step == t.steps:
+                        self._save()
+            except KeyboardInterrupt:
+                self._save()
+                raise
+
+    def _update(self) -> None:
+        """One step: run a batch, and move every translator."""
+        t = self.training
+        batch = [tokenize(self.backend, list(p))[0] for p in self.corpus.batch(self.step)]
+        (part,) = gathered(
+            self.backend,
+            [Asked(prompt, tuple(range(len(prompt)))) for prompt in batch],
+            self.sites,
+            together=True,
+        )
+        if self.step == 0:
+            self._set_scales(part.states, part.last)
+        chosen = some_rows(len(part.last), t.tokens_per_step, t.seed, self.step)
+        with torch.no_grad():
+            final = unembed(self.backend, part.last[chosen]).float().log_softmax(-1)
+        losses = []
+        casts = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+        with torch.enable_grad(), casts:
+            for n, site in enumerate(self.sites):
+                losses.append(self._gradient(n, part.states[site][chosen], final))
+        wrong = [site for site, loss in zip(self.sites, losses, strict=True) if loss != loss]
+        wrong += [s for s, loss in zip(self.sites, losses, strict=True) if math.isinf(loss)]
+        if wrong:
+            raise LensError(
+                f"The loss is not finite at step {self.step}.",
+                got=f"NaN or infinity at {wrong[0]!r}",
+                expected="finite losses; a lower learning_rate or clip may keep them so",
+                instead=f"learning_rate={t.rate / 10:g}; "
+                + (
+                    f"{self.checkpoint} holds step {self._saved}"
+                    if self.checkpoint is not None and self._saved is not None
+                    else "checkpoint=path keeps the last good state"
+                ),
+            )
+        self.losses.append(losses)
+        for group in self.optimizer.param_groups:
+            group["lr"] = t.rate_at(self.step)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _gradient(self, n: int, states: Tensor, log_p: Tensor) -> float:
+        """Leave the gradient of one translator with it; its mean loss."""
+        pair, total = self.parameters[n], 0.0
+        for rows in torch.split(torch.arange(len(states)), rows_at_once(self.backend)):
+            translated = self._translated(n, states[rows].float())
+            loss = divergence(unembed(self.backend, translated), log_p[rows]) / len(states)
+            # asked for by name, so that none is made for the model's own weights
+            for parameter, grad in zip(pair, torch.autograd.grad(loss, pair), strict=True):
+                parameter.grad = grad if parameter.grad is None else parameter.grad + grad
+            total += float(loss.detach())
+        torch.nn.utils.clip_grad_norm_(pair, self.training.clip)
+        return total
+
+    def _translated(self, n: int, states: Tensor) -> Tensor:
+        matrix, bias = self.parameters[n]
+        with torch.autocast(self.device.type, enabled=False):
+            return states + self.scale_out * (states / self.scale_in[n] @ matrix.mT + bias)
+
+    def _set_scales(self, states: States, last: Tensor) -> None:
+        """The typical size of each entry, of the first batch: 1.48 medians, which a few tokens of
+        enormous states do not move."""
+        sizes = [states[site].float().abs().median(0).values for site in self.sites]
+        self.scale_in = 1.4826 * torch.stack(sizes).clamp_min(1e-6).to(self.device)
+        self.scale_out = 1.4826 * last.float().abs().median(0).values.to(self.device)
+
+    def translators(self) -> dict[Site, Translator]:
+        """What has been learnt, in the coordinates of the states."""
+        found = {}
+        for n, site in enumerate(self.sites):
+            matrix, bias = (p.detach() for p in self.parameters[n])
+            matrix = self.scale_out[:, None] * matrix / self.scale_in[n]
+            found[site] = Translator(matrix.cpu(), (self.scale_out * bias).cpu(), residual=True)
+        return found
+
+    def _shown(self) -> str:
+        """The losses of a few layers, evenly spread."""
+        n = len(self.sites)
+        places = sorted({round(i * (n - 1) / (_SHOWN - 1)) for i in range(_SHOWN)})
+        return " ".join(f"{self.sites[i].layer}:{self.losses[-1][i]:.2f}" for i in places)
+
+    # ---------------------------------------------------------------- checkpoints
+
+    _saved: int | None = None
+
+    def _header(self) -> dict[str, Any]:
+        """What must be the same for a training to go on."""
+        settings = {k: v for k, v in asdict(self.training).items() if k != "checkpoint_every"}
+        return {
+            **settings,
+            "bf16": self.bf16,
+            "texts": self.corpus.hash,
+            "weights": self.backend.provenance().fingerprint,
+            "sites": [[site.kind, site.layer] for site in self.sites],
+        }
+
+    def _save(self) -> None:
+        if self.checkpoint is None or not self.losses:
+            return
+        tensors = {"scale_in": self.scale_in, "scale_out": self.scale_out}
+        tensors["losses"] = torch.tensor(self.losses, dtype=torch.float64)
+        for n, pair in enumerate(self.parameters):
+            for name, parameter in zip(("matrix", "bias"), pair, strict=True):
+                tensors[f"{n}.{name}"] = parameter
+                for key, value in self.optimizer.state[parameter].items():
+                    tensors[f"{n}.{name}.{key}"] = torch.as_tensor(value)
+        save(
+            self.checkpoint,
+            {"kind": _KIND, "step": self.step, "training": self._header()},
+            tensors,
+        )
+        self._saved = self.step
+
+    def _resume(self) -> None:
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return
+        header, tensors = load(self.checkpoint, _KIND)
+        before, now = header["training"], self._header()
+        differ = [name for name in now if before.get(name) != now[name]]
+        if differ:
+            raise LensError(
+                f"{self.checkpoint} is of another training.",
+                got=", ".join(f"{name}: {before.get(name)!r}" for name in differ),
+                expected=", ".join(f"{name}: {now[name]!r}" for name in differ),
+                instead="the same settings and texts, or another checkpoint=",
+            )
+        self.step = self._saved = int(header["step"])
+        self.losses = tensors["losses"].tolist()
+        self.scale_in = tensors["scale_in"].to(self.device)
+        self.scale_out = tensors["scale_out"].to(self.device)
+        with torch.no_grad():
+            for n, pair in enumerate(self.parameters):
+                for name, parameter in zip(("matrix", "bias"), pair, strict=True):
+                    own = f"{n}.{name}"
+                    parameter.copy_(tensors[own])
+                    self.optimizer.state[parameter] = {
+                        key.removeprefix(f"{own}."): value.clone()
+                        for key, value in tensors.items()
+                        if key.startswith(f"{own}.")
+                    }
+
+
+def held_out_scores(
+    backend: Backend,
+    pieces: Sequence[tuple[int, ...]],
+    sites: Sequence[Site],
+    translators: Mapping[Site, Translator],
+) -> dict[str, Tensor]:
+    """What logit lens and translators give on texts, by site.
+
+    ``kl_before`` and ``kl_after``: mean KL of the final distribution from the lens', nats;
+    ``ce_before`` and ``ce_after``: mean cross-entropy of the next token, nats. Before is the logit
+    lens, where translators begin.
+    """
+    prompts = [tokenize(backend, list(piece))[0] for piece in pieces]
+    reads = [Asked(prompt, tuple(range(len(prompt)))) for prompt in prompts]
+    sums = {
+        f"{name}_{when}": torch.zeros(len(sites), dtype=torch.float64)
+        for name in ("kl", "ce")
+        for when in ("before", "after")
+    }
+    rows = followed = 0
+    with torch.no_grad(), progress(len(reads), "held-out texts", "text") as bar:
+        for part in gathered(backend, reads, sites):
+            step = rows_at_once(backend)
+            for first in range(0, len(part.last), step):
+                final = part.final(backend, slice(first, first + step))
+                rows += len(final.log_p)
+                followed += int((final.next_token >= 0).sum())
+                for n, site in enumerate(sites):
+                    states = part.states[site][first : first + step]
+                    for when, own in (("before", states), ("after", translators[site](states))):
+                        log_q = unembed(backend, own).float().log_softmax(-1)
+                        after = next_token(log_q, final.next_token)["next_token_log_probability"]
+                        sums[f"kl_{when}"][n] += kl_divergence(final.log_p, log_q).sum().cpu()
+                        sums[f"ce_{when}"][n] -= after.nansum().cpu()
+            bar.update(len(part.prompts))
+    return {
+        name: value / (rows if name.startswith("kl") else max(1, followed))
+        for name, value in sums.items()
+    }
+
+
+def _has_bf16(device: torch.device) -> bool:
+    """Whether products of bfloat16 matrices are fast here."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    has: Any = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return device.type == "cpu" and bool(has is not None and has())

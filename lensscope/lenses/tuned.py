@@ -1,0 +1,202 @@
+"""The tuned lens: one affine translator a layer, trained on the model's own final distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+
+from lensscope.backend import Backend
+from lensscope.backends import backend_of
+from lensscope.errors import LensError
+from lensscope.lenses.corpus import Corpus, Texts, pieces
+from lensscope.lenses.lens import RESIDUAL, concrete
+from lensscope.lenses.linear import LinearLens, Translator, canonical
+from lensscope.lenses.origin import Origin
+from lensscope.lenses.training import Trainer, Training, held_out_scores
+from lensscope.sites import Site, resid_post, resid_pre
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TunedLens(LinearLens):
+    """One affine translator a layer, ``h + A h + b``, then the model's own final norm and head.
+
+    Belrose et al. 2023, "Eliciting Latent Predictions from Transformers with the Tuned Lens". The
+    translators are trained to make the lens' distribution that of the model's last layer, in
+    ``KL(final || lens)``, and start at the identity, where the lens is the logit lens.
+
+    Example:
+        >>> lens = ls.TunedLens.identity(model)
+        >>> reading = lens.read(model, "The Eiffel Tower is in the city of", positions=-1)
+        >>> reading.data.predicted.sel(layer=29, rank=0).item()
+        ' Paris'
+    """
+
+    name: str = "tuned lens"
+
+    @classmethod
+    def identity(cls, model: Any, sites: Site | Sequence[Site] = resid_pre) -> Self:
+        """A lens that has not been trained: the logit lens."""
+        backend = backend_of(model)
+        d = backend.d_model
+        blank = Translator(torch.zeros(d, d), torch.zeros(d), residual=True)
+        return cls(dict.fromkeys(_trained(backend, sites), blank), Origin.of(backend))
+
+    @classmethod
+    def fit(
+        cls,
+        model: Any,
+        texts: Texts,
+        *,
+        sites: Site | Sequence[Site] = resid_pre,
+        held_out: Texts | None = None,
+        checkpoint: str | Path | None = None,
+        name: str = "tuned lens",
+        **settings: Any,
+    ) -> Self:
+        """Train translators on texts.
+
+        The model is run on a batch of texts at a time, and no activations are stored. The loss of a
+        layer is the mean over tokens of ``KL(final || lens)``, nats.
+
+        Args:
+            model: the model; its weights are not touched.
+            texts: any iterable of texts or token ids, or a text file. A list is gone through as
+                often as needed; an iterator once.
+            sites: kinds of the residual stream, or some layers of them. The inputs of all blocks by
+                default: those are the outputs of all blocks but the last, and the embedding.
+            held_out: texts to measure on; by default some pieces of ``texts`` are kept apart.
+            checkpoint: a file to keep the training in. The same call again goes on from there, and
+                gives what it would have given.
+            name: what the lens is called.
+            **settings: of `lensscope.lenses.training.Training`: ``steps``, ``batch_size``,
+                ``length``, ``tokens_per_step``, ``optimizer``, ``learning_rate``, ``momentum``,
+                ``weight_decay``, ``clip``, ``bf16``, ``n_held_out``, ``seed``,
+                ``checkpoint_every``.
+
+        Returns:
+            The lens; ``lens.scores()`` says what it gives on held-out text, before and after.
+
+        Raises:
+            LensError: too little text, settings that make no sense, a checkpoint of another
+                training, a loss that is not finite (the last good checkpoint stays).
+
+        Example:
+            >>> from lensscope.lenses.corpus import python_docs
+            >>> lens = ls.TunedLens.fit(model, python_docs()[:4], sites=ls.resid_post(20), steps=3)
+            >>> lens.scores().columns.tolist()
+            ['site', 'kl_before', 'kl_after', 'ce_before', 'ce_after']
+        """
+        backend = backend_of(model)
+        training = Training.of(settings)
+        own = training.n_held_out if held_out is None else 0
+        places = _trained(backend, sites)
+        corpus = Corpus(
+            backend,
+            texts,
+            training.length,
+            training.batch_size,
+            n_held_out=own,
+            seed=training.seed,
+        )
+        apart = corpus.held_out if held_out is None else list(pieces(backend, held_out, 64))
+        if not apart:
+            raise LensError(
+                "There is no text to measure on.",
+                got=f"held_out={held_out!r}"[:80],
+                expected="at least one text of two tokens",
+                instead="held_out=None, which keeps some of the texts apart",
+            )
+        where = None if checkpoint is None else Path(checkpoint)
+        trainer = Trainer(backend, places, corpus, training, where)
+        trainer.run()
+        translators = trainer.translators()
+        history = held_out_scores(backend, apart, places, translators)
+        history["losses"] = torch.tensor(trainer.losses, dtype=torch.float64)
+        return cls(
+            translators,
+            Origin.of(backend),
+            name=name,
+            settings={**asdict(training), "texts": corpus.hash, "bf16": trainer.bf16},
+            history=history,
+        )
+
+    def scores(self) -> pd.DataFrame:
+        """KL and cross-entropy on held-out text by site, before (the logit lens) and after, nats.
+
+        Raises:
+            LensError: the lens was not trained here.
+        """
+        if "kl_before" not in self.history:
+            raise LensError(
+                "Nothing was measured of this lens.",
+                got=f"a lens without a training ({self.name})",
+                expected="one that ls.TunedLens.fit gave",
+                instead="ls.compare(model, prompts, [ls.LogitLens(), lens])",
+            )
+        names = ("kl_before", "kl_after", "ce_before", "ce_after")
+        columns = {name: self.history[name].tolist() for name in names}
+        return pd.DataFrame({"site": [repr(s) for s in self.translators], **columns})
+
+    # ---------------------------------------------------------------- the tuned-lens library
+
+    @classmethod
+    def load(cls, path: str | Path, *, allow_pickle: bool = False) -> Self:
+        """Read a file that `save` wrote, or a folder of the tuned-lens library.
+
+        Args:
+            path: a file, or a folder with ``config.json`` and ``params.pt`` or
+                ``params.safetensors``.
+            allow_pickle: let ``params.pt`` be read, which is a file of ``torch.save``; of what is
+                in it, only tensors are.
+
+        Raises:
+            LensError: no such file, not whole, not a lens, or pickle that was not allowed.
+        """
+        if Path(path).is_dir():
+            from lensscope.lenses.tuned_lens_folder import read_folder
+
+            return cls(*read_folder(Path(path), allow_pickle=allow_pickle))
+        return super().load(path)
+
+    def to_tuned_lens(self, folder: str | Path, model: Any) -> Path:
+        """Write it as a folder that the tuned-lens library loads: ``config.json``, ``params.pt``.
+
+        Args:
+            folder: where to; made if it is not there.
+            model: the model that it was fitted on, whose unembedding is named in the folder.
+
+        Raises:
+            LensError: it lacks the input of a block, or was fitted on folded weights.
+            BasisError: another model.
+        """
+        from lensscope.lenses.tuned_lens_folder import write_folder
+
+        return write_folder(self, Path(folder), backend_of(model))
+
+
+def _trained(backend: Backend, sites: Site | Sequence[Site]) -> list[Site]:
+    """Where there are translators: each place once, without the last block's output.
+
+    Raises:
+        LensError: no residual kinds, or nothing but the last block's output.
+    """
+    last = resid_post(backend.n_layers - 1)
+    found = list(dict.fromkeys(canonical(s, backend.n_layers) for s in concrete(backend, sites)))
+    wrong = [site for site in found if site.kind not in RESIDUAL]
+    places = [site for site in found if site != last]
+    if wrong or not places:
+        raise LensError(
+            "There is nothing to translate here.",
+            got=", ".join(map(repr, wrong[:4])) or repr(sites),
+            expected="kinds of the residual stream below the last block's output",
+            instead="sites=ls.resid_pre, or [ls.resid_pre, ls.resid_mid]",
+        )
+    return places

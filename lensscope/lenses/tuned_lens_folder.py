@@ -1,0 +1,156 @@
+"""The folder format of the tuned-lens library: ``config.json`` and ``params.pt``.
+
+The translators of the library are numbered by ``hidden_states`` of transformers: number ``i`` is
+for the input of block ``i``, so there are as many as blocks, and each is ``h + W h + b``. The
+config names the model and a hash of its unembedding.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lensscope.backend import Backend
+from lensscope.errors import LensError
+from lensscope.lenses.files import load_pickled
+from lensscope.lenses.linear import Translator
+from lensscope.lenses.origin import Origin, unembed_hashes
+from lensscope.provenance import Provenance
+from lensscope.sites import Site, resid_pre
+
+if TYPE_CHECKING:
+    from lensscope.lenses.tuned import TunedLens
+
+
+def read_folder(folder: Path, *, allow_pickle: bool) -> tuple[dict[Site, Translator], Origin]:
+    """Translators and origin of a folder.
+
+    Raises:
+        LensError: files that are missing or not whole, pickle that was not allowed, or parameters
+            that are not those of the config.
+    """
+    config = _config(folder)
+    state = _parameters(folder, allow_pickle=allow_pickle)
+    d, n_layers = int(config["d_model"]), int(config["num_hidden_layers"])
+    translators = {}
+    for n in range(n_layers):
+        weight, bias = state.get(f"{n}.weight"), state.get(f"{n}.bias")
+        fits = (
+            isinstance(weight, torch.Tensor)
+            and weight.shape == (d, d)
+            and (bias is None or bias.shape == (d,))
+            and bool(weight.isfinite().all())
+        )
+        if not fits:
+            raise LensError(
+                f"The parameters in {folder} are not those of its config.",
+                got=f"layer {n}: " + (str(tuple(weight.shape)) if weight is not None else "none"),
+                expected=f"{n_layers} finite matrices of {d} x {d}",
+                instead="the folder as it was published",
+            )
+        assert weight is not None
+        matrix = weight.float()
+        translators[resid_pre(n)] = Translator(
+            matrix, None if bias is None else bias.float(), residual=True
+        )
+    provenance = Provenance(
+        model=str(config.get("base_model_name_or_path") or ""),
+        backend="tuned-lens library",
+        fingerprint="",
+        processing="raw",
+        dtype="float32",
+        n_layers=n_layers,
+        d_model=d,
+        n_heads=0,
+        n_kv_heads=0,
+        tokens=(),
+        versions={},
+    )
+    return translators, Origin(provenance, unembed_hash=str(config.get("unembed_hash") or ""))
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        kind = config.get("lens_type", "linear_tuned_lens")
+        if kind != "linear_tuned_lens":
+            raise KeyError(f"lens_type {kind!r}")
+        if "d_model" not in config or "num_hidden_layers" not in config:
+            raise KeyError("no d_model or num_hidden_layers")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LensError(
+            f"{folder} is not a lens of the tuned-lens library.",
+            got=f"{type(error).__name__}: {error}",
+            expected="config.json of a linear tuned lens, and params.pt",
+            instead="the folder as it was published, or a file of lens.save(path)",
+        ) from error
+    return config
+
+
+def _parameters(folder: Path, *, allow_pickle: bool) -> dict[str, Any]:
+    safe = folder / "params.safetensors"
+    if safe.is_file():
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return dict(load_file(safe))
+        except (OSError, SafetensorError) as error:
+            raise LensError(
+                f"{safe} is not whole.",
+                got=f"{type(error).__name__}: {error}",
+                expected="a safetensors file",
+                instead="the folder as it was published",
+            ) from error
+    state = load_pickled(folder / "params.pt", allow_pickle=allow_pickle)
+    if not isinstance(state, dict):
+        raise LensError(
+            f"{folder / 'params.pt'} does not hold parameters.",
+            got=type(state).__name__,
+            expected="tensors by name",
+            instead="the folder as it was published",
+        )
+    # Some were saved with the module list's own name before each number.
+    return {re.sub(r"^(layer_translators|probes)\.", "", str(k)): v for k, v in state.items()}
+
+
+def write_folder(lens: TunedLens, folder: Path, backend: Backend) -> Path:
+    """Write a lens as such a folder.
+
+    Raises:
+        LensError: it lacks the input of a block, or was fitted on folded weights.
+        BasisError: another model than it was fitted on.
+    """
+    lens.origin.check(backend, f"The {lens.name}")
+    missing = [n for n in range(backend.n_layers) if resid_pre(n) not in lens.translators]
+    if missing or backend.processing != "raw":
+        raise LensError(
+            "The tuned-lens library has no place for this lens.",
+            got=f"layers without a translator: {missing[:5]}, {backend.processing} weights",
+            expected="a translator at every block's input, on raw weights",
+            instead="ls.TunedLens.fit(model, texts), with sites=ls.resid_pre",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {}
+    for n in range(backend.n_layers):
+        translator = lens.translators[resid_pre(n)]
+        bias = translator.bias
+        state[f"{n}.weight"] = translator.matrix.clone()
+        state[f"{n}.bias"] = torch.zeros(backend.d_model) if bias is None else bias.clone()
+    torch.save(state, folder / "params.pt")
+    config = {
+        "base_model_name_or_path": backend.name,
+        "d_model": backend.d_model,
+        "num_hidden_layers": backend.n_layers,
+        "bias": True,
+        "base_model_revision": None,
+        "unembed_hash": unembed_hashes(backend)[0],
+        "lens_type": "linear_tuned_lens",
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    return folder

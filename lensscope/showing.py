@@ -1,0 +1,66 @@
+"""What all results have in common: how they show themselves."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+class Shown(ABC):
+    """A result that is a table in a terminal, a page, a picture, JSON."""
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What its page is called."""
+
+    @abstractmethod
+    def table(self) -> Table:
+        """A table for the terminal."""
+
+    @abstractmethod
+    def section(self) -> str:
+        """What it says, as a piece of HTML."""
+
+    @abstractmethod
+    def _svg(self) -> str: ...
+
+    @abstractmethod
+    def _json(self) -> str: ...
+
+    def to_svg(self, path: str | Path | None = None) -> str:
+        """A picture as SVG, which needs no script; written to ``path`` if there is one."""
+        return _written(self._svg(), path)
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """A page that needs nothing else; written to ``path`` if there is one."""
+        from lensscope.report import page
+
+        return _written(page(self.title, [self.section()]), path)
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """All of it with provenance, as JSON; written to ``path`` if there is one."""
+        return _written(self._json(), path)
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        console = Console(width=110, no_color=True, highlight=False)
+        with console.capture() as captured:
+            console.print(self.table())
+        return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+    def _repr_html_(self) -> str:
+        from lensscope.report import STYLE
+
+        return f"<style>{STYLE}</style><div class='lensscope'>{self.section()}</div>"
+
+
+def _written(text: str, path: str | Path | None) -> str:
+    if path is not None:
+        Path(path).write_text(text, encoding="utf-8")
+    return text
