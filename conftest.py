@@ -16,6 +16,11 @@ with install_import_hook("lensscope", "tests.typecheck.check"):
     import lensscope.backends
     import lensscope.cli
     import lensscope.engine
+    import lensscope.lenses.compare
+    import lensscope.lenses.fit_report
+    import lensscope.lenses.named
+    import lensscope.lenses.reader
+    import lensscope.lenses.tuned_lens_folder
     import lensscope.models
     import lensscope.patchscope
     import lensscope.planning

@@ -46,7 +46,7 @@ def to_plotly(chart: Chart) -> go.Figure:
     figure = go.Figure()
     for n, line in enumerate(chart.lines):
         colour = COLOURS[n % len(COLOURS)]
-        name = escape(line.name)
+        name = escape(line.name, quote=False)
         if line.low:
             figure.add_trace(
                 go.Scatter(
@@ -74,7 +74,7 @@ def to_plotly(chart: Chart) -> go.Figure:
             )
         )
     figure.update_layout(
-        title=escape(chart.title),
+        title=escape(chart.title, quote=False),
         xaxis_title=chart.x_title,
         yaxis_title=chart.y_title,
         template="plotly_white",
@@ -127,6 +127,9 @@ def _axes(chart: Chart, x0: int, top: int, width: int, height: int) -> str:
         return x0 + across * width, top + (1 - up) * height
 
     parts = [svg_text(x0, top - 16, chart.title, size=14, weight=600)]
+    if chart.y_title != chart.title:
+        parts[0] = svg_text(x0, top - 22, chart.title, size=14, weight=600)
+        parts.append(svg_text(x0, top - 7, chart.y_title, fill="#68748a"))
     for tick in y_ticks:
         _, y = at(x_low, tick)
         parts.append(f"<path d='M{x0},{y:.1f}h{width}' stroke='#e3e7ee'/>")

@@ -70,7 +70,7 @@ class Patchscope:
 
     inspection: InspectionPrompt
     write: Site = resid_post
-    transform: Map | None = None
+    transform: Map | BySite | None = None
     model: Any = None
     max_new_tokens: int = 20
     read: Site | None = None
@@ -357,7 +357,14 @@ class Patchscope:
     def mapped(self, state: Tensor, target: Backend, site: Site | None) -> Tensor:
         """What is written of a state read at a site: transformed, on the target's device."""
         transform = self.transform
-        if site is not None and isinstance(transform, BySite):
+        if isinstance(transform, BySite):
+            if site is None:
+                raise PatchError(
+                    "Raw vectors come from no site, so there is no map for them.",
+                    got=repr(transform),
+                    expected="a map for all vectors",
+                    instead="transform=lens.at(ls.resid_post(12))",
+                )
             transform = transform.at(site)
         value = state if transform is None else transform(state.clone())
         return value if self.model is None else value.to(target.device, target.dtype)

@@ -88,7 +88,7 @@ def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.
     figure = make_subplots(
         rows=len(lines),
         cols=across,
-        subplot_titles=[escape(p.title) for p in panels],
+        subplot_titles=[_html(p.title) for p in panels],
         row_heights=rows,
         vertical_spacing=min(0.08, 0.8 / max(1, len(lines) - 1)) if len(lines) > 1 else 0,
         horizontal_spacing=0.06,
@@ -101,9 +101,10 @@ def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.
                 z=panel.values,
                 x=list(range(len(panel.x))),
                 y=list(range(len(panel.y))),
-                text=[[escape(t) for t in r] for r in panel.texts],
-                customdata=[[escape(t).replace("\n", "<br>") for t in r] for r in panel.hovers],
+                text=[[_html(t) for t in r] for r in panel.texts],
+                customdata=[[_html(t).replace("\n", "<br>") for t in r] for r in panel.hovers],
                 texttemplate="%{text}",
+                textfont={"size": 11},
                 hovertemplate=f"{value_title} %{{z:.3f}}<br>%{{customdata}}<extra></extra>",
                 colorscale=[[i / 2, f"rgb{shade}"] for i, shade in enumerate(_SHADES)],
                 zmin=0,
@@ -117,14 +118,14 @@ def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.
         figure.update_yaxes(
             title_text=panel.y_title,
             tickvals=list(range(len(panel.y))),
-            ticktext=[escape(y) for y in panel.y],
+            ticktext=[_html(y) for y in panel.y],
             row=row,
             col=column,
         )
         figure.update_xaxes(
             title_text=panel.x_title,
             tickvals=list(range(len(panel.x))),
-            ticktext=[escape(x) for x in panel.x],
+            ticktext=[_html(x) for x in panel.x],
             row=row,
             col=column,
         )
@@ -187,6 +188,11 @@ def _panel_svg(
     parts.append(svg_text(left, top + 34, caption, fill="#68748a"))
     inner = max(cell * len(panel.x) + 10, len(panel.title) * 8, len(caption) * 7)
     return "".join(parts), left - x0 + inner, top + 56 - first
+
+
+def _html(text: str) -> str:
+    """A text for plotly, which knows tags and no names of quotation marks."""
+    return escape(text, quote=False)
 
 
 def svg_text(

@@ -100,7 +100,7 @@ def comparison_section(comparison: LensComparison) -> str:
     lines = [
         f"<td>{escape(str(row['lens']))}</td><td class='n'>{row['layer']}</td>"
         + "".join(
-            f"<td class='n'>{row[v]:.3f} "
+            f"<td class='n'>{row[v]:.3f}<br>"
             f"<span class='p'>{row[f'{v}_low']:.3f} to {row[f'{v}_high']:.3f}</span></td>"
             for v in values
         )

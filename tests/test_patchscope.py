@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import lensscope as ls
-from lensscope.patchscope import ENTITY_DESCRIPTION, TOKEN_IDENTITY
+from lensscope.patchscope import ENTITY_DESCRIPTION
 from lensscope.results import FRAME_COLUMNS
 from tests import families, oracle
 from tests.oracle import Edit
@@ -262,7 +262,8 @@ def test_it_shows_itself_everywhere(llama, tmp_path, position, targets):
 
 
 def test_the_presets_say_what_the_papers_say():
-    assert TOKEN_IDENTITY == "cat -> cat\n1135 -> 1135\nhello -> hello\n?"
+    identity = ls.Patchscope.token_identity().inspection
+    assert identity.text == "cat -> cat\n1135 -> 1135\nhello -> hello\n?"
     assert ENTITY_DESCRIPTION.startswith("Syria: Country in the Middle East, Leonardo DiCaprio:")
     assert ENTITY_DESCRIPTION.endswith("consumer electronics corporation, x")
     assert ls.Patchscope.selfie().write == ls.resid_pre(2)

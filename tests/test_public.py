@@ -12,13 +12,20 @@ import lensscope as ls
 
 PUBLIC = [
     "ALL",
+    "AffineLens",
     "BasisError",
     "BudgetError",
     "Cache",
     "CacheError",
     "Generation",
     "InspectionPrompt",
+    "JacobianLens",
+    "Lens",
+    "LensComparison",
+    "LensError",
+    "LensReading",
     "LensscopeError",
+    "LogitLens",
     "ModelError",
     "ModelNotFoundError",
     "Move",
@@ -35,10 +42,12 @@ PUBLIC = [
     "Runs",
     "Site",
     "SiteError",
+    "TunedLens",
     "__version__",
     "affine",
     "attn_out",
     "capture",
+    "compare",
     "embed",
     "generate",
     "head_out",
@@ -89,10 +98,15 @@ def test_everything_public_is_described():
 
 
 def test_public_functions_say_what_they_raise_and_show_an_example():
-    for name in ("capture", "run", "generate", "run_many", "load_model"):
-        text = inspect.getdoc(getattr(ls, name)) or ""
+    functions = {
+        name: getattr(ls, name)
+        for name in ("capture", "run", "generate", "run_many", "load_model", "compare")
+    }
+    fits = {f"{kind.__name__}.fit": kind.fit for kind in (ls.TunedLens, ls.AffineLens)}
+    for name, function in {**functions, **fits, "Lens.read": ls.Lens.read}.items():
+        text = inspect.getdoc(function) or ""
         assert "Raises:" in text and "Example:" in text and ">>>" in text, name
-        hints = inspect.signature(getattr(ls, name))
+        hints = inspect.signature(function)
         assert hints.return_annotation is not inspect.Signature.empty
 
 
@@ -102,13 +116,25 @@ def test_imports_run_one_way():
 
     order = """
         errors prompts positions operations patches sites transforms provenance cache cache_file
-        progress sampling backend backends batch planning runs hooks unpatched outputs budget
-        joining decoding passes execution engine readout inspection demo_model hooked models results
-        plots report patchscope cli
+        progress sampling backend backends head batch planning runs hooks unpatched outputs budget
+        joining decoding passes execution engine readout inspection demo_model hooked models
+        showing results plots charts patchscope lenses.files lenses.origin lenses.measures
+        lenses.lens lenses.states lenses.components lenses.logit lenses.linear lenses.corpus
+        lenses.training lenses.tuned lenses.tuned_lens_folder lenses.affine lenses.jacobian
+        lenses.patchscope lenses.named lenses.reading lenses.reader lenses.comparison
+        lenses.compare lenses.fit_report lens_plots report terminal cli_lenses cli
     """.split()  # noqa: SIM905
     allowed_back = {
         ("results", "plots"),  # what a result looks like is only needed when it is shown
         ("results", "report"),
+        ("showing", "report"),
+        ("lenses.reading", "report"),
+        ("lenses.reading", "lens_plots"),
+        ("lenses.comparison", "report"),
+        ("lenses.lens", "lenses.reading"),  # for the type checker alone
+        ("lenses.lens", "lenses.reader"),  # a lens reads, and a reader is given a lens
+        ("lenses.tuned", "lenses.tuned_lens_folder"),
+        ("patchscope", "lenses.patchscope"),  # as_lens, from one to the other
         ("cache", "cache_file"),  # and how it is stored when it is stored
         ("patches", "sites"),  # >> asks whether what follows is a site
         ("prompts", "backend"),  # for the type checker alone
@@ -116,7 +142,8 @@ def test_imports_run_one_way():
         ("joining", "execution"),  # whether rows can join is tried out by running some
     }
     for n, name in enumerate(order):
-        source = (Path(ls.__file__).parent / f"{name}.py").read_text()
+        path = Path(ls.__file__).parent / f"{name.replace('.', '/')}.py"
+        source = path.read_text()
         for later in order[n + 1 :]:
             if f"from lensscope.{later} import" in source:
                 assert (name, later) in allowed_back, f"{name} imports {later}"

@@ -13,7 +13,7 @@ from torch import Tensor
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import LensError
-from lensscope.lenses.corpus import Corpus, Piece, Texts
+from lensscope.lenses.corpus import Corpus, Piece, Texts, begins_with_bos
 from lensscope.lenses.lens import RESIDUAL, concrete
 from lensscope.lenses.linear import LinearLens, Translator, canonical
 from lensscope.lenses.origin import Origin
@@ -240,7 +240,7 @@ def _add(
         tokens = [tuple(range(skip_first, len(p))) for p in prompts]
         pairs = [(p, t, p, t) for p, t in zip(prompts, tokens, strict=True) if t]
     else:
-        pairs = [pair for p in prompts if (pair := _matched(p, there, skip_first)) is not None]
+        pairs = [p for prompt in prompts if (p := _matched(here, prompt, there, skip_first))]
     if not pairs:
         return 0
     sources = [Asked(prompt, tokens) for prompt, tokens, _, _ in pairs]
@@ -258,14 +258,20 @@ def _add(
 
 
 def _matched(
-    prompt: TokenizedPrompt, there: Backend, skip_first: int
+    here: Backend, prompt: TokenizedPrompt, there: Backend, skip_first: int
 ) -> tuple[TokenizedPrompt, tuple[int, ...], TokenizedPrompt, tuple[int, ...]] | None:
-    """The same text in another model's tokens, and where both have a token end."""
-    (other,) = tokenize(there, prompt.text)
+    """The same text in another model's tokens, and where both have a token end.
+
+    The other model follows its own default about BOS, unless this one was made not to.
+    """
+    has_bos = begins_with_bos(here, prompt.ids)
+    (bare,) = tokenize(here, list(prompt.ids[has_bos:])) if len(prompt) > has_bos else (prompt,)
+    own = has_bos == here.default_prepend_bos
+    (other,) = tokenize(there, bare.text, None if own else has_bos)
     ends = {end: n for n, (_, end) in enumerate(other.char_spans) if end}
     both = [
         (n, ends[end])
-        for n, (_, end) in enumerate(prompt.char_spans)
+        for n, (_, end) in enumerate(bare.char_spans, start=int(has_bos))
         if n >= skip_first and end in ends and ends[end] >= skip_first
     ]
     if not both:

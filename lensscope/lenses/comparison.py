@@ -129,7 +129,7 @@ class LensComparison(Shown):
         step = every or max(1, round(len(layers) / 12))
         shown = [n for i, n in enumerate(layers) if i % step == 0 or n == layers[-1]]
         table = Table(
-            title=Text("precision@1 | surprisal (nats)"),
+            title=Text("precision@1, surprisal (nats)"),
             caption=Text(
                 f"{self.settings['prompts']} prompts, {self.values.sizes['read']} tokens, "
                 f"{self.provenance.model}; ± is half of a {self.level:.0%} bootstrap interval"
@@ -144,10 +144,10 @@ class LensComparison(Shown):
             for lens in self.data["lens"].values:
                 own = self.data.sel(lens=lens, layer=layer)
                 found = [
-                    f"{own[v].item():.2f}±{(own[f'{v}_high'] - own[f'{v}_low']).item() / 2:.2f}"
-                    for v in ("precision_at_1", "surprisal")
+                    f"{own[v].item():.{n}f}±{(own[f'{v}_high'] - own[f'{v}_low']).item() / 2:.{n}f}"
+                    for v, n in (("precision_at_1", 2), ("surprisal", 1))
                 ]
-                cells.append("–" if np.isnan(own["entropy"].item()) else " | ".join(found))
+                cells.append("–" if np.isnan(own["entropy"].item()) else " ".join(found))
             table.add_row(str(layer), *cells)
         return table
 

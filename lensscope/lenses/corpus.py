@@ -60,7 +60,7 @@ def pieces(
     """
     for text in _each(texts):
         ids = ids_of(backend, text, prepend_bos) if isinstance(text, str) else _plain(text)
-        bos = ids[:1] if isinstance(text, str) and _has_bos(backend, ids) else []
+        bos = ids[:1] if isinstance(text, str) and begins_with_bos(backend, ids) else []
         rest, step = ids[len(bos) :], length - len(bos)
         for first in range(0, len(rest), step):
             piece = (*bos, *rest[first : first + step])
@@ -68,7 +68,8 @@ def pieces(
                 yield piece
 
 
-def _has_bos(backend: Backend, ids: Sequence[int]) -> bool:
+def begins_with_bos(backend: Backend, ids: Sequence[int]) -> bool:
+    """Whether the first token is the tokenizer's BOS."""
     bos = getattr(backend.tokenizer, "bos_token_id", None)
     return bos is not None and list(ids[:1]) == [bos]
 

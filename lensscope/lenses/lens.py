@@ -75,7 +75,8 @@ class Lens(ABC):
 
         Args:
             model: the model that they are states of.
-            states: ``[…, d_model]``, or ``[…, d_head]`` of a head.
+            states: ``[…, d_model]``, or ``[…, d_head]`` of a head; gradients flow to them, if they
+                ask for any.
             site: where they were read, with its layer.
 
         Raises:
@@ -91,11 +92,12 @@ class Lens(ABC):
         (place,) = concrete(backend, [site])
         self.check(backend, [place])
         flat = states.reshape(-1, states.shape[-1])
-        found = [
-            logits
-            for chunk in torch.split(flat, self.rows(backend, 1))
-            for _, logits in self.each(backend, {place: chunk})
-        ]
+        with torch.set_grad_enabled(states.requires_grad and torch.is_grad_enabled()):
+            found = [
+                logits
+                for chunk in torch.split(flat, self.rows(backend, 1))
+                for _, logits in self.each(backend, {place: chunk})
+            ]
         return torch.cat(found).reshape(*states.shape[:-1], -1)
 
     def read(

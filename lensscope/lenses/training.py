@@ -121,7 +121,7 @@ class _Divergence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, log_p: Tensor) -> Tensor:
         with torch.autocast(logits.device.type, enabled=False):
-            log_q = logits.float().log_softmax(-1)
+            log_q = logits.to(torch.promote_types(logits.dtype, log_p.dtype)).log_softmax(-1)
             p = log_p.exp()
             loss = torch.linalg.vecdot(p, log_p.clamp_min(-1e4) - log_q).sum()
         ctx.save_for_backward(log_q.exp_().sub_(p))

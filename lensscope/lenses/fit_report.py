@@ -1,0 +1,110 @@
+"""What fitting a lens gave."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from lensscope.lenses.linear import LinearLens
+from lensscope.showing import Shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+
+@dataclass(frozen=True, eq=False)
+class FitReport(Shown):
+    """How a lens was fitted, and of a tuned lens what it gives on held-out text.
+
+    Attributes:
+        lens: the lens.
+    """
+
+    lens: LinearLens
+
+    @property
+    def title(self) -> str:
+        """What was fitted."""
+        return f"{self.lens.name[:1].upper()}{self.lens.name[1:]}: the fit"
+
+    @property
+    def scores(self) -> pd.DataFrame | None:
+        """By site, before and after, where it was measured."""
+        if "kl_before" not in self.lens.history:
+            return None
+        return self.lens.scores()  # type: ignore[attr-defined]
+
+    def table(self) -> Table:
+        """Divergence and cross-entropy by site; or how it was fitted."""
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=Text(self.title), box=box.SIMPLE_HEAD)
+        scores = self.scores
+        if scores is None:
+            table.add_column("setting")
+            table.add_column("value")
+            for name, value in self.lens.settings.items():
+                table.add_row(name, Text(str(value)))
+            return table
+        lower = int((scores["kl_after"] < scores["kl_before"]).sum())
+        table.caption = Text(
+            "KL of the final distribution from the lens', and cross-entropy of the next token, "
+            f"nats, on held-out text; before: the logit lens. Lower KL at {lower} of {len(scores)} sites."
+        )
+        for name in scores.columns:
+            table.add_column(name.replace("_", " "), justify="right")
+        for _, row in scores.iterrows():
+            table.add_row(row["site"], *(f"{row[c]:.3f}" for c in scores.columns[1:]))
+        return table
+
+    def section(self) -> str:
+        """The chart, and the table."""
+        scores = self.scores
+        settings = escape(json.dumps(dict(self.lens.settings)))
+        intro = f"<p>{escape(repr(self.lens))}<br>{settings}</p>"
+        if scores is None:
+            return intro
+        head = "".join(f"<th class='n'>{c.replace('_', ' ')}</th>" for c in scores.columns)
+        body = "".join(
+            f"<tr><td>{row['site']}</td>"
+            + "".join(f"<td class='n'>{row[c]:.3f}</td>" for c in scores.columns[1:])
+            + "</tr>"
+            for _, row in scores.iterrows()
+        )
+        return f"{intro}{self._svg()}<table><tr>{head}</tr>{body}</table>"
+
+    def _svg(self) -> str:
+        from lensscope.charts import Chart, Line, to_svg
+
+        scores = self.scores
+        if scores is None:
+            return to_svg()
+        layers = tuple(site.layer or 0 for site in self.lens.translators)
+        charts = [
+            Chart(
+                title,
+                "layer",
+                title,
+                (
+                    Line("before (logit lens)", layers, tuple(scores[f"{name}_before"])),
+                    Line("after", layers, tuple(scores[f"{name}_after"])),
+                ),
+            )
+            for name, title in (("kl", "KL (nats)"), ("ce", "cross-entropy (nats)"))
+        ]
+        return to_svg(*charts)
+
+    def _json(self) -> str:
+        scores = self.scores
+        value: dict[str, Any] = {
+            "lens": type(self.lens).__name__,
+            "settings": dict(self.lens.settings),
+            "provenance": asdict(self.lens.origin.provenance),
+            "scores": [] if scores is None else json.loads(scores.to_json(orient="records")),
+        }
+        return json.dumps(value, ensure_ascii=False, indent=1)

@@ -1,0 +1,116 @@
+"""What the commands have in common: their options, what they say, how they fail."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class BackendChoice(str, Enum):
+    """TransformerLens classes."""
+
+    bridge = "bridge"
+    hooked = "hooked"
+
+
+class ProcessingChoice(str, Enum):
+    """Weight processing."""
+
+    raw = "raw"
+    folded = "folded"
+
+
+ModelName = Annotated[str, typer.Option(help="demo, a Hub id, a folder, or a .gguf file.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]
+Html = Annotated[Path | None, typer.Option("--html", help="Write a page to this file.")]
+Json = Annotated[
+    str | None, typer.Option("--json", help="Write JSON to this file, or - for stdout.")
+]
+
+
+def deliver(result: Any, html: Path | None, json: str | None, quiet: bool) -> None:
+    """A result as a page, as JSON, as a table, as far as they were asked for."""
+    if html is not None:
+        write(html, result.to_html())
+        say(quiet, f"Page written to {html}")
+    if json == "-":
+        print(result.to_json())
+    elif json is not None:
+        write(Path(json), result.to_json())
+        say(quiet, f"JSON written to {json}")
+    if not quiet and json != "-":
+        print_table(result)
+
+
+def position_of(text: str) -> Any:
+    """A position from what is written on a command line."""
+    from lensscope.positions import ALL, span
+
+    if text == "all":
+        return ALL
+    if re.fullmatch(r"-?\d+", text):
+        return int(text)
+    if re.fullmatch(r"(-?\d+)?:(-?\d+)?", text):
+        return slice(*(int(part) if part else None for part in text.split(":")))
+    return span(text.removeprefix("span:")) if text.startswith("span:") else text
+
+
+def numbers_of(text: str) -> list[int]:
+    """Layers from what is written on a command line."""
+    try:
+        if ":" in text:
+            start, stop = text.split(":")
+            return list(range(int(start or 0), int(stop)))
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise usage(f"{text!r} is not a list of layers", "write all, 3,5 or 0:12") from error
+
+
+def usage(what: str, instead: str) -> typer.BadParameter:
+    """A mistake on the command line."""
+    return typer.BadParameter(f"{what}; {instead}")
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that was asked for."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise usage(f"{path} cannot be written ({error.strerror})", "name another file") from error
+
+
+def print_table(result: Any) -> None:
+    """A result as a table in the terminal."""
+    from rich.console import Console
+
+    Console(highlight=False).print(result.table())
+
+
+def say(quiet: bool, text: str) -> None:
+    """Tell how it goes, on standard error."""
+    if not quiet:
+        print(text, file=sys.stderr)
+
+
+@contextmanager
+def errors(quiet: bool) -> Iterator[None]:
+    """The user's mistakes as one message and exit code 2; no traceback."""
+    from lensscope.errors import LensscopeError
+    from lensscope.progress import be_quiet
+
+    be_quiet(quiet)
+    try:
+        yield
+    except LensscopeError as error:
+        print(f"lensscope: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        print("lensscope: interrupted", file=sys.stderr)
+        raise typer.Exit(130) from None
