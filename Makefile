@@ -15,7 +15,7 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks
+	LENSSCOPE_QUICK=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -27,6 +27,7 @@ test-tl3: $(VENV_TL3)/.dev
 
 bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.lenses --write
 	$(BIN)/python -m benchmarks.sweeps --write
 
 format: $(VENV)/.dev

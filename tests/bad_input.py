@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import json
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 
@@ -24,6 +26,40 @@ WALES = "Diana, Princess of Wales"
 scope = ls.Patchscope.entity_description()
 nan = torch.full((32,), torch.nan)
 at = ls.resid_post(1).at(2)
+
+other = families.build(families.Case("qwen2", "bridge", "raw"))
+folded = families.build(families.Case("llama", "bridge", "folded"))
+inner = copy.deepcopy(families.hf_model("llama"))
+with torch.no_grad():
+    inner.lm_head.weight[3] += 1
+retouched = families.wrap(inner)
+retouched.cfg.model_name = tiny.cfg.model_name
+fresh = ls.TunedLens.identity(tiny)
+one_layer = ls.TunedLens.identity(tiny, ls.resid_post(1))
+elsewhere = ls.AffineLens.fit(
+    tiny,
+    [families.prompt(20, seed=n) for n in range(4)],
+    sites=ls.resid_pre(1),
+    target=ls.resid_post(1),
+)
+where = Path(tempfile.mkdtemp())
+
+
+def saved() -> Path:
+    return fresh.save(where / "lens.safetensors")
+
+
+def cut_short() -> Path:
+    path = where / "short.safetensors"
+    path.write_bytes(saved().read_bytes()[:-50])
+    return path
+
+
+def pickled() -> Path:
+    path = where / "lens.pt"
+    torch.save({"J": {0: torch.eye(3)}}, path)
+    return path
+
 
 CASES = {
     "placeholder missing": lambda: ls.Patchscope.attribute("The city").inspect(demo, WALES),
@@ -118,6 +154,41 @@ CASES = {
     "grad": lambda: ls.run_many(tiny, P, [[]], grad=True, max_new_tokens=2),
     "sampling without a seed": lambda: ls.generate(tiny, P, temperature=1.0),
     "top_p": lambda: ls.generate(tiny, P, temperature=1.0, seed=0, top_p=2.0),
+    "a lens of another model": lambda: fresh.read(other, P),
+    "a lens of another basis": lambda: fresh.read(folded, P),
+    "a lens with another unembedding": lambda: fresh.read(retouched, P),
+    "a layer that a lens lacks": lambda: one_layer.read(tiny, P, ls.resid_post(0)),
+    "a component by a fitted lens": lambda: fresh.read(tiny, P, ls.attn_out(1)),
+    "a site that no lens reads": lambda: ls.LogitLens().read(tiny, P, ls.pattern(1)),
+    "a site with a position": lambda: ls.LogitLens().read(tiny, P, ls.resid_post(1).at(2)),
+    "an unknown measure": lambda: ls.LogitLens().read(tiny, P, measures="loss"),
+    "a target of several tokens": lambda: ls.LogitLens().read(
+        demo, WALES, targets=[" Ouagadougou"]
+    ),
+    "no lens tokens": lambda: ls.LogitLens().read(tiny, P, top_k=0),
+    "a lens file that is not there": lambda: ls.TunedLens.load("nowhere.safetensors"),
+    "a lens file cut short": lambda: ls.TunedLens.load(cut_short()),
+    "a lens file with pickle": lambda: ls.TunedLens.load(pickled()),
+    "a Jacobian lens with pickle": lambda: ls.JacobianLens.load(pickled()),
+    "a lens file of another kind": lambda: ls.AffineLens.load(saved()),
+    "an empty corpus": lambda: ls.TunedLens.fit(tiny, []),
+    "texts that are too short": lambda: ls.JacobianLens.fit(tiny, [P, P]),
+    "too few texts": lambda: ls.TunedLens.fit(tiny, [P, P]),
+    "a corpus of another type": lambda: ls.TunedLens.fit(tiny, 3),
+    "a setting of training": lambda: ls.TunedLens.fit(tiny, [P] * 20, epochs=3),
+    "a setting of training out of range": lambda: ls.TunedLens.fit(tiny, [P] * 20, steps=0),
+    "an unknown optimizer": lambda: ls.TunedLens.fit(tiny, [P] * 20, optimizer="lion"),
+    "nothing to train": lambda: ls.TunedLens.fit(tiny, [P] * 20, sites=ls.resid_post(-1)),
+    "a ridge below zero": lambda: ls.AffineLens.fit(tiny, [P] * 20, ridge=-1.0),
+    "a Jacobian of the last layer": lambda: ls.JacobianLens.fit(tiny, [P], layers=[2]),
+    "lenses of one name": lambda: ls.compare(tiny, [P], [ls.LogitLens(), ls.LogitLens()]),
+    "no lenses": lambda: ls.compare(tiny, [P], []),
+    "no prompts to compare": lambda: ls.compare(tiny, [], ls.LogitLens()),
+    "a level of intervals": lambda: ls.compare(tiny, [P], ls.LogitLens(), level=95),
+    "a map that is no lens": lambda: elsewhere.read(tiny, P),
+    "a map by site for raw vectors": lambda: ls.Patchscope(
+        scope.inspection, transform=elsewhere
+    ).inspect(demo, torch.ones(576)),
     "training mode": lambda: ls.run(training, P),
     "not a model": lambda: ls.run(torch.nn.Linear(2, 2), P),
     "a Hugging Face model": lambda: ls.run(families.hf_model("llama"), P),

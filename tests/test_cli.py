@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
+
+from tests import families
 
 
 def lensscope(*arguments, cwd=None):
@@ -115,3 +119,92 @@ def test_the_demo_writes_a_page_with_every_layer(demo, tmp_path):
     assert page.count("<tr>") == 3 * 31
     assert page.count("logit lens") == 3
     assert ": American film franchise" in page
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory):
+    """A tiny random Llama as a folder, with texts in its words."""
+    folder = tmp_path_factory.mktemp("tiny")
+    families.hf_model("llama").save_pretrained(folder / "model")
+    families.own_tokenizer().save_pretrained(folder / "model")
+    lines = [" ".join(f"w{i}" for i in families.prompt(12, seed=n)) for n in range(30)]
+    (folder / "texts.txt").write_text("\n".join(lines))
+    (folder / "prompts.txt").write_text("\n".join(lines[:5]))
+    return folder
+
+
+def test_lenses_are_trained_read_and_compared(tiny_folder):
+    train = ("lens", "train", "--model", "model", "--texts", "texts.txt", "--length", "10")
+    steps = ("--steps", "8", "--learning-rate", "0.02", "--out", "tuned.safetensors")
+    done = lensscope(*train, *steps, "--html", "fit.html", "--json", "fit.json", cwd=tiny_folder)
+    assert done.returncode == 0, done.stderr
+    assert "Lower KL at 3 of 3 sites" in " ".join(done.stdout.split())
+    scores = json.loads((tiny_folder / "fit.json").read_text())["scores"]
+    assert all(row["kl_after"] < row["kl_before"] for row in scores)
+    assert "<svg" in (tiny_folder / "fit.html").read_text()
+    assert not (tiny_folder / "tuned.safetensors.checkpoint").exists()
+    done = lensscope(*train, "--kind", "affine", "--out", "affine.safetensors", cwd=tiny_folder)
+    assert done.returncode == 0, done.stderr
+    done = lensscope(
+        *("compare", "--model", "model", "--prompts", "prompts.txt", "--checkpoint", "part"),
+        *("--lens", "logit", "--lens", "tuned.safetensors", "--lens", "affine.safetensors"),
+        *("--json", "-", "--html", "compared.html", "--svg", "compared.svg", "--quiet"),
+        cwd=tiny_folder,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["layers"]
+    assert {row["lens"] for row in rows} == {"logit lens", "tuned lens", "affine lens"}
+    assert len(rows) == 9
+    assert all((tiny_folder / f"compared.{kind}").exists() for kind in ("html", "svg"))
+    done = lensscope(
+        *("lens", "read", "--model", "model", "--prompts", "prompts.txt", "--layers", "1,2"),
+        *("--lens", "logit", "--lens", "tuned.safetensors", "--measure", "all"),
+        *("--html", "read.html", "--json", "read.json", "--svg", "read.svg"),
+        cwd=tiny_folder,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Logit lens" in done.stdout and "Tuned lens" in done.stdout
+    both = json.loads((tiny_folder / "read.json").read_text())
+    assert [one["lens"] for one in both] == ["logit lens", "tuned lens"]
+    assert {"kl", "entropy", "predicted"} <= set(both[1]["cells"][0])
+
+
+def test_a_training_that_is_killed_goes_on(tiny_folder):
+    train = ("lens", "train", "--model", "model", "--texts", "texts.txt", "--length", "10")
+    train += ("--steps", "100000", "--out", "long.safetensors")
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "lensscope", *train],
+        cwd=tiny_folder,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    checkpoint = tiny_folder / "long.safetensors.checkpoint"
+    try:
+        for _ in range(600):
+            if checkpoint.exists():
+                break
+            time.sleep(0.1)
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert b"interrupted" in err
+    assert checkpoint.exists()
+    done = lensscope(*train, "--seed", "1", cwd=tiny_folder)  # it is looked at
+    assert done.returncode == 2
+    assert "Going on from" in done.stderr and "another training" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("lens", "read"), "one of --prompt and --prompts"),
+        (("lens", "read", "--prompt", "w5", "--lens", "nowhere.safetensors"), "no such lens"),
+        (("compare", "--prompts", "nowhere.txt", "--model", "model"), "cannot be read"),
+    ],
+)
+def test_mistakes_about_lenses(tiny_folder, arguments, says):
+    done = lensscope(*arguments, cwd=tiny_folder)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr

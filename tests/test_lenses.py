@@ -92,9 +92,7 @@ def test_each_lens_is_what_its_weights_say(family):
         moved = states @ translator.matrix.T
         moved = moved if translator.bias is None else moved + translator.bias
         moved = moved + states if kind is ls.TunedLens else moved
-        oracle.close(
-            lens.logits(model, states, ls.resid_post(1)), by_hand(family, moved), 1e-5
-        )
+        oracle.close(lens.logits(model, states, ls.resid_post(1)), by_hand(family, moved), 1e-5)
         oracle.close(lens.at(ls.resid_post(-2))(states), moved, 1e-5)
 
 
@@ -229,9 +227,7 @@ def test_what_is_measured_is_what_the_definitions_say(few):
     assert np.isnan(data.next_token_rank.values[:, -1]).all()
     target = log_q[..., 5]
     np.testing.assert_allclose(data.target_log_probability.values[..., 0], target, atol=1e-5)
-    assert (
-        data.target_rank.values[..., 0] == (log_q > target[..., None]).sum(-1).numpy()
-    ).all()
+    assert (data.target_rank.values[..., 0] == (log_q > target[..., None]).sum(-1).numpy()).all()
 
 
 def test_layers_and_positions_keep_their_names(llama):
@@ -242,14 +238,13 @@ def test_layers_and_positions_keep_their_names(llama):
     for layer in (0, 2):
         for position in (2, 3):
             own, other = (
-                r.data.sel(layer=layer, position=position).isel(prompt=0)
-                for r in (reading, whole)
+                r.data.sel(layer=layer, position=position).isel(prompt=0) for r in (reading, whole)
             )
             assert own.predicted.values.tolist() == other.predicted.values.tolist()
             assert float(own.entropy) == pytest.approx(float(other.entropy), abs=1e-5)
     frame = reading.frame()
     assert list(frame.columns[:8]) == (
-        "prompt lens layer position token rank predicted log_probability".split()
+        ["prompt", "lens", "layer", "position", "token", "rank", "predicted", "log_probability"]
     )
     assert set(frame["position"]) == {2, 3}
     assert frame["token"].iloc[0] == f"w{P[2]}"

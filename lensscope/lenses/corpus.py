@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lensscope.backend import Backend
+from lensscope.backends import backend_of
 from lensscope.errors import LensError
 from lensscope.lenses.states import lines_of
 from lensscope.prompts import ids_of
@@ -41,7 +42,7 @@ def python_docs() -> list[str]:
 
 
 def pieces(
-    backend: Backend,
+    model: Any,
     texts: Texts,
     length: int,
     *,
@@ -51,13 +52,13 @@ def pieces(
     """Token ids of texts, cut into pieces; one that is too short is left out.
 
     Args:
-        backend: the model, whose tokenizer cuts. Of a model that wants BOS, each piece begins with
-            it.
+        model: its tokenizer cuts. Of a model that wants BOS, each piece begins with it.
         texts: any iterable of texts or token ids; a text file, which is one text.
         length: tokens of a piece, BOS included.
         shortest: tokens below which a piece is left out.
         prepend_bos: ``None`` follows the model's own default.
     """
+    backend = backend_of(model)
     for text in _each(texts):
         ids = ids_of(backend, text, prepend_bos) if isinstance(text, str) else _plain(text)
         bos = ids[:1] if isinstance(text, str) and begins_with_bos(backend, ids) else []
@@ -87,6 +88,13 @@ def _each(texts: Texts) -> Iterator[Any]:
                 yield block
                 block = ""
         texts = [block]
+    if not isinstance(texts, Iterable):
+        raise LensError(
+            "These are not texts.",
+            got=f"{type(texts).__name__}: {str(texts)[:60]}",
+            expected="an iterable of texts or token ids, or a path",
+            instead='["The Eiffel Tower is in the city of Paris."], or Path("corpus.txt")',
+        )
     yield from [texts] if isinstance(texts, str) else texts
 
 
@@ -128,7 +136,7 @@ class Corpus:
                 instead="length=64, batch_size=4",
             )
         once = isinstance(self.texts, Iterator)
-        stream = pieces(self.backend, self.texts, self.length, shortest=self.shortest)
+        stream = pieces(self.backend.model, self.texts, self.length, shortest=self.shortest)
         self._list: list[Piece] | None = None if once else list(stream)
         if self._list is not None:
             random.Random(self.seed).shuffle(self._list)

@@ -54,7 +54,8 @@ class FitReport(Shown):
         lower = int((scores["kl_after"] < scores["kl_before"]).sum())
         table.caption = Text(
             "KL of the final distribution from the lens', and cross-entropy of the next token, "
-            f"nats, on held-out text; before: the logit lens. Lower KL at {lower} of {len(scores)} sites."
+            "nats, on held-out text; before: the logit lens. "
+            f"Lower KL at {lower} of {len(scores)} sites."
         )
         for name in scores.columns:
             table.add_column(name.replace("_", " "), justify="right")

@@ -106,7 +106,9 @@ class TunedLens(LinearLens):
             n_held_out=own,
             seed=training.seed,
         )
-        apart = corpus.held_out if held_out is None else list(pieces(backend, held_out, 64))
+        apart = (
+            corpus.held_out if held_out is None else list(pieces(model, held_out, training.length))
+        )
         if not apart:
             raise LensError(
                 "There is no text to measure on.",
