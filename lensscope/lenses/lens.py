@@ -64,6 +64,10 @@ class Lens(ABC):
         """How many rows `each` is best given at a time."""
         return rows_at_once(backend)
 
+    def on(self, device: torch.device) -> Lens:
+        """The same lens, with what it holds on a device."""
+        return self
+
     def sites(self, backend: Backend) -> list[Site]:
         """The sites that are read unless told otherwise: its kind at every layer."""
         return backend.concrete(self.kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -79,6 +79,18 @@ class LinearLens(Lens):
         what it was fitted at."""
         found = [s for s in backend.concrete(resid_post) if self._knows(s, backend.n_layers)]
         return found if len(found) > 1 else list(self.translators)
+
+    def on(self: _L, device: torch.device) -> _L:
+        """The same lens, with its translators on a device."""
+        moved = {
+            site: replace(
+                t,
+                matrix=t.matrix.to(device),
+                bias=None if t.bias is None else t.bias.to(device),
+            )
+            for site, t in self.translators.items()
+        }
+        return replace(self, translators=moved)
 
     def check(self, backend: Backend, sites: Sequence[Site]) -> None:
         """Refuse a model that it was not fitted on, or sites that it lacks.

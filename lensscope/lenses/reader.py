@@ -59,11 +59,13 @@ def read(
         )
     chosen = _targets(backend, targets)
     lens.check(backend, places)
+    lens = lens.on(backend.device)
     reads = asked(backend, prompts, positions, prepend_bos)
     needs_final = bool(set(wanted) - {"entropy"})
     kept: dict[str, Tensor] = {}
     with torch.no_grad(), progress(len(reads), lens.name, "prompt") as bar:
-        for part in gathered(backend, reads, places, memory_budget=memory_budget):
+        parts = gathered(backend, reads, places, final=needs_final, memory_budget=memory_budget)
+        for part in parts:
             starts = np.cumsum([0, *part.rows])
             step = lens.rows(backend, len(places))
             for first in range(0, int(starts[-1]), step):

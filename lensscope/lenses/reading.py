@@ -31,6 +31,8 @@ FRAME_COLUMNS: Final = (
     "predicted",
     "log_probability",
 )
+_PROMPTS_SHOWN: Final = 3
+_TOKENS_SHOWN: Final = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,26 +175,23 @@ class LensReading(Shown):
         from rich.table import Table
         from rich.text import Text
 
-        frame = self.frame()
-        single = frame.groupby("prompt", sort=False)["position"].nunique().max() == 1
-        name = self.axis
+        name, several = self.axis, self.data.sizes["prompt"] > 1
+        single = bool(((self.data["token_index"] >= 0).sum("position") == 1).all())
         table = Table(title=Text(self.title), box=box.SIMPLE_HEAD)
-        for n in range(min(3, self.data.sizes["prompt"])):
+        table.add_column(name, justify="right")
+        for n in range(min(_PROMPTS_SHOWN, self.data.sizes["prompt"])):
             own = self.data.isel(prompt=n)
-            slots = [i for i, t in enumerate(own["token_index"].values) if t >= 0][-8:]
+            slots = [i for i, t in enumerate(own["token_index"].values) if t >= 0][-_TOKENS_SHOWN:]
             ranks = range(min(5, own.sizes["rank"])) if single else range(1)
-            heads = [f"{visible(str(own['token'].values[i]))}" for i in slots]
-            if n == 0:
-                table.add_column(name, justify="right")
-                for label in heads if not single else [f"top {r + 1}" for r in ranks]:
-                    table.add_column(Text(label))
-            elif not single:
-                cells = [*heads, *[""] * (len(table.columns) - 1 - len(heads))]
-                table.add_row(*(Text(c, style="bold") for c in ["", *cells]))
-            if single:
-                read_at = f"{own['prompt'].item()!s}"[-60:]
+            tokens = [visible(str(own["token"].values[i])) for i in slots]
+            heads = [f"top {r + 1}" for r in ranks] if single else tokens
+            for head in heads if n == 0 else ():
+                table.add_column(Text(head))
+            if several:
                 table.add_section()
-                table.caption = Text(read_at) if self.data.sizes["prompt"] == 1 else None
+                shown = [visible(str(own["prompt"].item()))[-40:]] if single else heads
+                width = len(table.columns) - 1
+                table.add_row("", *(Text(t, style="bold") for t in shown[:width]))
             for k in range(own.sizes[name]):
                 row = [
                     Text(
@@ -202,7 +201,10 @@ class LensReading(Shown):
                     for i in slots
                     for r in ranks
                 ]
-                table.add_row(str(own[name].values[k]), *row)
+                width = len(table.columns) - 1
+                table.add_row(str(own[name].values[k]), *row[:width])
+        if self.data.sizes["prompt"] > _PROMPTS_SHOWN:
+            table.caption = Text(f"the first {_PROMPTS_SHOWN} of {self.data.sizes['prompt']}")
         return table
 
     def __repr__(self) -> str:

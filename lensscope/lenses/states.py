@@ -50,18 +50,19 @@ class Gathered:
         prompts: which ones, by number.
         rows: how many rows each of them has, in order.
         states: at each site, ``[row, width]``.
-        last: the last residual, ``[row, d_model]``.
+        last: the last residual, ``[row, d_model]``, if it was asked for.
         following: the token after each row's.
     """
 
     prompts: list[int]
     rows: list[int]
     states: States
-    last: Float[Tensor, "row d_model"]
+    last: Float[Tensor, "row d_model"] | None
     following: Int[Tensor, " row"]
 
     def final(self, backend: Backend, rows: slice) -> FinalDistribution:
         """What the model itself says at some rows."""
+        assert self.last is not None
         log_p = unembed(backend, self.last[rows]).float().log_softmax(-1)
         return FinalDistribution(log_p, self.following[rows].to(log_p.device))
 
@@ -139,12 +140,23 @@ def gathered(
     reads: Sequence[Asked],
     sites: Sequence[Site],
     *,
+    final: bool = True,
     together: bool = False,
     memory_budget: int | None = None,
 ) -> Iterator[Gathered]:
-    """The states of all prompts, some prompts of about one length at a time; or all together."""
+    """The states of all prompts, some prompts of about one length at a time.
+
+    Args:
+        backend: the model.
+        reads: prompts and tokens.
+        sites: where states are taken.
+        final: whether what the model says in the end is needed; if not, nothing above the highest
+            of the sites is run.
+        together: all prompts at a time.
+        memory_budget: bytes that running some of the prompts may take.
+    """
     last = resid_post(backend.n_layers - 1)
-    kept = list(dict.fromkeys([*_whole(sites), last]))
+    kept = list(dict.fromkeys([*_whole(sites), *([last] if final else [])]))
     width = sum(math.prod(backend.shape(site, 1, 1)) for site in kept)
     all_of_them = iter([list(range(len(reads)))])
     token_bytes = width * backend.dtype.itemsize
@@ -171,7 +183,7 @@ def gathered(
             numbers,
             [len(reads[n].tokens) for n in numbers],
             states,
-            found[last],
+            found[last] if final else None,
             torch.tensor([token for n in numbers for token in reads[n].following]),
         )
 

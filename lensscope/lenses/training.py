@@ -198,13 +198,13 @@ class Trainer:
             try:
                 while self.step < t.steps:
                     self._update()
-                    self.step += 1
                     bar.set_postfix_str(self._shown(), refresh=False)
                     bar.update()
                     if self.step % t.checkpoint_every == 0 or self.step == t.steps:
                         self._save()
             except KeyboardInterrupt:
-                self._save()
+                if not self._moving:  # halfway through an update there is nothing to go on from
+                    self._save()
                 raise
 
     def _update(self) -> None:
@@ -217,6 +217,7 @@ class Trainer:
             self.sites,
             together=True,
         )
+        assert part.last is not None
         if self.step == 0:
             self._set_scales(part.states, part.last)
         chosen = some_rows(len(part.last), t.tokens_per_step, t.seed, self.step)
@@ -227,8 +228,7 @@ class Trainer:
         with torch.enable_grad(), casts:
             for n, site in enumerate(self.sites):
                 losses.append(self._gradient(n, part.states[site][chosen], final))
-        wrong = [site for site, loss in zip(self.sites, losses, strict=True) if loss != loss]
-        wrong += [s for s, loss in zip(self.sites, losses, strict=True) if math.isinf(loss)]
+        wrong = [s for s, loss in zip(self.sites, losses, strict=True) if not math.isfinite(loss)]
         if wrong:
             raise LensError(
                 f"The loss is not finite at step {self.step}.",
@@ -241,10 +241,13 @@ class Trainer:
                     else "checkpoint=path keeps the last good state"
                 ),
             )
-        self.losses.append(losses)
         for group in self.optimizer.param_groups:
             group["lr"] = t.rate_at(self.step)
+        self._moving = True
         self.optimizer.step()
+        self.losses.append(losses)
+        self.step += 1
+        self._moving = False
         self.optimizer.zero_grad(set_to_none=True)
 
     def _gradient(self, n: int, states: Tensor, log_p: Tensor) -> float:
@@ -290,6 +293,7 @@ class Trainer:
     # ---------------------------------------------------------------- checkpoints
 
     _saved: int | None = None
+    _moving: bool = False
 
     def _header(self) -> dict[str, Any]:
         """What must be the same for a training to go on."""
@@ -371,7 +375,7 @@ def held_out_scores(
     with torch.no_grad(), progress(len(reads), "held-out texts", "text") as bar:
         for part in gathered(backend, reads, sites):
             step = rows_at_once(backend)
-            for first in range(0, len(part.last), step):
+            for first in range(0, sum(part.rows), step):
                 final = part.final(backend, slice(first, first + step))
                 rows += len(final.log_p)
                 followed += int((final.next_token >= 0).sum())
