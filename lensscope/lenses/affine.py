@@ -245,12 +245,12 @@ def _add(
         return 0
     sources = [Asked(prompt, tokens) for prompt, tokens, _, _ in pairs]
     places = [goal, *sums] if there is here else list(sums)
-    (own,) = gathered(here, sources, places, together=True)
+    (own,) = gathered(here, sources, places, final=False, together=True)
     if there is here:
         y = own.states[goal]
     else:
         targets = [Asked(prompt, tokens) for _, _, prompt, tokens in pairs]
-        (other,) = gathered(there, targets, [goal], together=True)
+        (other,) = gathered(there, targets, [goal], final=False, together=True)
         y = other.states[goal]
     for place, moments in sums.items():
         moments.add(own.states[place], y)

@@ -16,7 +16,7 @@ from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import LensError
 from lensscope.lenses.comparison import VALUES, LensComparison, summarised
-from lensscope.lenses.files import load, save
+from lensscope.lenses.files import resume, save
 from lensscope.lenses.lens import Lens, concrete
 from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.measures import compared
@@ -110,6 +110,7 @@ def compare(
         "texts": _hash([(one.prompt.ids, one.tokens) for one in reads]),
         "weights": backend.provenance().fingerprint,
     }
+    several = [lens.on(backend.device) for lens in several]
     work = _Work(backend, several, sites, reads_at, reads, memory_budget)
     work.run(None if checkpoint is None else Path(checkpoint), settings)
     values = work.dataset()
@@ -214,19 +215,9 @@ class _Work:
                         self.values[i, n, at, index[some]] = found[name].float().cpu()
 
     def _resume(self, path: Path | None, settings: Mapping[str, Any]) -> None:
-        if path is None or not path.exists():
-            return
-        header, tensors = load(path, _KIND)
-        before = header["settings"]
-        differ = [name for name in settings if before.get(name) != settings[name]]
-        if differ:
-            raise LensError(
-                f"{path} is of another comparison.",
-                got=", ".join(f"{name}: {before.get(name)!r}" for name in differ),
-                expected=", ".join(f"{name}: {settings[name]!r}" for name in differ),
-                instead="the same lenses and prompts, or another checkpoint=",
-            )
-        self.values, self.done = tensors["values"], tensors["done"]
+        found = resume(path, _KIND, settings, "comparison")
+        if found is not None:
+            self.values, self.done = found[1]["values"], found[1]["done"]
 
     def dataset(self) -> xr.Dataset:
         """Everything, by lens, layer and token that was read."""

@@ -71,6 +71,35 @@ def load(path: Path, kind: str | None = None) -> tuple[dict[str, Any], dict[str,
     return header, tensors
 
 
+def resume(
+    path: Path | None, kind: str, settings: Mapping[str, Any], what: str
+) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """A checkpoint to go on from: its header and tensors; ``None`` if there is none yet.
+
+    Args:
+        path: the file.
+        kind: what it must hold.
+        settings: what must be the same as in its header.
+        what: what it is a checkpoint of.
+
+    Raises:
+        LensError: it cannot be read, or is of other settings, with what differs.
+    """
+    if path is None or not path.exists():
+        return None
+    header, tensors = load(path, kind)
+    before = header["settings"]
+    differ = [name for name in settings if before.get(name) != settings[name]]
+    if differ:
+        raise LensError(
+            f"{path} is of another {what}.",
+            got=", ".join(f"{name}: {before.get(name)!r}" for name in differ),
+            expected=", ".join(f"{name}: {settings[name]!r}" for name in differ),
+            instead="the same settings and texts, or another checkpoint=",
+        )
+    return header, tensors
+
+
 def refuse_pickle(path: Path) -> None:
     """Refuse a file that would have to be unpickled.
 

@@ -16,7 +16,7 @@ from lensscope.backends import backend_of
 from lensscope.errors import LensError
 from lensscope.lenses.components import as_residual
 from lensscope.lenses.corpus import Corpus, Piece, Texts
-from lensscope.lenses.files import load, load_pickled, save
+from lensscope.lenses.files import load_pickled, resume, save
 from lensscope.lenses.lens import COMPONENTS
 from lensscope.lenses.linear import LinearLens, Translator, canonical
 from lensscope.lenses.origin import Origin
@@ -241,18 +241,10 @@ def _resumed(
     path: Path | None, settings: Mapping[str, Any], d_model: int
 ) -> tuple[Float[Tensor, "layer d_model d_model"], int]:
     """The sums so far, and of how many pieces they are."""
-    if path is None or not path.exists():
+    found = resume(path, _KIND, settings, "fit")
+    if found is None:
         return torch.zeros(len(settings["layers"]), d_model, d_model), 0
-    header, tensors = load(path, _KIND)
-    before = header["settings"]
-    differ = [name for name in settings if before.get(name) != settings[name]]
-    if differ:
-        raise LensError(
-            f"{path} is of another fit.",
-            got=", ".join(f"{name}: {before.get(name)!r}" for name in differ),
-            expected=", ".join(f"{name}: {settings[name]!r}" for name in differ),
-            instead="the same settings and texts, or another checkpoint=",
-        )
+    header, tensors = found
     return tensors["sums"], int(header["done"])
 
 

@@ -17,7 +17,7 @@ from lensscope.backend import Backend
 from lensscope.errors import LensError
 from lensscope.head import rows_at_once, unembed
 from lensscope.lenses.corpus import Corpus, some_rows
-from lensscope.lenses.files import load, save
+from lensscope.lenses.files import resume, save
 from lensscope.lenses.lens import States
 from lensscope.lenses.linear import Translator
 from lensscope.lenses.measures import kl_divergence, next_token
@@ -318,24 +318,16 @@ class Trainer:
                     tensors[f"{n}.{name}.{key}"] = torch.as_tensor(value)
         save(
             self.checkpoint,
-            {"kind": _KIND, "step": self.step, "training": self._header()},
+            {"kind": _KIND, "step": self.step, "settings": self._header()},
             tensors,
         )
         self._saved = self.step
 
     def _resume(self) -> None:
-        if self.checkpoint is None or not self.checkpoint.exists():
+        found = resume(self.checkpoint, _KIND, self._header(), "training")
+        if found is None:
             return
-        header, tensors = load(self.checkpoint, _KIND)
-        before, now = header["training"], self._header()
-        differ = [name for name in now if before.get(name) != now[name]]
-        if differ:
-            raise LensError(
-                f"{self.checkpoint} is of another training.",
-                got=", ".join(f"{name}: {before.get(name)!r}" for name in differ),
-                expected=", ".join(f"{name}: {now[name]!r}" for name in differ),
-                instead="the same settings and texts, or another checkpoint=",
-            )
+        header, tensors = found
         self.step = self._saved = int(header["step"])
         self.losses = tensors["losses"].tolist()
         self.scale_in = tensors["scale_in"].to(self.device)
