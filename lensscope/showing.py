@@ -49,7 +49,13 @@ class Shown(ABC):
     def __str__(self) -> str:
         from rich.console import Console
 
-        console = Console(width=110, no_color=True, highlight=False)
+        console = Console(
+            width=110,
+            color_system=None,
+            force_terminal=False,
+            force_jupyter=False,
+            highlight=False,
+        )
         with console.capture() as captured:
             console.print(self.table())
         return "\n".join(line.rstrip() for line in captured.get().splitlines())

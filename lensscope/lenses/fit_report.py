@@ -85,19 +85,25 @@ class FitReport(Shown):
         scores = self.scores
         if scores is None:
             return to_svg()
-        layers = tuple(site.layer or 0 for site in self.lens.translators)
-        charts = [
-            Chart(
-                title,
-                "layer",
-                title,
-                (
-                    Line("before (logit lens)", layers, tuple(scores[f"{name}_before"])),
-                    Line("after", layers, tuple(scores[f"{name}_after"])),
-                ),
+        layers = [site.layer or 0 for site in self.lens.translators]
+        charts = []
+        for name, title in (("kl", "KL (nats)"), ("ce", "cross-entropy (nats)")):
+            before, after = scores[f"{name}_before"].tolist(), scores[f"{name}_after"].tolist()
+            first = _off_the_chart(before)
+            if first:
+                title += f"; layer {layers[0]}: {before[0]:.0f}, then {after[0]:.1f}"
+            shown = tuple(layers[first:])
+            charts.append(
+                Chart(
+                    title,
+                    "layer",
+                    title,
+                    (
+                        Line("before (logit lens)", shown, tuple(before[first:])),
+                        Line("after", shown, tuple(after[first:])),
+                    ),
+                )
             )
-            for name, title in (("kl", "KL (nats)"), ("ce", "cross-entropy (nats)"))
-        ]
         return to_svg(*charts)
 
     def _json(self) -> str:
@@ -109,3 +115,9 @@ class FitReport(Shown):
             "scores": [] if scores is None else json.loads(scores.to_json(orient="records")),
         }
         return json.dumps(value, ensure_ascii=False, indent=1)
+
+
+def _off_the_chart(values: list[float]) -> int:
+    """How many values at the start would flatten all others: an embedding, as the logit lens reads
+    it."""
+    return int(len(values) > 2 and values[0] > 3 * max(values[1:]))
