@@ -200,7 +200,10 @@ def test_a_training_that_is_killed_goes_on(tiny_folder):
     [
         (("lens", "read"), "one of --prompt and --prompts"),
         (("lens", "read", "--prompt", "w5", "--lens", "nowhere.safetensors"), "no such lens"),
-        (("compare", "--prompts", "nowhere.txt", "--model", "model"), "cannot be read"),
+        (
+            ("compare", "--prompts", "nowhere.txt", "--model", "model", "--lens", "logit"),
+            "cannot be read",
+        ),
     ],
 )
 def test_mistakes_about_lenses(tiny_folder, arguments, says):

@@ -19,6 +19,7 @@ P = families.prompt(7)
 MANY = [families.prompt(n, seed=n) for n in (3, 7, 5)]
 
 
+@torch.no_grad()
 def by_hand(family: str, states: torch.Tensor) -> torch.Tensor:
     """Final norm, unembedding and cap, written out from the weights of the Hugging Face model."""
     hf = families.hf_model(family)
@@ -125,6 +126,18 @@ def test_a_patchscope_lens_reads_what_a_patched_forward_gives(few):
         oracle.close(got, expected)
 
 
+def test_a_patchscope_lens_reads_every_layer_and_answers_in_the_same_tokens(llama):
+    inspection = ls.InspectionPrompt("w5 w9", "w9")
+    fixed = ls.Patchscope(inspection, write=ls.resid_pre(1)).as_lens()
+    assert fixed.read(llama, [P]).data.layer.values.tolist() == [0, 1, 2]
+    other = families.wrap(copy.deepcopy(families.hf_model("llama")))
+    other.tokenizer = copy.deepcopy(other.tokenizer)
+    ls.Patchscope(inspection, model=other).as_lens().read(llama, [P])
+    other.tokenizer.add_tokens(["surplus"])
+    with pytest.raises(ls.LensError, match="another model's tokens"):
+        ls.Patchscope(inspection, model=other).as_lens().read(llama, [P])
+
+
 def test_patchscopes_are_averaged(llama):
     scopes = [ls.Patchscope(ls.InspectionPrompt(text, "w9")) for text in ("w5 w9", "w4 w4 w9")]
     states, site = residual(llama), ls.resid_post(1)
@@ -136,6 +149,7 @@ def test_patchscopes_are_averaged(llama):
 # -------------------------------------------------------------------- components
 
 
+@torch.no_grad()
 def test_components_are_read_as_what_they_add(few):
     plain, family = ls.LogitLens(), str(few.cfg.model_name)
     for kind in ("attn_out", "mlp_out"):

@@ -23,7 +23,8 @@ def save(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     text = json.dumps({"format": _FORMAT, **header})
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # each on its own: safetensors refuses tensors that share memory
+    whole = {n: tensor.detach().cpu().contiguous().clone() for n, tensor in tensors.items()}
     try:
         save_file(whole, aside, metadata={"lensscope": text})
         os.replace(aside, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,8 @@ from lensscope.lenses.origin import Origin
 from lensscope.sites import Site, resid_post, resid_pre
 from lensscope.transforms import Affine
 
+_UNKNOWN: Final = 1 << 30
+"""So many layers has a model of which it is not known."""
 _L = TypeVar("_L", bound="LinearLens")
 
 
@@ -130,9 +132,9 @@ class LinearLens(Lens):
         Raises:
             LensError: it has none.
         """
-        n_layers = self.origin.provenance.n_layers
+        n_layers = self.origin.provenance.n_layers or _UNKNOWN
         layer = site.layer
-        if layer is not None and -n_layers <= layer < 0:
+        if layer is not None and layer < 0 and -n_layers <= layer and n_layers != _UNKNOWN:
             site = site.whole(layer % n_layers)
         found = self.translators.get(canonical(site.whole, n_layers))
         if found is None:

@@ -45,17 +45,26 @@ class PatchscopeLens(Lens):
     def kind(self) -> Site:
         """The kind that the (first) patchscope reads."""
         scope = self.scopes[0]
-        return (scope.read or scope.write).whole()
+        return Site((scope.read or scope.write).kind)
 
     def check(self, backend: Backend, sites: Sequence[Site]) -> None:
         """Refuse what the patchscopes cannot write.
 
         Raises:
-            LensError: sites that are no whole vectors of the residual stream.
+            LensError: sites that are no whole vectors of the residual stream, or a target model
+                with another vocabulary.
             PromptError: a placeholder that is missing or split.
         """
         for scope in self.scopes:
-            scope.inspection.placed(self._target(backend, scope))
+            target = self._target(backend, scope)
+            scope.inspection.placed(target)
+            if target is not backend and _vocabulary(target) != _vocabulary(backend):
+                raise LensError(
+                    f"The lens {self.name!r} would answer in another model's tokens.",
+                    got=f"{target.d_vocab} tokens of {target.name}",
+                    expected=f"the {backend.d_vocab} tokens of {backend.name}",
+                    instead="scope.inspect(model, prompt), which answers in words",
+                )
         wrong = [site for site in sites if site.kind not in RESIDUAL]
         if wrong:
             raise LensError(
@@ -99,3 +108,9 @@ class PatchscopeLens(Lens):
         logits = run_many(target.model, prompt, patchsets).logits
         assert logits is not None
         return logits[:, 0].reshape(len(states), n_rows, -1)
+
+
+def _vocabulary(backend: Backend) -> tuple[int, object]:
+    """What tokens there are, and what they say."""
+    tokenizer = backend.tokenizer
+    return backend.d_vocab, None if tokenizer is None else tokenizer.get_vocab()
