@@ -22,13 +22,17 @@ def unembed(
     """The logits that the model would give if each state were its last residual.
 
     The final norm is recomputed on each state, and caps and scales of logits are the model's own.
-    Gradients flow. Where final norm, unembedding and the logits' transform that TransformerLens
-    tells of do not give what the model gives, which is tried once a model, the states go through
-    the model's own forward, over the last block's output of a dummy token.
+    Gradients flow. Hooks of the user's own do not act meanwhile: they would be given states of many
+    prompts in place of one prompt's positions. Where final norm, unembedding and the logits'
+    transform that TransformerLens tells of do not give what the model gives, which is tried once a
+    model, the states go through the model's own forward, over the last block's output of a dummy
+    token.
     """
     flat = states.reshape(-1, states.shape[-1]).to(_device(backend), backend.dtype)
-    found = _direct(backend, flat) if _is_direct(backend) else _through_model(backend, flat)
-    return found.reshape(*states.shape[:-1], -1)
+    way = _direct if _is_direct(backend) else _through_model
+    with backend.alone():
+        found = way(backend, flat)
+    return found.reshape(*states.shape[:-1], backend.d_vocab)
 
 
 def rows_at_once(backend: Backend) -> int:

@@ -28,7 +28,15 @@ def lens_panels(reading: LensReading, value: str = "probability") -> list[Panel]
     colours = np.exp(data["log_probability"].isel(rank=0)) if value == "probability" else None
     if colours is None:
         colours = _measured(reading, value)
-    high = 1.0 if value == "probability" else float(np.nanmax(colours.values))
+    known = np.isfinite(colours.values)
+    if not known.any():
+        raise LensError(
+            f"Of the {value.replace('_', ' ')} nothing is known.",
+            got="the last token of each prompt, after which nothing follows",
+            expected="tokens with a next one",
+            instead="lens.read(model, prompt, positions=slice(0, -1), measures='all')",
+        )
+    high = 1.0 if value == "probability" else float(colours.values[known].max())
     panels = []
     for n in range(data.sizes["prompt"]):
         own = data.isel(prompt=n)

@@ -371,18 +371,40 @@ class Patchscope:
 
     def _check_fit(self, here: Backend, target: Backend, readings: list[Reading]) -> None:
         """Whether what is written fits the target model."""
-        sample, mapped = readings[0].state, readings[0].value
-        width = target.shape(Site(self.write.kind, 0), 1, 1)[-1]
-        if mapped.shape[-1] != width:
+        width = readings[0].value.shape[-1]
+        self.check_width(here, target, width, readings[0].state.shape[-1])
+        if readings[0].source_layer is not None:
+            self.check_models(here, target)
+
+    def check_width(self, here: Backend, target: Backend, width: int, read: int) -> None:
+        """Refuse what is too wide or too narrow for where it is written.
+
+        Raises:
+            BasisError: with the widths.
+        """
+        expected = target.shape(Site(self.write.kind, 0), 1, 1)[-1]
+        if width != expected:
             raise BasisError(
                 "What is read does not fit where it is written.",
-                got=f"width {mapped.shape[-1]} from {here.name}",
-                expected=f"width {width} of {self.write.kind} in {target.name}",
+                got=f"width {width} from {here.name}",
+                expected=f"width {expected} of {self.write.kind} in {target.name}",
                 instead="Patchscope(…, transform=ls.affine(A, b)) with A of shape "
-                f"[{width}, {sample.shape[-1]}]",
+                f"[{expected}, {read}]",
             )
-        across = target.model is not here.model and readings[0].source_layer is not None
-        if across and self.transform is None and here.processing != target.processing:
+
+    def check_models(self, here: Backend, target: Backend) -> None:
+        """Refuse to go from one model to another without a map, or by one of other models.
+
+        Raises:
+            BasisError: two bases, or a map that was fitted on other models.
+        """
+        if isinstance(self.transform, BySite):
+            self.transform.check_maps(here, target)
+        elif (
+            self.transform is None
+            and target.model is not here.model
+            and here.processing != target.processing
+        ):
             raise BasisError(
                 "The two models are in different bases.",
                 got=f"{here.processing} weights in {here.name}",

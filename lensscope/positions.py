@@ -90,7 +90,15 @@ def as_position(position: PositionLike) -> Position:
             expected='an int, a slice, a substring, span("…") or ALL',
             instead='site.at(-1), site.at(slice(0, 4)), site.at("Wales"), site.at(ls.ALL)',
         )
-    return operator.index(position)
+    try:
+        return operator.index(position)
+    except TypeError:  # an array says that it has an index, whatever is in it
+        raise PositionError(
+            "This is not a position.",
+            got=repr(position),
+            expected="one whole number",
+            instead="position=3, or a list of positions where several are taken",
+        ) from None
 
 
 def resolve(

@@ -6,7 +6,7 @@ Any function from a tensor to a tensor is a transform; these are the ones with a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,9 @@ class BySite(Protocol):
 
     def at(self, site: Site) -> Map:
         """The map for states that were read at a site."""
+
+    def check_maps(self, here: Any, target: Any) -> None:
+        """Refuse other models (as backends) than it maps between."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -185,6 +185,21 @@ CASES = {
     "no lenses": lambda: ls.compare(tiny, [P], []),
     "no prompts to compare": lambda: ls.compare(tiny, [], ls.LogitLens()),
     "a level of intervals": lambda: ls.compare(tiny, [P], ls.LogitLens(), level=95),
+    "a Jacobian of no texts": lambda: ls.JacobianLens.fit(tiny, [P], max_pieces=0),
+    "a fit in inference mode": lambda: torch.inference_mode()(ls.TunedLens.fit)(tiny, [P] * 20),
+    "a seed that is none": lambda: ls.TunedLens.fit(tiny, [P] * 20, seed=None),
+    "half a step": lambda: ls.TunedLens.fit(tiny, [P] * 20, steps=2.5),
+    "rows of a data set": lambda: ls.AffineLens.fit(tiny, [{"text": "w5 w6"}] * 20),
+    "states of the wrong width": lambda: ls.LogitLens().logits(
+        tiny, torch.ones(2, 33), ls.resid_post(1)
+    ),
+    "states of no layer": lambda: ls.LogitLens().logits(tiny, torch.ones(2, 32), ls.resid_post),
+    "layers of a comparison": lambda: ls.compare(tiny, [P], ls.LogitLens(), layers=1),
+    "a lens that is a class": lambda: ls.compare(tiny, [P], ls.LogitLens),
+    "half a rank": lambda: ls.LogitLens().read(tiny, P, top_k=2.5),
+    "sites that are a number": lambda: ls.LogitLens().read(tiny, P, sites=5),
+    "lists of lists of prompts": lambda: ls.LogitLens().read(tiny, [["w3", "w5"], ["w6"]]),
+    "a lens saved as a folder": lambda: fresh.save(where),
     "a map that is no lens": lambda: elsewhere.read(tiny, P),
     "a map by site for raw vectors": lambda: ls.Patchscope(
         scope.inspection, transform=elsewhere

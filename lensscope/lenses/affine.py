@@ -13,9 +13,10 @@ from torch import Tensor
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import LensError
+from lensscope.lenses.checks import number, whole_number
 from lensscope.lenses.corpus import Corpus, Piece, Texts, begins_with_bos
 from lensscope.lenses.lens import RESIDUAL, concrete
-from lensscope.lenses.linear import LinearLens, Translator, canonical
+from lensscope.lenses.linear import LinearLens, Translator, canonical, check_translators
 from lensscope.lenses.origin import Origin
 from lensscope.lenses.states import Asked, gathered
 from lensscope.progress import progress
@@ -127,7 +128,7 @@ class AffineLens(LinearLens):
 
         Args:
             model: the model whose states are mapped.
-            texts: any iterable of texts or token ids, or a text file.
+            texts: any iterable of texts or token ids, or the ``Path`` of a text file.
             sites: kinds of the residual stream, or some layers of them.
             target: what is foretold; the last residual by default.
             target_model: the model that ``target`` is a site of; the same by default. Two
@@ -150,6 +151,11 @@ class AffineLens(LinearLens):
             >>> halfway.at(ls.resid_post(5))(torch.zeros(576)).shape
             torch.Size([576])
         """
+        length = whole_number(length, "length", 1, 64)
+        skip_first = whole_number(skip_first, "skip_first", 0, 1)
+        ridge = number(ridge, "ridge", 0, 1e-3)
+        if max_tokens is not None:
+            max_tokens = whole_number(max_tokens, "max_tokens", 1, 20_000)
         here = backend_of(model)
         there = here if target_model is None else backend_of(target_model)
         own_last = resid_post(there.n_layers - 1)
@@ -157,12 +163,11 @@ class AffineLens(LinearLens):
         one = target is None or len(concrete(there, target)) == 1
         places = [s for s in concrete(here, sites) if there is not here or s != goal]
         wrong = [s for s in (*places, goal) if s.kind not in RESIDUAL]
-        if wrong or not places or not one or not ridge >= 0 or skip_first < 0:
+        if wrong or not places or not one:
             raise LensError(
                 "An affine lens cannot be fitted like this.",
-                got=f"sites={sites!r}, target={target!r}, ridge={ridge}, skip_first={skip_first}",
-                expected="residual sites other than the target, one target with its layer, a ridge "
-                "and skip_first of at least 0",
+                got=f"sites={sites!r}, target={target!r}",
+                expected="residual sites other than the target, and one target with its layer",
                 instead="ls.AffineLens.fit(model, texts, sites=ls.resid_post)",
             )
         corpus = Corpus(here, texts, length, _BATCH, shortest=skip_first + 1)
@@ -189,12 +194,28 @@ class AffineLens(LinearLens):
         for place, moments in sums.items():
             matrix, bias = moments.solve(ridge)
             translators[place] = Translator(matrix.float(), bias.float())
+        check_translators(translators, f"The fit of the {name}")
         settings: dict[str, Any] = {"ridge": ridge, "length": length, "skip_first": skip_first}
         settings |= {"tokens": n_tokens, "texts": corpus.hash}
         into = None if there is here else Origin.of(there)
         return cls(
             translators, Origin.of(here), name=name, settings=settings, target=goal, into=into
         )
+
+    @property
+    def to_the_end(self) -> bool:
+        """Whether it foretells the last residual of its own model."""
+        last = resid_post(self.origin.provenance.n_layers - 1)
+        return self.into is None and self.target == last
+
+    def check_maps(self, here: Backend, target: Backend) -> None:
+        """Refuse other models than it maps between.
+
+        Raises:
+            BasisError: another model, basis or unembedding.
+        """
+        self.origin.check(here, f"The {self.name}")
+        (self.into or self.origin).check(target, f"The {self.name}, as to where it leads,")
 
     def check(self, backend: Backend, sites: Sequence[Site]) -> None:
         """Refuse as a `LinearLens` does, and to read what does not foretell the last residual.
@@ -203,7 +224,7 @@ class AffineLens(LinearLens):
             BasisError: another model, basis or unembedding.
             LensError: sites that it lacks, or a target that is not the last residual.
         """
-        if self.into is not None or self.target != resid_post(self.origin.provenance.n_layers - 1):
+        if not self.to_the_end:
             raise LensError(
                 "This map does not lead to the last residual, so it reads nothing.",
                 got=f"a map to {self.target!r}"
@@ -264,15 +285,30 @@ def _matched(
 
     The other model follows its own default about BOS, unless this one was made not to.
     """
+    if here.tokenizer is None or there.tokenizer is None:
+        raise LensError(
+            "Tokens of two models are matched by their text.",
+            got="a model without a tokenizer",
+            expected="two models with tokenizers",
+            instead="model.tokenizer = …",
+        )
     has_bos = begins_with_bos(here, prompt.ids)
     (bare,) = tokenize(here, list(prompt.ids[has_bos:])) if len(prompt) > has_bos else (prompt,)
     own = has_bos == here.default_prepend_bos
     (other,) = tokenize(there, bare.text, None if own else has_bos)
-    ends = {end: n for n, (_, end) in enumerate(other.char_spans) if end}
+    (again,) = tokenize(here, bare.text, False)
+    # Spans from text give each part of a character its end, and the last part is the one that is
+    # there. What does not tokenize as it was made has spans from ids, where a part of a character
+    # has the end of what comes before it.
+    ends: dict[int, int] = {}
+    for n, (_, end) in enumerate((again if again.ids == bare.ids else bare).char_spans):
+        if again.ids == bare.ids or end not in ends:
+            ends[end] = n + int(has_bos)
+    theirs_at = {end: n for n, (_, end) in enumerate(other.char_spans) if end}
     both = [
-        (n, ends[end])
-        for n, (_, end) in enumerate(bare.char_spans, start=int(has_bos))
-        if n >= skip_first and end in ends and ends[end] >= skip_first
+        (n, theirs_at[end])
+        for end, n in ends.items()
+        if n >= skip_first and end in theirs_at and theirs_at[end] >= skip_first
     ]
     if not both:
         return None

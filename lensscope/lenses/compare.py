@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,10 +14,11 @@ import xarray as xr
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import LensError
+from lensscope.lenses.checks import number, whole_number
+from lensscope.lenses.checks import several as listed
 from lensscope.lenses.comparison import VALUES, LensComparison, summarised
 from lensscope.lenses.files import resume, save
 from lensscope.lenses.lens import Lens, concrete
-from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.measures import compared
 from lensscope.lenses.states import Asked, Gathered, asked, gathered
 from lensscope.positions import PositionLike
@@ -57,8 +57,8 @@ def compare(
 
     Args:
         model: the model.
-        prompts: a list of prompts; a text file with a prompt a line; or any iterable of pairs of a
-            prompt (text or token ids) and its position or positions.
+        prompts: a list of prompts; a ``Path`` to a text file with a prompt a line; or any iterable
+            of pairs of a prompt (text or token ids) and its position or positions.
         lenses: one or several, of different names.
         positions: which tokens are read, of prompts that do not say themselves: the last by
             default, which has no next token; ``None`` for all.
@@ -83,28 +83,31 @@ def compare(
         [0.0, 1.0]
     """
     backend = backend_of(model)
-    several = [lenses] if isinstance(lenses, Lens) else list(lenses)
+    several = [lenses] if isinstance(lenses, Lens) else listed(lenses, "lenses", "[ls.LogitLens()]")
     names = [lens.name for lens in several if isinstance(lens, Lens)]
-    if not names or len(set(names)) < len(several):
+    if len(set(names)) < len(several):
         raise LensError(
             "These lenses cannot be told apart.",
             got=", ".join(map(repr, names)) or repr(lenses),
-            expected="at least one lens, and no name twice",
+            expected="lenses, and no name twice",
             instead='ls.LogitLens(name="plain"), or dataclasses.replace(lens, name="wiki")',
         )
-    if not 0 < level < 1 or resamples < 1:
+    whole_number(resamples, "resamples", 1, 1000)
+    number(level, "level", 0, 0.95)
+    if not 0 < level < 1:
         raise LensError(
             "There is no such interval.",
-            got=f"level={level}, resamples={resamples}",
-            expected="a level between 0 and 1, and at least 1 resample",
-            instead="level=0.95, resamples=1000",
+            got=f"level={level}",
+            expected="a level between 0 and 1",
+            instead="level=0.95",
         )
-    wanted = [resid_post] if layers is None else [resid_post(n) for n in layers]
+    numbers = [None] if layers is None else listed(layers, "layers", "layers=[10, 20]")
+    wanted = [resid_post(n) for n in numbers]
     sites = concrete(backend, wanted)
     reads_at = {lens.name: _readable(lens, backend, sites, wanted=layers) for lens in several}
     reads = asked(backend, prompts, positions, prepend_bos)
     settings = {
-        "lenses": {lens.name: _identity(lens) for lens in several},
+        "lenses": {lens.name: _identity(lens, needed=checkpoint is not None) for lens in several},
         "layers": [site.layer for site in sites],
         "prompts": len(reads),
         "texts": _hash([(one.prompt.ids, one.tokens) for one in reads]),
@@ -126,27 +129,26 @@ def compare(
 def _readable(lens: Lens, backend: Backend, sites: Sequence[Site], *, wanted: Any) -> list[Site]:
     """The sites of a comparison that a lens can read; all, where they were asked for by number."""
     found = list(sites)
-    if wanted is None and isinstance(lens, LinearLens):
-        found = [site for site in sites if site in lens.sites(backend)]
+    if wanted is None:
+        found = [site for site in sites if lens.knows(backend, site)]
     lens.check(backend, found or sites)
     return found
 
 
-def _identity(lens: Lens) -> str:
-    """What tells a lens apart from another of its name."""
-    if isinstance(lens, LinearLens):
-        sums = [
-            (repr(s), t.matrix.double().sum().item(), t.matrix.double().norm().item())
-            for s, t in lens.translators.items()
-        ]
-        return f"{type(lens).__name__} {_hash(sums)}"
-    return _plain(lens)
+def _identity(lens: Lens, *, needed: bool) -> str:
+    """What tells a lens apart from another of its name.
 
-
-def _plain(lens: Lens) -> str:
-    scopes = getattr(lens, "scopes", ())
-    kinds = [(s.inspection.text, s.inspection.placeholder, repr(s.write)) for s in scopes]
-    return f"{type(lens).__name__} {json.dumps(kinds)}" if kinds else type(lens).__name__
+    Raises:
+        LensError: nothing does, and a checkpoint needs it.
+    """
+    if lens.signature is None and needed:
+        raise LensError(
+            f"Of the lens {lens.name!r} it cannot be told whether it is the same later.",
+            got=f"{type(lens).__name__} without a signature, and a checkpoint",
+            expected="a lens of lensscope, without functions of your own in it",
+            instead="checkpoint=None",
+        )
+    return lens.signature or type(lens).__name__
 
 
 def _hash(value: object) -> str:
@@ -169,7 +171,7 @@ class _Work:
         self.reads_at, self.reads, self.memory_budget = reads_at, reads, memory_budget
         self.starts = np.cumsum([0, *(len(one.tokens) for one in reads)])
         shape = (len(VALUES), len(lenses), len(sites), int(self.starts[-1]))
-        self.values = torch.full(shape, torch.nan)
+        self.values = torch.full(shape, torch.nan, dtype=torch.float32)
         self.done = torch.zeros(len(reads), dtype=torch.bool)
 
     def run(self, path: Path | None, settings: Mapping[str, Any]) -> None:
@@ -209,7 +211,7 @@ class _Work:
                 final = part.final(self.backend, some)
                 states = {site: part.states[site][some] for site in sites}
                 for site, logits in lens.each(self.backend, states):
-                    found = compared(logits, final)
+                    found = compared(logits, final, f"{lens.name} at {site!r}")
                     at = self.sites.index(site)
                     for i, name in enumerate(VALUES):
                         self.values[i, n, at, index[some]] = found[name].float().cpu()

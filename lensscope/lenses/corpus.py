@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import LensError
 from lensscope.lenses.states import lines_of
-from lensscope.prompts import ids_of
+from lensscope.prompts import TokenizedPrompt, ids_of
 
 Texts: TypeAlias = "Path | str | Iterable[str | Sequence[int] | Tensor]"
 Piece: TypeAlias = tuple[int, ...]
@@ -62,7 +63,7 @@ def pieces(
     for text in _each(texts):
         ids = ids_of(backend, text, prepend_bos) if isinstance(text, str) else _plain(text)
         bos = ids[:1] if isinstance(text, str) and begins_with_bos(backend, ids) else []
-        rest, step = ids[len(bos) :], length - len(bos)
+        rest, step = ids[len(bos) :], max(1, length - len(bos))
         for first in range(0, len(rest), step):
             piece = (*bos, *rest[first : first + step])
             if len(piece) >= max(shortest, len(bos) + 1):
@@ -76,7 +77,23 @@ def begins_with_bos(backend: Backend, ids: Sequence[int]) -> bool:
 
 
 def _plain(ids: Any) -> list[int]:
-    return ids.flatten().tolist() if isinstance(ids, Tensor) else [int(i) for i in ids]
+    """Token ids as they were given.
+
+    Raises:
+        LensError: neither text nor token ids.
+    """
+    if isinstance(ids, TokenizedPrompt):
+        return list(ids.ids)
+    try:
+        found = ids.flatten().tolist() if hasattr(ids, "flatten") else list(ids)
+        return [operator.index(i) for i in found]
+    except TypeError as error:
+        raise LensError(
+            "This is not a text.",
+            got=f"{type(ids).__name__}: {str(ids)[:60]}",
+            expected="a string, or token ids",
+            instead='[row["text"] for row in dataset]',
+        ) from error
 
 
 def _each(texts: Texts) -> Iterator[Any]:

@@ -14,6 +14,14 @@ from torch import Tensor
 from lensscope.errors import LensError
 
 _FORMAT: Final = "lensscope-lens-1"
+_TRUST: Final = (
+    "allow_pickle=True, if you trust where it comes from: even then only tensors and plain values "
+    "are read"
+)
+_SAVED: Final = (
+    "a file that lens.save(path) wrote; or, with allow_pickle=True, ls.TunedLens.load(folder) for "
+    "one of the tuned-lens library, ls.JacobianLens.load('lens.pt') for one of TransformerLens"
+)
 
 
 def save(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Path:
@@ -21,8 +29,15 @@ def save(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise LensError(
+            "A lens is saved in a file.",
+            got=f"the folder {path}",
+            expected="the path of a file",
+            instead=f"lens.save({str(path / 'lens.safetensors')!r})",
+        )
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    text = json.dumps({"format": _FORMAT, **header})
+    text = json.dumps({"format": _FORMAT, **header}, default=_plain)
     # each on its own: safetensors refuses tensors that share memory
     whole = {n: tensor.detach().cpu().contiguous().clone() for n, tensor in tensors.items()}
     try:
@@ -31,6 +46,11 @@ def save(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -
     finally:
         aside.unlink(missing_ok=True)
     return path
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy's or torch's as Python's own."""
+    return value.item()
 
 
 def load(path: Path, kind: str | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -46,14 +66,14 @@ def load(path: Path, kind: str | None = None) -> tuple[dict[str, Any], dict[str,
     from safetensors import SafetensorError, safe_open
 
     if path.is_file():
-        refuse_pickle(path)
+        refuse_pickle(path, _SAVED)
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["lensscope"])
-            if header["format"] != _FORMAT:
+            if header["format"] != _FORMAT or "kind" not in header:
                 raise KeyError(header["format"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise LensError(
             f"{path} is not a lens, or not whole.",
             got=f"{type(error).__name__}: {error}",
@@ -101,7 +121,7 @@ def resume(
     return header, tensors
 
 
-def refuse_pickle(path: Path) -> None:
+def refuse_pickle(path: Path, instead: str = _TRUST) -> None:
     """Refuse a file that would have to be unpickled.
 
     Raises:
@@ -114,8 +134,7 @@ def refuse_pickle(path: Path) -> None:
             f"{path} has pickle in it, which could run any code, and is not opened.",
             got="a file of torch.save or pickle",
             expected="safetensors",
-            instead="allow_pickle=True, if you trust where it comes from: even then only tensors "
-            "and plain values are read",
+            instead=instead,
         )
 
 

@@ -14,11 +14,13 @@ from torch import Tensor
 from lensscope.backend import Backend, Hook
 from lensscope.backends import backend_of
 from lensscope.errors import LensError
+from lensscope.lenses.checks import refuse_inference_mode, whole_number
+from lensscope.lenses.checks import several as listed
 from lensscope.lenses.components import as_residual
 from lensscope.lenses.corpus import Corpus, Piece, Texts
 from lensscope.lenses.files import load_pickled, resume, save
 from lensscope.lenses.lens import COMPONENTS
-from lensscope.lenses.linear import LinearLens, Translator, canonical
+from lensscope.lenses.linear import LinearLens, Translator, canonical, check_translators
 from lensscope.lenses.origin import Origin
 from lensscope.progress import progress
 from lensscope.provenance import Provenance
@@ -76,7 +78,7 @@ class JacobianLens(LinearLens):
 
         Args:
             model: the model; best in float32.
-            texts: any iterable of texts or token ids, or a text file.
+            texts: any iterable of texts or token ids, or the ``Path`` of a text file.
             layers: of block outputs; all below the last by default.
             length: tokens of a piece.
             skip_first: tokens at the start of a piece that do not count.
@@ -90,16 +92,24 @@ class JacobianLens(LinearLens):
             LensError: no piece long enough, a layer that has no Jacobian, another fit's checkpoint,
                 a Jacobian that is not finite.
         """
+        refuse_inference_mode()
+        length = whole_number(length, "length", 1, 128)
+        skip_first = whole_number(skip_first, "skip_first", 0, 16)
+        rows = whole_number(rows, "rows", 1, 16)
+        if max_pieces is not None:
+            max_pieces = whole_number(max_pieces, "max_pieces", 1, 100)
         backend = backend_of(model)
         below = backend.n_layers - 1
-        wanted = list(range(below)) if layers is None else list(layers)
+        wanted = list(range(below))
+        if layers is not None:
+            wanted = listed(layers, "layers", "layers=[10, 20]")
         found = [s.layer for n in wanted for s in backend.concrete(resid_post(n))]
         chosen = sorted({n for n in found if n is not None})
-        if not chosen or chosen[-1] >= below or skip_first < 0 or rows < 1:
+        if not chosen or chosen[-1] >= below:
             raise LensError(
-                "A Jacobian lens cannot be fitted like this.",
-                got=f"layers={wanted}, skip_first={skip_first}, rows={rows}",
-                expected=f"layers below {below}, at least 0 tokens skipped, at least 1 row",
+                "The last block's output needs no Jacobian.",
+                got=f"layers={wanted}",
+                expected=f"layers below {below}",
                 instead="layers=None",
             )
         corpus = Corpus(backend, texts, length, 1, shortest=skip_first + 2, seed=seed)
@@ -171,16 +181,20 @@ class JacobianLens(LinearLens):
         if Path(path).suffix not in (".pt", ".pth"):
             return super().load(path)
         payload = load_pickled(Path(path), allow_pickle=allow_pickle)
-        whole = isinstance(payload, dict) and isinstance(payload.get("J"), dict)
-        if not whole or not payload["J"]:
+        matrices = payload.get("J") if isinstance(payload, dict) else None
+        whole = isinstance(matrices, dict) and all(
+            isinstance(n, int) and isinstance(m, Tensor) and m.ndim == 2 and len(m) == m.shape[1]
+            for n, m in matrices.items()
+        )
+        if not whole or not matrices:
             raise LensError(
                 f"{path} is not a Jacobian lens.",
                 got=", ".join(map(str, payload)) if isinstance(payload, dict) else type(payload),
-                expected="a file with J, n_prompts and d_model",
+                expected="a file with square matrices J by layer, and n_prompts",
                 instead="JacobianLens.save of TransformerLens writes one",
             )
         known = dict(payload.get("metadata") or {})
-        return cls._elsewhere(payload["J"], int(payload.get("n_prompts", 0)), known)
+        return cls._elsewhere(matrices, int(payload.get("n_prompts") or 0), known)
 
     @classmethod
     def from_transformer_lens(cls, lens: Any) -> Self:
@@ -209,6 +223,7 @@ class JacobianLens(LinearLens):
             resid_pre(int(layer) + 1): Translator(matrix.float())
             for layer, matrix in sorted(jacobians.items())
         }
+        check_translators(translators, "The Jacobian lens")
         return cls(
             translators, Origin(provenance), settings={"n_prompts": n_prompts, **dict(known)}
         )
@@ -243,7 +258,7 @@ def _resumed(
     """The sums so far, and of how many pieces they are."""
     found = resume(path, _KIND, settings, "fit")
     if found is None:
-        return torch.zeros(len(settings["layers"]), d_model, d_model), 0
+        return torch.zeros(len(settings["layers"]), d_model, d_model, dtype=torch.float32), 0
     header, tensors = found
     return tensors["sums"], int(header["done"])
 
@@ -275,7 +290,7 @@ def piece_jacobians(
     tokens = torch.tensor([list(piece)] * rows, device=backend.device)
     with torch.enable_grad(), backend.attached(points):
         backend.run(tokens)
-    found = torch.zeros(len(layers), d, d)
+    found = torch.zeros(len(layers), d, d, dtype=torch.float32)
     sources = [held[layer] for layer in layers]
     for first in range(0, d, rows):
         entries = torch.arange(first, min(first + rows, d))

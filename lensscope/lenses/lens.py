@@ -60,6 +60,10 @@ class Lens(ABC):
             states: as many rows at each site, at most `rows`.
         """
 
+    def knows(self, backend: Backend, site: Site) -> bool:
+        """Whether it can read a site, of the model that it was made for."""
+        return True
+
     def rows(self, backend: Backend, n_sites: int) -> int:
         """How many rows `each` is best given at a time."""
         return rows_at_once(backend)
@@ -67,6 +71,11 @@ class Lens(ABC):
     def on(self, device: torch.device) -> Lens:
         """The same lens, with what it holds on a device."""
         return self
+
+    @property
+    def signature(self) -> str | None:
+        """What is the same for lenses that read the same; ``None`` if that cannot be told."""
+        return None
 
     def sites(self, backend: Backend) -> list[Site]:
         """The sites that are read unless told otherwise: its kind at every layer."""
@@ -80,7 +89,8 @@ class Lens(ABC):
         Args:
             model: the model that they are states of.
             states: ``[…, d_model]``, or ``[…, d_head]`` of a head; gradients flow to them, if they
-                ask for any.
+                ask for any. (``torch.autograd.grad(…, states)`` leaves none with the model's
+                weights; ``backward()`` would.)
             site: where they were read, with its layer.
 
         Raises:
@@ -93,16 +103,28 @@ class Lens(ABC):
             torch.Size([1, 1, 49152])
         """
         backend = backend_of(model)
-        (place,) = concrete(backend, [site])
+        places = concrete(backend, [site])
+        width = backend.shape(places[0], 1, 1)[-1]
+        fits = isinstance(states, Tensor) and states.is_floating_point() and states.ndim > 0
+        if len(places) != 1 or not fits or states.shape[-1] != width:
+            raise LensError(
+                "These are not states of one site.",
+                got=f"{tuple(getattr(states, 'shape', ()))} at {site!r}",
+                expected=f"floats [..., {width}], and a site with its layer (and head)",
+                instead="lens.logits(model, states, ls.resid_post(12))",
+            )
+        place = places[0]
         self.check(backend, [place])
-        flat = states.reshape(-1, states.shape[-1])
+        flat = states.reshape(-1, width)
+        if not len(flat):
+            return states.new_zeros((*states.shape[:-1], backend.d_vocab))
         with torch.set_grad_enabled(states.requires_grad and torch.is_grad_enabled()):
             found = [
                 logits
                 for chunk in torch.split(flat, self.rows(backend, 1))
                 for _, logits in self.each(backend, {place: chunk})
             ]
-        return torch.cat(found).reshape(*states.shape[:-1], -1)
+        return torch.cat(found).reshape(*states.shape[:-1], backend.d_vocab)
 
     def read(
         self,
@@ -125,7 +147,8 @@ class Lens(ABC):
 
         Args:
             model: the model.
-            prompts: a string, a list of strings, token ids, or a text file with a prompt a line.
+            prompts: a string, a list of strings, token ids, or a ``Path`` to a text file with a
+                prompt a line.
             sites: those of the lens by default; a site without a layer means every layer. Residual
                 kinds for every lens; ``attn_out``, ``mlp_out`` and heads for those that are linear
                 before the final norm.
@@ -174,7 +197,8 @@ def concrete(backend: Backend, sites: Site | Sequence[Site]) -> list[Site]:
         SiteError: layer or head out of range.
     """
     found: dict[Site, None] = {}
-    for site in [sites] if isinstance(sites, Site) else sites:
+    asked: Any = [sites] if isinstance(sites, Site) else sites
+    for site in asked if isinstance(asked, Iterable) else [asked]:
         if not isinstance(site, Site) or site.kind not in RESIDUAL + COMPONENTS:
             raise LensError(
                 "A lens cannot read this.",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -74,13 +75,28 @@ class LinearLens(Lens):
     name: str = "linear lens"
     settings: Mapping[str, Any] = field(default_factory=dict)
     history: Mapping[str, Tensor] = field(default_factory=dict)
-    components: ClassVar[bool] = False
+
+    @property
+    def to_the_end(self) -> bool:
+        """Whether it foretells the last residual, which then foretells itself."""
+        return True
 
     def sites(self, backend: Backend) -> list[Site]:
         """Every block's output that it has a translator for, and the last; or, fitted elsewhere,
         what it was fitted at."""
-        found = [s for s in backend.concrete(resid_post) if self._knows(s, backend.n_layers)]
+        found = [s for s in backend.concrete(resid_post) if self.knows(backend, s)]
         return found if len(found) > 1 else list(self.translators)
+
+    @property
+    def signature(self) -> str:
+        """A hash of its translators."""
+        digest = hashlib.sha256(type(self).__name__.encode())
+        for site, translator in self.translators.items():
+            digest.update(f"{site!r}{translator.residual}".encode())
+            for tensor in (translator.matrix, translator.bias):
+                if tensor is not None:
+                    digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def on(self: _L, device: torch.device) -> _L:
         """The same lens, with its translators on a device."""
@@ -102,7 +118,7 @@ class LinearLens(Lens):
             LensError: sites that it has no translator for.
         """
         self.origin.check(backend, f"The {self.name}")
-        wrong = [s for s in sites if not self._knows(self._place(s), backend.n_layers)]
+        wrong = [s for s in sites if not self.knows(backend, s)]
         if wrong:
             raise LensError(
                 f"The {self.name} has no translator for this.",
@@ -137,6 +153,9 @@ class LinearLens(Lens):
         if layer is not None and layer < 0 and -n_layers <= layer and n_layers != _UNKNOWN:
             site = site.whole(layer % n_layers)
         found = self.translators.get(canonical(site.whole, n_layers))
+        if found is None and site.whole == resid_post(n_layers - 1) and self.to_the_end:
+            d = self.origin.provenance.d_model
+            return Affine(torch.eye(d), torch.zeros(d))
         if found is None:
             raise LensError(
                 f"The {self.name} has no map for this.",
@@ -146,9 +165,22 @@ class LinearLens(Lens):
             )
         return found.as_affine()
 
+    def check_maps(self, here: Backend, target: Backend) -> None:
+        """Refuse other models than it was fitted on.
+
+        Raises:
+            BasisError: another model, basis or unembedding.
+        """
+        self.origin.check(here, f"The {self.name}")
+        self.origin.check(target, f"The {self.name}")
+
     def _place(self, site: Site) -> Site:
         """The site whose translator serves this one."""
         return site
+
+    def knows(self, backend: Backend, site: Site) -> bool:
+        """Whether it has a translator for a site, or needs none there."""
+        return self._knows(self._place(site), backend.n_layers)
 
     def _knows(self, site: Site, n_layers: int) -> bool:
         if site.kind not in RESIDUAL:
@@ -197,12 +229,23 @@ class LinearLens(Lens):
             LensError: no such file, not whole, a pickle, or not a lens of this kind.
         """
         header, tensors = load(Path(path), cls.__name__)
-        translators = {
-            Site(kind, layer): Translator(
-                tensors[f"{n}.matrix"], tensors.get(f"{n}.bias"), header["residual"][n]
-            )
-            for n, (kind, layer) in enumerate(header["sites"])
-        }
+        try:
+            translators = {
+                Site(kind, layer): Translator(
+                    tensors[f"{n}.matrix"], tensors.get(f"{n}.bias"), header["residual"][n]
+                )
+                for n, (kind, layer) in enumerate(header["sites"])
+            }
+            origin, extra = Origin.from_json(header["origin"]), cls._extra(header)
+            name, settings = header["name"], header["settings"]
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise LensError(
+                f"{path} is not a whole lens.",
+                got=f"{type(error).__name__}: {error}",
+                expected="a file that lens.save(path) wrote",
+                instead="the file again, from where it came",
+            ) from error
+        check_translators(translators, str(path))
         history = {
             name.removeprefix("history."): value
             for name, value in tensors.items()
@@ -210,16 +253,38 @@ class LinearLens(Lens):
         }
         return cls(
             translators,
-            Origin.from_json(header["origin"]),
-            name=header["name"],
-            settings=header["settings"],
+            origin,
+            name=name,
+            settings=settings,
             history=history,
-            **cls._extra(header),
+            **extra,
         )
 
     def __repr__(self) -> str:
         there = self.origin.provenance
         return f"{type(self).__name__}({self._shown()}; {there.model}, {there.processing})"
+
+
+def check_translators(translators: Mapping[Site, Translator], what: str) -> None:
+    """Refuse maps that are none.
+
+    Raises:
+        LensError: with the first that has no shape of a map, another width, or NaN.
+    """
+    widths = {tuple(t.matrix.shape) for t in translators.values()}
+    for site, translator in translators.items():
+        matrix, bias = translator.matrix, translator.bias
+        shaped = matrix.ndim == 2 and len(widths) == 1
+        shaped = shaped and (bias is None or bias.shape == matrix.shape[:1])
+        shaped = shaped and (not translator.residual or matrix.shape[0] == matrix.shape[1])
+        finite = bool(matrix.isfinite().all()) and (bias is None or bool(bias.isfinite().all()))
+        if not shaped or not finite:
+            raise LensError(
+                f"{what} does not give a map at {site!r}.",
+                got=f"shapes {sorted(widths)}" if not shaped else "NaN or infinity",
+                expected="finite matrices of one shape, with biases to match",
+                instead="another file, or another fit",
+            )
 
 
 def canonical(site: Site, n_layers: int) -> Site:

@@ -30,6 +30,11 @@ class LogitLens(Lens):
 
     name: str = "logit lens"
 
+    @property
+    def signature(self) -> str:
+        """There is only one."""
+        return "logit lens"
+
     def check(self, backend: Backend, sites: Sequence[Site]) -> None:
         """Nothing was fitted: every model and every vector of the residual stream will do."""
 

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lensscope.lenses.checks import refuse_nan
+
 MEASURES: Final = ("entropy", "kl", "next_token_rank", "next_token_log_probability")
 
 
@@ -49,7 +51,9 @@ def rank_of(
     return torch.stack([(log_q > own[:, n, None]).sum(-1) for n in range(own.shape[1])], 1)
 
 
-def compared(logits: Float[Tensor, "row d_vocab"], final: FinalDistribution) -> dict[str, Tensor]:
+def compared(
+    logits: Float[Tensor, "row d_vocab"], final: FinalDistribution, what: str = "A lens"
+) -> dict[str, Tensor]:
     """What a lens is compared by, one number a row.
 
     ``precision_at_1``: whether its most probable token is that of the model's final distribution;
@@ -57,8 +61,12 @@ def compared(logits: Float[Tensor, "row d_vocab"], final: FinalDistribution) -> 
     probable token (Ghandeharioun et al. 2024, section 4.1); ``kl``: of the final distribution from
     the lens' (Belrose et al. 2023); ``entropy``; rank and log-probability of the next token, NaN
     where it is not known.
+
+    Raises:
+        LensError: logits that are not numbers, of what is called ``what``.
     """
     log_q = logits.float().log_softmax(-1)
+    refuse_nan(log_q, what)
     best = log_q.argmax(-1)
     return {
         "precision_at_1": (best == final.log_p.argmax(-1)).float(),
@@ -87,6 +95,7 @@ def read(
     measures: Sequence[str],
     targets: Int[Tensor, " target"],
     final: FinalDistribution | None,
+    what: str = "A lens",
 ) -> dict[str, Tensor]:
     """The most probable tokens, what is measured, and rank and log-probability of targets.
 
@@ -96,8 +105,13 @@ def read(
         measures: some of `MEASURES`.
         targets: token ids.
         final: needed for ``kl`` and what is said of the next token.
+        what: what it is called where it gives no numbers.
+
+    Raises:
+        LensError: logits that are not numbers.
     """
     log_q = logits.float().log_softmax(-1)
+    refuse_nan(log_q, what)
     best = log_q.topk(min(top_k, log_q.shape[-1]))
     found = {"token_id": best.indices, "log_probability": best.values}
     if "entropy" in measures:

@@ -65,14 +65,39 @@ class PatchscopeLens(Lens):
                     expected=f"the {backend.d_vocab} tokens of {backend.name}",
                     instead="scope.inspect(model, prompt), which answers in words",
                 )
-        wrong = [site for site in sites if site.kind not in RESIDUAL]
+            scope.check_models(backend, target)
+            if scope.transform is None:
+                scope.check_width(backend, target, backend.d_model, backend.d_model)
+        wrong = [site for site in sites if not self.knows(backend, site)]
         if wrong:
             raise LensError(
                 f"The lens {self.name!r} reads whole states of the residual stream.",
                 got=", ".join(map(repr, wrong[:4])),
-                expected=", ".join(RESIDUAL),
-                instead="ls.LogitLens() for components, or sites=ls.resid_post",
+                expected=f"states of the residual stream that {self.scopes[0].write!r} can be "
+                "written with: the same kind, or the same place by another name",
+                instead="sites=ls.resid_post, and a patchscope with write=ls.resid_post; "
+                "ls.LogitLens() for components",
             )
+
+    def knows(self, backend: Backend, site: Site) -> bool:
+        """Whether every patchscope can write a state that was read there."""
+        found = [_written(s, site, self._target(backend, s).n_layers) for s in self.scopes]
+        return site.kind in RESIDUAL and all(place is not None for place in found)
+
+    @property
+    def signature(self) -> str | None:
+        """All that is in the patchscopes; ``None`` if there are functions among it."""
+        parts = []
+        for scope in self.scopes:
+            transform = scope.transform
+            mapped = getattr(transform, "signature", None)
+            if transform is not None and mapped is None:
+                return None
+            model = None if scope.model is None else backend_of(scope.model).provenance()
+            weights = None if model is None else model.fingerprint
+            where = (scope.inspection, scope.write, scope.read, scope.mix, scope.match_norm)
+            parts.append((where, mapped, weights))
+        return repr(parts)
 
     def rows(self, backend: Backend, n_sites: int) -> int:
         """As many as make a sweep of some hundred cells."""
@@ -99,15 +124,29 @@ class PatchscopeLens(Lens):
         n_rows = len(next(iter(states.values())))
         patchsets = []
         for site, rows in states.items():
-            layer = scope.write.layer if scope.write.layer is not None else site.layer
-            written = scope.write.whole(layer)
+            written = _written(scope, site, target.n_layers)
+            assert written is not None
             for row in rows:
                 value = scope.mapped(row, target, site)
                 patchsets.append([scope.patch(written.at(place), value) for place in places])
         prompt = scope.inspection.tokenized(target)
-        logits = run_many(target.model, prompt, patchsets).logits
+        grad = torch.is_grad_enabled() and any(r.requires_grad for r in states.values())
+        logits = run_many(target.model, prompt, patchsets, grad=grad).logits
         assert logits is not None
         return logits[:, 0].reshape(len(states), n_rows, -1)
+
+
+def _written(scope: Patchscope, site: Site, n_layers: int) -> Site | None:
+    """Where a state that was read at a site is written: the same place, by the name that the
+    patchscope writes by; ``None`` if it has none."""
+    write = scope.write.whole
+    if write.layer is not None or write.kind == site.kind:
+        return write if write.layer is not None else site
+    if (site.kind, write.kind) == ("resid_post", "resid_pre") and site.layer is not None:
+        return write(site.layer + 1) if site.layer + 1 < n_layers else None
+    if (site.kind, write.kind) == ("resid_pre", "resid_post") and site.layer:
+        return write(site.layer - 1)
+    return None
 
 
 def _vocabulary(backend: Backend) -> tuple[int, object]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import LensError
+from lensscope.lenses.checks import whole_number
 from lensscope.lenses.lens import Lens, concrete
 from lensscope.lenses.measures import MEASURES
 from lensscope.lenses.measures import read as measured
@@ -50,13 +52,7 @@ def read(
             instead="sites=ls.resid_post",
         )
     wanted = _measures(measures)
-    if isinstance(top_k, bool) or top_k < 1:
-        raise LensError(
-            "So many most probable tokens cannot be kept.",
-            got=f"top_k={top_k}",
-            expected="at least 1",
-            instead="top_k=10",
-        )
+    whole_number(top_k, "top_k", 1, 10)
     chosen = _targets(backend, targets)
     lens.check(backend, places)
     lens = lens.on(backend.device)
@@ -73,7 +69,8 @@ def read(
                 final = part.final(backend, rows) if needs_final else None
                 some = {site: values[rows] for site, values in part.states.items()}
                 for site, logits in lens.each(backend, some):
-                    found = measured(logits, top_k, wanted, chosen, final)
+                    what = f"{lens.name} at {site!r}"
+                    found = measured(logits, top_k, wanted, chosen, final, what)
                     if full:
                         found["full_log_probability"] = logits.float().log_softmax(-1)
                     owners = [
@@ -90,7 +87,7 @@ def read(
 def _measures(measures: str | Iterable[str]) -> tuple[str, ...]:
     if measures == "all":
         return MEASURES
-    wanted = (measures,) if isinstance(measures, str) else tuple(measures)
+    wanted = (measures,) if isinstance(measures, str) else tuple(_listed(measures))
     unknown = [name for name in wanted if name not in MEASURES]
     if unknown:
         raise LensError(
@@ -102,6 +99,13 @@ def _measures(measures: str | Iterable[str]) -> tuple[str, ...]:
     return wanted
 
 
+def _listed(value: Any) -> list[Any]:
+    """What may be one thing or several."""
+    if isinstance(value, np.ndarray | np.generic | Tensor):
+        value = value.tolist()
+    return list(value) if isinstance(value, Iterable) else [value]
+
+
 def _targets(backend: Backend, targets: Iterable[str | int]) -> Tensor:
     """Token ids of targets, each one token.
 
@@ -109,8 +113,9 @@ def _targets(backend: Backend, targets: Iterable[str | int]) -> Tensor:
         LensError: a text of several tokens.
     """
     ids = []
-    for target in [targets] if isinstance(targets, str | int) else targets:
-        (prompt,) = tokenize(backend, [target] if isinstance(target, int) else target, False)
+    for target in [targets] if isinstance(targets, str) else _listed(targets):
+        one: Any = [operator.index(target)] if isinstance(target, SupportsIndex) else target
+        (prompt,) = tokenize(backend, one, False)
         if len(prompt) != 1:
             raise LensError(
                 "A target is one token.",

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from lensscope.errors import LensError
 from lensscope.lenses.measures import MEASURES
 from lensscope.provenance import Provenance
 from lensscope.results import visible
@@ -69,7 +70,8 @@ class LensReading(Shown):
 
     def frame(self) -> pd.DataFrame:
         """One line a prompt, layer, position and rank, with the columns of `FRAME_COLUMNS`, then
-        the site where layers do not tell them apart, and what else was measured."""
+        the site where layers do not tell them apart, and what else was measured of each token;
+        targets are in `data`."""
         numbered = self.data.assign_coords(prompt=np.arange(self.data.sizes["prompt"]))
         ranked = numbered.drop_dims([d for d in ("target", "d_vocab") if d in self.data.dims])
         frame = ranked.to_dataframe().reset_index()
@@ -122,6 +124,15 @@ class LensReading(Shown):
         from lensscope.lens_plots import lens_panels, paired
 
         panels = lens_panels(self, value)
+        if beside is not None and not np.array_equal(
+            self.data["prompt"].values, beside.data["prompt"].values
+        ):
+            raise LensError(
+                "Two readings of different prompts do not go side by side.",
+                got=f"{self.data.sizes['prompt']} prompts and {beside.data.sizes['prompt']}",
+                expected="readings of the same prompts",
+                instead="beside=other.read(model, prompt)",
+            )
         if beside is not None:
             panels = paired(panels, lens_panels(beside, value))
         return panels, "p(token)" if value == "probability" else value.replace("_", " ")

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from lensscope.backend import Backend
 from lensscope.engine import capture
-from lensscope.errors import PromptError
+from lensscope.errors import PositionError, PromptError
 from lensscope.head import unembed
+from lensscope.lenses.checks import refuse_nan
 from lensscope.lenses.lens import States
 from lensscope.lenses.measures import FinalDistribution
 from lensscope.positions import ALL, PositionLike, resolve
@@ -64,6 +65,7 @@ class Gathered:
         """What the model itself says at some rows."""
         assert self.last is not None
         log_p = unembed(backend, self.last[rows]).float().log_softmax(-1)
+        refuse_nan(log_p, f"The last layer of {backend.name}")
         return FinalDistribution(log_p, self.following[rows].to(log_p.device))
 
 
@@ -90,10 +92,23 @@ def asked(
     for prompt in _each_prompt(prompts):
         own = isinstance(prompt, tuple) and len(prompt) == 2 and not _is_ids(prompt)
         text, where = prompt if own else (prompt, ALL if positions is None else positions)
-        (tokens,) = tokenize(backend, text, prepend_bos)
-        several = where if isinstance(where, list | tuple) else [where]
-        places = [place for one in several for place in resolve(one, tokens)]
-        found.append(Asked(tokens, tuple(dict.fromkeys(places))))
+        tokenized = tokenize(backend, text, prepend_bos)
+        if len(tokenized) != 1:
+            raise PromptError(
+                "A prompt in a list of prompts is itself a list of prompts.",
+                got=repr(text)[:80],
+                expected="a string, or token ids, for each prompt",
+                instead="one list of all prompts",
+            )
+        places = [place for one in _positions(where) for place in resolve(one, tokenized[0])]
+        if not places:
+            raise PositionError(
+                "No token of a prompt is read.",
+                got=f"positions={where!r} of {tokenized[0].shown()}",
+                expected="at least one position",
+                instead="positions=-1",
+            )
+        found.append(Asked(tokenized[0], tuple(dict.fromkeys(places))))
     if not found:
         raise PromptError(
             "There is no prompt.",
@@ -102,6 +117,13 @@ def asked(
             instead='["The Eiffel Tower is in the city of"]',
         )
     return found
+
+
+def _positions(where: Any) -> list[Any]:
+    """One position or several, as a list."""
+    if isinstance(where, np.ndarray | Tensor):
+        where = where.tolist()
+    return list(where) if isinstance(where, list | tuple | range) else [where]
 
 
 def _is_ids(prompt: tuple[Any, ...]) -> bool:

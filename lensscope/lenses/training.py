@@ -16,6 +16,7 @@ from torch import Tensor
 from lensscope.backend import Backend
 from lensscope.errors import LensError
 from lensscope.head import rows_at_once, unembed
+from lensscope.lenses.checks import number, whole_number
 from lensscope.lenses.corpus import Corpus, some_rows
 from lensscope.lenses.files import resume, save
 from lensscope.lenses.lens import States
@@ -28,6 +29,20 @@ from lensscope.sites import Site
 
 _KIND: Final = "TunedLens checkpoint"
 _WARM_UP: Final = 20
+_NUMBERS: Final[dict[str, Any]] = {
+    "steps": 250,
+    "batch_size": 4,
+    "length": 64,
+    "tokens_per_step": 64,
+    "learning_rate": 1e-3,
+    "momentum": 0.9,
+    "weight_decay": 0.0,
+    "clip": 1.0,
+    "n_held_out": 8,
+    "seed": 0,
+    "checkpoint_every": 25,
+}
+"""What is a number among the settings, and a good one."""
 _SHOWN: Final = 5
 
 
@@ -68,21 +83,20 @@ class Training:
     checkpoint_every: int = 25
 
     def __post_init__(self) -> None:
-        wrong = {
-            name: value
-            for name, value in asdict(self).items()
-            if name not in ("optimizer", "bf16", "seed", "momentum", "weight_decay")
-            and value is not None
-            and not value > 0
-        }
+        for name, instead in _NUMBERS.items():
+            value = getattr(self, name)
+            if value is not None or name not in ("tokens_per_step", "learning_rate"):
+                check: Any = whole_number if isinstance(instead, int) else number
+                least: float = 0 if name in ("seed", "momentum", "weight_decay") else 1
+                if name in ("learning_rate", "clip"):
+                    least = 1e-30
+                object.__setattr__(self, name, check(value, name, least, instead))
         if self.optimizer not in ("adam", "sgd"):
-            wrong["optimizer"] = self.optimizer
-        if wrong:
             raise LensError(
-                "A lens cannot be trained like this.",
-                got=", ".join(f"{name}={value!r}" for name, value in wrong.items()),
-                expected='numbers above 0, optimizer "adam" or "sgd"',
-                instead="steps=250, batch_size=4, length=64",
+                "There is no such optimizer.",
+                got=repr(self.optimizer),
+                expected='"adam" or "sgd"',
+                instead='optimizer="adam"',
             )
 
     @property
@@ -122,6 +136,7 @@ class _Divergence(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, log_p: Tensor) -> Tensor:
         with torch.autocast(logits.device.type, enabled=False):
             log_q = logits.to(torch.promote_types(logits.dtype, log_p.dtype)).log_softmax(-1)
+            log_p = log_p.to(log_q.dtype)
             p = log_p.exp()
             loss = torch.linalg.vecdot(p, log_p.clamp_min(-1e4) - log_q).sum()
         ctx.save_for_backward(log_q.exp_().sub_(p))
@@ -162,12 +177,12 @@ class Trainer:
     def __post_init__(self) -> None:
         d = self.backend.d_model
         self.device = self.backend.device
+        self._plain: dict[str, Any] = {"device": self.device, "dtype": torch.float32}
         self.parameters = [
-            (torch.zeros(d, d, device=self.device), torch.zeros(d, device=self.device))
-            for _ in self.sites
+            (torch.zeros(d, d, **self._plain), torch.zeros(d, **self._plain)) for _ in self.sites
         ]
-        self.scale_in = torch.ones(len(self.sites), d, device=self.device)
-        self.scale_out = torch.ones(d, device=self.device)
+        self.scale_in = torch.ones(len(self.sites), d, **self._plain)
+        self.scale_out = torch.ones(d, **self._plain)
         flat = [p.requires_grad_() for pair in self.parameters for p in pair]
         t = self.training
         if t.optimizer == "adam":
@@ -200,11 +215,9 @@ class Trainer:
                     self._update()
                     bar.set_postfix_str(self._shown(), refresh=False)
                     bar.update()
-                    if self.step % t.checkpoint_every == 0 or self.step == t.steps:
-                        self._save()
             except KeyboardInterrupt:
                 if not self._moving:  # halfway through an update there is nothing to go on from
-                    self._save()
+                    self.save()
                 raise
 
     def _update(self) -> None:
@@ -234,13 +247,15 @@ class Trainer:
                 f"The loss is not finite at step {self.step}.",
                 got=f"NaN or infinity at {wrong[0]!r}",
                 expected="finite losses; a lower learning_rate or clip may keep them so",
-                instead=f"learning_rate={t.rate / 10:g}; "
+                instead=f"learning_rate={t.rate / 10:g}"
                 + (
-                    f"{self.checkpoint} holds step {self._saved}"
+                    f", with another checkpoint=; {self.checkpoint} holds step {self._saved}"
                     if self.checkpoint is not None and self._saved is not None
-                    else "checkpoint=path keeps the last good state"
+                    else "; checkpoint=path keeps the last good state"
                 ),
             )
+        if self.step and self.step % t.checkpoint_every == 0:
+            self.save()  # now that what it has come to is known to give finite losses
         for group in self.optimizer.param_groups:
             group["lr"] = t.rate_at(self.step)
         self._moving = True
@@ -306,7 +321,8 @@ class Trainer:
             "sites": [[site.kind, site.layer] for site in self.sites],
         }
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Keep all that is needed to go on from here, if there is a file for it."""
         if self.checkpoint is None or not self.losses:
             return
         tensors = {"scale_in": self.scale_in, "scale_out": self.scale_out}

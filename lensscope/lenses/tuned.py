@@ -13,9 +13,10 @@ import torch
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import LensError
+from lensscope.lenses.checks import refuse_inference_mode
 from lensscope.lenses.corpus import Corpus, Texts, pieces
 from lensscope.lenses.lens import RESIDUAL, concrete
-from lensscope.lenses.linear import LinearLens, Translator, canonical
+from lensscope.lenses.linear import LinearLens, Translator, canonical, check_translators
 from lensscope.lenses.origin import Origin
 from lensscope.lenses.training import Trainer, Training, held_out_scores
 from lensscope.sites import Site, resid_post, resid_pre
@@ -68,8 +69,8 @@ class TunedLens(LinearLens):
 
         Args:
             model: the model; its weights are not touched.
-            texts: any iterable of texts or token ids, or a text file. A list is gone through as
-                often as needed; an iterator once.
+            texts: any iterable of texts or token ids, or the ``Path`` of a text file. A list is
+                gone through as often as needed; an iterator once.
             sites: kinds of the residual stream, or some layers of them. The inputs of all blocks by
                 default: those are the outputs of all blocks but the last, and the embedding.
             held_out: texts to measure on; by default some pieces of ``texts`` are kept apart.
@@ -94,6 +95,7 @@ class TunedLens(LinearLens):
             >>> lens.scores().columns.tolist()
             ['site', 'kl_before', 'kl_after', 'ce_before', 'ce_after']
         """
+        refuse_inference_mode()
         backend = backend_of(model)
         training = Training.of(settings)
         own = training.n_held_out if held_out is None else 0
@@ -120,7 +122,9 @@ class TunedLens(LinearLens):
         trainer = Trainer(backend, places, corpus, training, where)
         trainer.run()
         translators = trainer.translators()
+        check_translators(translators, "The training")
         history = held_out_scores(backend, apart, places, translators)
+        trainer.save()
         history["losses"] = torch.tensor(trainer.losses, dtype=torch.float64)
         return cls(
             translators,

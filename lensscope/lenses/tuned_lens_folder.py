@@ -42,7 +42,7 @@ def read_folder(folder: Path, *, allow_pickle: bool) -> tuple[dict[Site, Transla
         fits = (
             isinstance(weight, torch.Tensor)
             and weight.shape == (d, d)
-            and (bias is None or bias.shape == (d,))
+            and (bias is None or (bias.shape == (d,) and bool(bias.isfinite().all())))
             and bool(weight.isfinite().all())
         )
         if not fits:
@@ -80,8 +80,8 @@ def _config(folder: Path) -> dict[str, Any]:
         kind = config.get("lens_type", "linear_tuned_lens")
         if kind != "linear_tuned_lens":
             raise KeyError(f"lens_type {kind!r}")
-        if "d_model" not in config or "num_hidden_layers" not in config:
-            raise KeyError("no d_model or num_hidden_layers")
+        config["d_model"] = int(config["d_model"])
+        config["num_hidden_layers"] = int(config["num_hidden_layers"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LensError(
             f"{folder} is not a lens of the tuned-lens library.",
@@ -128,11 +128,13 @@ def write_folder(lens: TunedLens, folder: Path, backend: Backend) -> Path:
     """
     lens.origin.check(backend, f"The {lens.name}")
     missing = [n for n in range(backend.n_layers) if resid_pre(n) not in lens.translators]
-    if missing or backend.processing != "raw":
+    more = [site for site in lens.translators if site.kind != "resid_pre"]
+    if missing or more or backend.processing != "raw":
         raise LensError(
             "The tuned-lens library has no place for this lens.",
-            got=f"layers without a translator: {missing[:5]}, {backend.processing} weights",
-            expected="a translator at every block's input, on raw weights",
+            got=f"layers without a translator: {missing[:5]}, other sites: {more[:3]}, "
+            f"{backend.processing} weights",
+            expected="translators at every block's input and nowhere else, on raw weights",
             instead="ls.TunedLens.fit(model, texts), with sites=ls.resid_pre",
         )
     folder.mkdir(parents=True, exist_ok=True)
