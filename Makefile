@@ -7,6 +7,8 @@ VENV_TL3 ?= .venv-tl3
 TL3 := transformer-lens==3.9.0
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 export HF_HUB_OFFLINE ?= 1
+# Tests run side by side, each on one thread: most are too small to use more.
+PYTEST_JOBS ?= 2
 
 .PHONY: demo test test-tl3 check format bench notebooks clean
 
@@ -14,7 +16,7 @@ demo: $(VENV)/.demo
 	$(BIN)/lensscope demo --html lensscope-demo.html
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_JOBS)
 	LENSSCOPE_QUICK=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks
 
 check: $(VENV)/.dev
@@ -23,7 +25,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 test-tl3: $(VENV_TL3)/.dev
-	$(VENV_TL3)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV_TL3)/bin/python -m pytest -n $(PYTEST_JOBS)
 
 bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.memory

@@ -16,10 +16,11 @@ import torch
 import lensscope as ls
 from lensscope.backends import backend_of
 from lensscope.head import unembed
-from lensscope.lenses.affine import Moments
 from lensscope.lenses.corpus import Corpus, pieces, python_docs, some_rows
 from lensscope.lenses.jacobian import piece_jacobians
-from lensscope.lenses.training import Trainer, Training, divergence
+from lensscope.lenses.moments import Moments
+from lensscope.lenses.settings import Training
+from lensscope.lenses.training import Trainer, divergence
 from tests import families, oracle
 from tests.test_lenses import linear_lens
 

@@ -119,10 +119,11 @@ def test_imports_run_one_way():
         progress sampling backend backends head batch planning runs hooks unpatched outputs budget
         joining decoding passes execution engine readout inspection demo_model hooked models
         showing results plots charts patchscope lenses.checks lenses.files lenses.origin
-        lenses.measures lenses.lens lenses.states lenses.components lenses.logit lenses.linear lenses.corpus
-        lenses.training lenses.tuned lenses.tuned_lens_folder lenses.affine lenses.jacobian
-        lenses.patchscope lenses.named lenses.reading lenses.reader lenses.comparison
-        lenses.compare lenses.fit_report lens_plots report terminal cli_lenses cli
+        lenses.measures lenses.lens lenses.states lenses.components lenses.logit lenses.linear
+        lenses.corpus lenses.settings lenses.training lenses.scores lenses.tuned
+        lenses.tuned_lens_folder lenses.moments lenses.affine lenses.jacobian lenses.patchscope
+        lenses.named lenses.reading lenses.reader lenses.comparison lenses.compare
+        lenses.fit_report lens_plots report terminal cli_lenses cli
     """.split()  # noqa: SIM905
     allowed_back = {
         ("results", "plots"),  # what a result looks like is only needed when it is shown

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import torch
 from jaxtyping import Float
@@ -16,116 +16,18 @@ from torch import Tensor
 from lensscope.backend import Backend
 from lensscope.errors import LensError
 from lensscope.head import rows_at_once, unembed
-from lensscope.lenses.checks import number, whole_number
 from lensscope.lenses.corpus import Corpus, some_rows
 from lensscope.lenses.files import resume, save
 from lensscope.lenses.lens import States
 from lensscope.lenses.linear import Translator
-from lensscope.lenses.measures import kl_divergence, next_token
+from lensscope.lenses.settings import Training
 from lensscope.lenses.states import Asked, gathered
 from lensscope.progress import progress
 from lensscope.prompts import tokenize
 from lensscope.sites import Site
 
 _KIND: Final = "TunedLens checkpoint"
-_WARM_UP: Final = 20
-_NUMBERS: Final[dict[str, Any]] = {
-    "steps": 250,
-    "batch_size": 4,
-    "length": 64,
-    "tokens_per_step": 64,
-    "learning_rate": 1e-3,
-    "momentum": 0.9,
-    "weight_decay": 0.0,
-    "clip": 1.0,
-    "n_held_out": 8,
-    "seed": 0,
-    "checkpoint_every": 25,
-}
-"""What is a number among the settings, and a good one."""
 _SHOWN: Final = 5
-
-
-@dataclass(frozen=True)
-class Training:
-    """How translators are trained.
-
-    Attributes:
-        steps: updates.
-        batch_size: pieces of text run in each step.
-        length: tokens of a piece.
-        tokens_per_step: tokens, drawn from the batch, whose loss is taken in each step; all of
-            them if ``None``. The unembedding at every layer is most of the work.
-        optimizer: ``"adam"``, or ``"sgd"`` with Nesterov momentum.
-        learning_rate: at its highest, after a short warm-up; it falls to zero linearly. By default
-            0.001 for Adam and 1 for SGD.
-        momentum: of SGD.
-        weight_decay: towards the identity.
-        clip: the largest norm of each translator's gradient.
-        bf16: unembed in bfloat16 while training; where the machine has it, by default.
-        n_held_out: pieces that are measured on and not trained on.
-        seed: of the order of texts, and of the tokens drawn.
-        checkpoint_every: steps between checkpoints.
-    """
-
-    steps: int = 250
-    batch_size: int = 4
-    length: int = 64
-    tokens_per_step: int | None = 64
-    optimizer: Literal["adam", "sgd"] = "adam"
-    learning_rate: float | None = None
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    bf16: bool | None = None
-    n_held_out: int = 8
-    seed: int = 0
-    checkpoint_every: int = 25
-
-    def __post_init__(self) -> None:
-        for name, instead in _NUMBERS.items():
-            value = getattr(self, name)
-            if value is not None or name not in ("tokens_per_step", "learning_rate"):
-                check: Any = whole_number if isinstance(instead, int) else number
-                least: float = 0 if name in ("seed", "momentum", "weight_decay") else 1
-                if name in ("learning_rate", "clip"):
-                    least = 1e-30
-                object.__setattr__(self, name, check(value, name, least, instead))
-        if self.optimizer not in ("adam", "sgd"):
-            raise LensError(
-                "There is no such optimizer.",
-                got=repr(self.optimizer),
-                expected='"adam" or "sgd"',
-                instead='optimizer="adam"',
-            )
-
-    @property
-    def rate(self) -> float:
-        """The highest learning rate."""
-        return self.learning_rate or {"adam": 1e-3, "sgd": 1.0}[self.optimizer]
-
-    def rate_at(self, step: int) -> float:
-        """The learning rate of a step."""
-        warm = max(1, min(_WARM_UP, self.steps // 3))
-        return self.rate * min(1.0, (step + 1) / warm) * (1 - step / self.steps)
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Training:
-        """From what a user gave.
-
-        Raises:
-            LensError: names that it does not have, or values that make no sense.
-        """
-        known = [f.name for f in fields(cls)]
-        unknown = [name for name in options if name not in known]
-        if unknown:
-            raise LensError(
-                "There is no such setting of training.",
-                got=", ".join(unknown),
-                expected=", ".join(known),
-                instead="steps=250",
-            )
-        return cls(**options)
 
 
 class _Divergence(torch.autograd.Function):
@@ -358,47 +260,6 @@ class Trainer:
                         for key, value in tensors.items()
                         if key.startswith(f"{own}.")
                     }
-
-
-def held_out_scores(
-    backend: Backend,
-    pieces: Sequence[tuple[int, ...]],
-    sites: Sequence[Site],
-    translators: Mapping[Site, Translator],
-) -> dict[str, Tensor]:
-    """What logit lens and translators give on texts, by site.
-
-    ``kl_before`` and ``kl_after``: mean KL of the final distribution from the lens', nats;
-    ``ce_before`` and ``ce_after``: mean cross-entropy of the next token, nats. Before is the logit
-    lens, where translators begin.
-    """
-    prompts = [tokenize(backend, list(piece))[0] for piece in pieces]
-    reads = [Asked(prompt, tuple(range(len(prompt)))) for prompt in prompts]
-    sums = {
-        f"{name}_{when}": torch.zeros(len(sites), dtype=torch.float64)
-        for name in ("kl", "ce")
-        for when in ("before", "after")
-    }
-    rows = followed = 0
-    with torch.no_grad(), progress(len(reads), "held-out texts", "text") as bar:
-        for part in gathered(backend, reads, sites):
-            step = rows_at_once(backend)
-            for first in range(0, sum(part.rows), step):
-                final = part.final(backend, slice(first, first + step))
-                rows += len(final.log_p)
-                followed += int((final.next_token >= 0).sum())
-                for n, site in enumerate(sites):
-                    states = part.states[site][first : first + step]
-                    for when, own in (("before", states), ("after", translators[site](states))):
-                        log_q = unembed(backend, own).float().log_softmax(-1)
-                        after = next_token(log_q, final.next_token)["next_token_log_probability"]
-                        sums[f"kl_{when}"][n] += kl_divergence(final.log_p, log_q).sum().cpu()
-                        sums[f"ce_{when}"][n] -= after.nansum().cpu()
-            bar.update(len(part.prompts))
-    return {
-        name: value / (rows if name.startswith("kl") else max(1, followed))
-        for name, value in sums.items()
-    }
 
 
 def _has_bf16(device: torch.device) -> bool:

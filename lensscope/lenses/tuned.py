@@ -18,7 +18,9 @@ from lensscope.lenses.corpus import Corpus, Texts, pieces
 from lensscope.lenses.lens import RESIDUAL, concrete
 from lensscope.lenses.linear import LinearLens, Translator, canonical, check_translators
 from lensscope.lenses.origin import Origin
-from lensscope.lenses.training import Trainer, Training, held_out_scores
+from lensscope.lenses.scores import held_out_scores
+from lensscope.lenses.settings import Training
+from lensscope.lenses.training import Trainer
 from lensscope.sites import Site, resid_post, resid_pre
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ class TunedLens(LinearLens):
             checkpoint: a file to keep the training in. The same call again goes on from there, and
                 gives what it would have given.
             name: what the lens is called.
-            **settings: of `lensscope.lenses.training.Training`: ``steps``, ``batch_size``,
+            **settings: of `lensscope.lenses.settings.Training`: ``steps``, ``batch_size``,
                 ``length``, ``tokens_per_step``, ``optimizer``, ``learning_rate``, ``momentum``,
                 ``weight_decay``, ``clip``, ``bf16``, ``n_held_out``, ``seed``,
                 ``checkpoint_every``.

@@ -1,0 +1,108 @@
+"""How translators are trained: the settings, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal
+
+from lensscope.errors import LensError
+from lensscope.lenses.checks import number, whole_number
+
+_WARM_UP: Final = 20
+_NUMBERS: Final[dict[str, Any]] = {
+    "steps": 250,
+    "batch_size": 4,
+    "length": 64,
+    "tokens_per_step": 64,
+    "learning_rate": 1e-3,
+    "momentum": 0.9,
+    "weight_decay": 0.0,
+    "clip": 1.0,
+    "n_held_out": 8,
+    "seed": 0,
+    "checkpoint_every": 25,
+}
+"""What is a number among the settings, and a good one."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How translators are trained.
+
+    Attributes:
+        steps: updates.
+        batch_size: pieces of text run in each step.
+        length: tokens of a piece.
+        tokens_per_step: tokens, drawn from the batch, whose loss is taken in each step; all of
+            them if ``None``. The unembedding at every layer is most of the work.
+        optimizer: ``"adam"``, or ``"sgd"`` with Nesterov momentum.
+        learning_rate: at its highest, after a short warm-up; it falls to zero linearly. By default
+            0.001 for Adam and 1 for SGD.
+        momentum: of SGD.
+        weight_decay: towards the identity.
+        clip: the largest norm of each translator's gradient.
+        bf16: unembed in bfloat16 while training; where the machine has it, by default.
+        n_held_out: pieces that are measured on and not trained on.
+        seed: of the order of texts, and of the tokens drawn.
+        checkpoint_every: steps between checkpoints.
+    """
+
+    steps: int = 250
+    batch_size: int = 4
+    length: int = 64
+    tokens_per_step: int | None = 64
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: float | None = None
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    bf16: bool | None = None
+    n_held_out: int = 8
+    seed: int = 0
+    checkpoint_every: int = 25
+
+    def __post_init__(self) -> None:
+        for name, instead in _NUMBERS.items():
+            value = getattr(self, name)
+            if value is not None or name not in ("tokens_per_step", "learning_rate"):
+                check: Any = whole_number if isinstance(instead, int) else number
+                least: float = 0 if name in ("seed", "momentum", "weight_decay") else 1
+                if name in ("learning_rate", "clip"):
+                    least = 1e-30
+                object.__setattr__(self, name, check(value, name, least, instead))
+        if self.optimizer not in ("adam", "sgd"):
+            raise LensError(
+                "There is no such optimizer.",
+                got=repr(self.optimizer),
+                expected='"adam" or "sgd"',
+                instead='optimizer="adam"',
+            )
+
+    @property
+    def rate(self) -> float:
+        """The highest learning rate."""
+        return self.learning_rate or {"adam": 1e-3, "sgd": 1.0}[self.optimizer]
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step."""
+        warm = max(1, min(_WARM_UP, self.steps // 3))
+        return self.rate * min(1.0, (step + 1) / warm) * (1 - step / self.steps)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Training:
+        """From what a user gave.
+
+        Raises:
+            LensError: names that it does not have, or values that make no sense.
+        """
+        known = [f.name for f in fields(cls)]
+        unknown = [name for name in options if name not in known]
+        if unknown:
+            raise LensError(
+                "There is no such setting of training.",
+                got=", ".join(unknown),
+                expected=", ".join(known),
+                instead="steps=250",
+            )
+        return cls(**options)
