@@ -149,8 +149,10 @@ def to_svg(panels: Sequence[Panel], value_title: str, across: int = 1) -> str:
             parts.append(drawn)
             left, tallest = left + wide + 20, max(tallest, tall)
         width, top = max(width, left - 20), top + tallest
+    # What stands side by side is made smaller rather than cut off.
+    fit = " style='max-width:100%;height:auto'" if across > 1 else ""
     return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:.0f}' height='{top}' "
+        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:.0f}' height='{top}'{fit} "
         f"viewBox='0 0 {width:.0f} {top}'><rect width='100%' height='100%' fill='white'/>"
         + "".join(parts)
         + "</svg>\n"
