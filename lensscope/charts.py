@@ -9,6 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 from lensscope.plots import svg_text
+from lensscope.showing import without_control
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -158,7 +159,7 @@ def _axes(chart: Chart, x0: int, top: int, width: int, height: int) -> str:
             label = f"{line.name}, {chart.x_title} {layer:g}: {value:.4g}"
             parts.append(
                 f"<circle cx='{x:.1f}' cy='{y:.1f}' r='2.4' fill='{COLOURS[n % len(COLOURS)]}'>"
-                f"<title>{escape(label)}</title></circle>"
+                f"<title>{escape(without_control(label))}</title></circle>"
             )
     return "".join(parts)
 

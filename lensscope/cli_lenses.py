@@ -77,6 +77,9 @@ def read(
     backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
     processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
     allow_pickle: AllowPickle = False,
+    colour: Annotated[
+        str, typer.Option(help="What colours the cells: probability, or a measure such as kl.")
+    ] = "probability",
     svg: Annotated[Path | None, typer.Option(help="Write the lens table to this file.")] = None,
     html: Html = None,
     json: Json = None,
@@ -100,6 +103,8 @@ def read(
         if places is None and site is not SiteChoice.resid_post:
             places = [kind]
         measures: Any = "all" if measure == ["all"] else tuple(measure or ())
+        if colour != "probability" and measures != "all" and colour not in measures:
+            measures = (*measures, colour)
         readings = [
             one.read(
                 loaded,
@@ -112,14 +117,18 @@ def read(
             for one in lenses
         ]
         if svg is not None:
-            write(svg, readings[0].to_svg(beside=readings[1] if len(readings) > 1 else None))
+            beside = readings[1] if len(readings) > 1 else None
+            write(svg, readings[0].to_svg(value=colour, beside=beside))
             say(quiet, f"Picture written to {svg}")
         if len(readings) == 1:
-            deliver(readings[0], html, json, quiet)
+            if html is not None:
+                write(html, readings[0].to_html(value=colour))
+                say(quiet, f"Page written to {html}")
+            deliver(readings[0], None, json, quiet)
             return
         if html is not None:
             title = " and ".join(one.title for one in readings)
-            pair = readings[0].to_svg(beside=readings[1])
+            pair = readings[0].to_svg(value=colour, beside=readings[1])
             write(html, page(title, [f"<div class='wide'>{pair}</div>"]))
             say(quiet, f"Page written to {html}")
         whole = "[" + ",\n".join(one.to_json() for one in readings) + "]"
@@ -160,7 +169,8 @@ def train(
     json: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Fit a lens. If it is broken off, the same command goes on from its last checkpoint."""
+    """Fit a lens. A tuned or Jacobian lens that is broken off goes on from its last checkpoint when
+    the same command is given again; an affine lens, which takes a minute, begins anew."""
     with errors(quiet):
         from lensscope.lenses.affine import AffineLens
         from lensscope.lenses.corpus import python_docs
@@ -251,7 +261,13 @@ def compare(
 def _lenses(names: list[str], allow_pickle: bool) -> list[Lens]:
     from lensscope.lenses.named import lens_of
 
-    return [lens_of(name, allow_pickle=allow_pickle) for name in names]
+    found = [lens_of(name, allow_pickle=allow_pickle) for name in names]
+    called = [lens.name for lens in found]
+    # Several of one name are called by their files.
+    return [
+        lens.renamed(Path(name).stem) if called.count(lens.name) > 1 else lens
+        for lens, name in zip(found, names, strict=True)
+    ]
 
 
 def _fit_report(fitted: Any) -> Any:

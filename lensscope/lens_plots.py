@@ -37,6 +37,9 @@ def lens_panels(reading: LensReading, value: str = "probability") -> list[Panel]
             instead="lens.read(model, prompt, positions=slice(0, -1), measures='all')",
         )
     high = 1.0 if value == "probability" else float(colours.values[known].max())
+    low = min(0.0, float(colours.values[known].min()))
+    if low < 0:
+        high = min(0.0, high)  # logarithms: nothing is certain
     panels = []
     for n in range(data.sizes["prompt"]):
         own = data.isel(prompt=n)
@@ -59,7 +62,8 @@ def lens_panels(reading: LensReading, value: str = "probability") -> list[Panel]
                     tuple(_hover(own, k, i) for i in slots) for k in range(own.sizes[axis])
                 ),
                 cell_width=_CELL,
-                high=max(high, 1e-9),
+                high=high,
+                low=low,
             )
         )
     return panels
@@ -96,7 +100,9 @@ def _measured(reading: LensReading, value: str) -> Any:
             "This was not measured.",
             got=repr(value),
             expected=", ".join(["probability", *known]),
-            instead=f'lens.read(model, prompt, measures="{value}")',
+            instead="plot_trajectories of what was read with targets="
+            if value.startswith("target")
+            else 'lens.read(model, prompt, measures="all")',
         )
     return reading.data[value]
 
@@ -134,12 +140,14 @@ def trajectories(reading: LensReading, value: str | None, prompt: int = 0) -> Ch
         values = _measured(reading, chosen).isel(prompt=prompt)
         lines = [
             Line(
-                f"{own['token_index'].values[i]} {str(own['token'].values[i]).strip()}",
+                f"{own['token_index'].values[i]} {short(str(own['token'].values[i]), 20)}",
                 layers,
                 tuple(values.isel(position=i).values.tolist()),
             )
             for i in slots
         ]
     what = chosen.replace("_", " ")
-    title = f"{reading.title}: {short(str(own['prompt'].item()), 50)}"
+    title = f"{reading.title}: {short(str(own['prompt'].item()), 30)}"
+    if chosen in of_targets:
+        title += f" [{short(str(own['token'].values[slots[-1]]), 10)}]"
     return Chart(title, "layer", what, tuple(lines))

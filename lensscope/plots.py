@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Final
 
+from lensscope.showing import without_control
+
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
@@ -28,7 +30,7 @@ class Panel:
         texts: what stands in the cells.
         hovers: what a cell says when pointed at.
         cell_width: in characters.
-        high: the value of the darkest cell.
+        high, low: the values of the darkest and the palest cell.
     """
 
     title: str
@@ -41,6 +43,7 @@ class Panel:
     hovers: tuple[tuple[str, ...], ...]
     cell_width: int
     high: float = 1.0
+    low: float = 0.0
 
 
 def patchscope_panels(result: PatchscopeResult) -> list[Panel]:
@@ -93,7 +96,7 @@ def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.
         vertical_spacing=min(0.08, 0.8 / max(1, len(lines) - 1)) if len(lines) > 1 else 0,
         horizontal_spacing=0.06,
     )
-    high = max(p.high for p in panels)
+    high, low = max(p.high for p in panels), min(p.low for p in panels)
     for n, panel in enumerate(panels):
         row, column = n // across + 1, n % across + 1
         figure.add_trace(
@@ -107,7 +110,7 @@ def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.
                 textfont={"size": 11},
                 hovertemplate=f"{value_title} %{{z:.3f}}<br>%{{customdata}}<extra></extra>",
                 colorscale=[[i / 2, f"rgb{shade}"] for i, shade in enumerate(_SHADES)],
-                zmin=0,
+                zmin=low,
                 zmax=high,
                 showscale=n == 0,
                 colorbar={"title": {"text": value_title}},
@@ -119,6 +122,7 @@ def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.
             title_text=panel.y_title,
             tickvals=list(range(len(panel.y))),
             ticktext=[_html(y) for y in panel.y],
+            autorange="reversed",
             row=row,
             col=column,
         )
@@ -141,11 +145,11 @@ def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.
 def to_svg(panels: Sequence[Panel], value_title: str, across: int = 1) -> str:
     """The same as one SVG picture, readable wherever a picture is."""
     parts, top, width = [], 10, 0.0
-    high = max(p.high for p in panels)
+    high, low = max(p.high for p in panels), min(p.low for p in panels)
     for n in range(0, len(panels), across):
         left, tallest = 0.0, 0
         for panel in panels[n : n + across]:
-            drawn, wide, tall = _panel_svg(panel, value_title, left, top, high)
+            drawn, wide, tall = _panel_svg(panel, value_title, left, top, low, high)
             parts.append(drawn)
             left, tallest = left + wide + 20, max(tallest, tall)
         width, top = max(width, left - 20), top + tallest
@@ -160,14 +164,15 @@ def to_svg(panels: Sequence[Panel], value_title: str, across: int = 1) -> str:
 
 
 def _panel_svg(
-    panel: Panel, value_title: str, x0: float, top: int, high: float
+    panel: Panel, value_title: str, x0: float, top: int, low: float, high: float
 ) -> tuple[str, float, int]:
     """One panel, its width and its height."""
     step, char, first = 20, 7.0, top
     left = x0 + max(70.0, 7.0 * max(map(len, panel.y), default=0) + 16)
     cell = panel.cell_width * char + 8
     caption = (
-        f"{panel.x_title} across, {panel.y_title} down; colour: {value_title}, 0 to {high:.3g}"
+        f"{panel.x_title} across, {panel.y_title} down; colour: {value_title}, "
+        f"{low:.3g} to {high:.3g}"
     )
     parts = [svg_text(left, top + 16, panel.title, size=15, weight=600)]
     top += 28
@@ -178,9 +183,9 @@ def _panel_svg(
             if math.isnan(value):
                 continue
             x = left + j * cell
-            fill, ink = _shade(value / high)
+            fill, ink = _shade((value - low) / max(high - low, 1e-12))
             parts.append(
-                f"<g><title>{escape(panel.hovers[i][j])} ({value:.3f})</title>"
+                f"<g><title>{escape(without_control(panel.hovers[i][j]))} ({value:.3f})</title>"
                 f"<rect x='{x:.0f}' y='{y}' width='{cell - 1:.0f}' height='{step - 1}' "
                 f"fill='{fill}'/>{svg_text(x + 4, y + 14, text, fill=ink, mono=True)}</g>"
             )
@@ -214,7 +219,7 @@ def svg_text(
     return (
         f"<text x='{x:.0f}' y='{y:.0f}' font-size='{size}' font-weight='{weight}' "
         f"text-anchor='{anchor}' fill='{fill}' font-family='{family}' "
-        f"xml:space='preserve'>{escape(text)}</text>"
+        f"xml:space='preserve'>{escape(without_control(text))}</text>"
     )
 
 
@@ -229,5 +234,6 @@ def _shade(value: float) -> tuple[str, str]:
 
 def short(text: str, limit: int) -> str:
     """A text on one line, of at most so many characters."""
-    text = text.replace("\n", "⏎").replace("\t", "⇥").strip() or ("␣" if text else "")
+    text = without_control(text.replace("\n", "⏎").replace("\t", "⇥"))
+    text = text.strip() or ("␣" if text else "")
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
+from lensscope.showing import without_control
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -25,6 +27,7 @@ STYLE: Final = """
 .lensscope .t { font-family: ui-monospace, monospace; white-space: pre-wrap; }
 .lensscope .p { color: #8390a5; font-size: .85em; }
 .lensscope table.grid td { font-size: .78em; padding: .1em .3em; }
+.lensscope .wide { overflow-x: auto; }
 .lensscope .q { font-family: ui-monospace, monospace; background: #f2f4f8; padding: .1em .35em;
   border-radius: .25em; }
 """.strip()
@@ -63,21 +66,24 @@ def patchscope_section(result: PatchscopeResult) -> str:
     )
 
 
-def lens_section(reading: LensReading) -> str:
+def lens_section(reading: LensReading, value: str = "probability") -> str:
     """A lens table for each prompt; the next most probable tokens when pointed at."""
     from lensscope.lens_plots import lens_panels
 
     parts = []
-    for panel in lens_panels(reading):
+    panels = lens_panels(reading, value)
+    high, low = max(p.high for p in panels), min(p.low for p in panels)
+    for panel in panels:
         head = f"<th class='n'>{escape(panel.y_title)}</th>" + "".join(
             f"<th class='t'>{escape(x)}</th>" for x in panel.x
         )
         lines = [
             f"<td class='n'>{escape(label)}</td>"
             + "".join(
-                f"<td style='background:rgba(46,134,222,{value:.2f})' "
-                f"title='{escape(hover, quote=True)}'><span class='t'>{escape(text)}</span></td>"
-                for value, text, hover in zip(values, texts, hovers, strict=True)
+                f"<td style='background:rgba(46,134,222,{_share(number, low, high):.2f})' "
+                f"title='{escape(without_control(hover), quote=True)}'>"
+                f"<span class='t'>{escape(text)}</span></td>"
+                for number, text, hover in zip(values, texts, hovers, strict=True)
             )
             for label, values, texts, hovers in zip(
                 panel.y, panel.values, panel.texts, panel.hovers, strict=True
@@ -85,9 +91,15 @@ def lens_section(reading: LensReading) -> str:
         ]
         parts.append(f"<h2>{escape(panel.title)}</h2>{_table(head, lines, 'grid')}")
     return (
-        f"<p>{escape(reading.title)} of {escape(reading.provenance.model)}. Blue: the probability "
-        f"of the token. Point at a cell for the next ones.</p>{''.join(parts)}"
+        f"<p>{escape(reading.title)}; {escape(reading.provenance.model)}. Blue: "
+        f"{escape(value.replace('_', ' '))}, {low:.3g} to {high:.3g}. "
+        f"Point at a cell for the next ones.</p>{''.join(parts)}"
     )
+
+
+def _share(number: float, low: float, high: float) -> float:
+    """How dark a cell is."""
+    return 0.0 if number != number else (number - low) / max(high - low, 1e-12)
 
 
 def comparison_section(comparison: LensComparison) -> str:

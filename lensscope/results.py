@@ -13,7 +13,7 @@ import xarray as xr
 from torch import Tensor
 
 from lensscope.provenance import Provenance
-from lensscope.showing import Shown
+from lensscope.showing import Shown, without_control
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -276,6 +276,6 @@ class PatchscopeResult(Shown):
 
 
 def visible(text: str) -> str:
-    """Line breaks as a sign, so that a cell stays on one line."""
-    shown = text.replace("\n", "⏎").replace("\t", "⇥")
+    """Line breaks and other control characters as signs, so that a cell stays on one line."""
+    shown = without_control(text.replace("\n", "⏎").replace("\t", "⇥"))
     return shown if shown.strip() or not shown else "␣" * len(shown)

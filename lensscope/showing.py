@@ -34,17 +34,17 @@ class Shown(ABC):
 
     def to_svg(self, path: str | Path | None = None) -> str:
         """A picture as SVG, which needs no script; written to ``path`` if there is one."""
-        return _written(self._svg(), path)
+        return written(self._svg(), path)
 
     def to_html(self, path: str | Path | None = None) -> str:
         """A page that needs nothing else; written to ``path`` if there is one."""
         from lensscope.report import page
 
-        return _written(page(self.title, [self.section()]), path)
+        return written(page(self.title, [self.section()]), path)
 
     def to_json(self, path: str | Path | None = None) -> str:
         """All of it with provenance, as JSON; written to ``path`` if there is one."""
-        return _written(self._json(), path)
+        return written(self._json(), path)
 
     def __str__(self) -> str:
         from rich.console import Console
@@ -66,7 +66,18 @@ class Shown(ABC):
         return f"<style>{STYLE}</style><div class='lensscope'>{self.section()}</div>"
 
 
-def _written(text: str, path: str | Path | None) -> str:
+_PICTURES = {n: chr(0x2400 + n) for n in range(0x20) if chr(n) not in "\n\t"}
+_PICTURES |= dict.fromkeys(range(0x7F, 0xA0), "␡")
+
+
+def without_control(text: str) -> str:
+    """A text with a picture in place of each control character but line breaks and tabs: they are
+    no XML, and a terminal would obey them."""
+    return text.translate(_PICTURES)
+
+
+def written(text: str, path: str | Path | None) -> str:
+    """A text, written to a file if there is one."""
     if path is not None:
         Path(path).write_text(text, encoding="utf-8")
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import xml.dom.minidom
 from dataclasses import replace
 
 import numpy as np
@@ -186,3 +187,52 @@ def test_readings_of_other_prompts_do_not_go_side_by_side(llama):
     last = ls.LogitLens().read(llama, [P], positions=-1, measures="all")
     with pytest.raises(ls.LensError, match="nothing is known"):
         last.to_svg(value="next_token_rank")
+
+
+def test_pictures_are_xml_whatever_the_tokens_say(demo):
+    reading = ls.LogitLens().read(
+        demo, 'a\x1bb "<c>" & 🦜\n', [ls.resid_post(29)], measures="entropy"
+    )
+    for svg in (
+        reading.to_svg(),
+        reading.trajectories_svg("entropy"),
+        reading.to_svg(value="entropy"),
+    ):
+        xml.dom.minidom.parseString(svg)
+    assert "\x1b" not in str(reading) + reading.to_html() + reading.to_svg()
+
+
+def test_means_over_ragged_prompts_leave_out_what_is_not_there(llama):
+    prompts = [P, families.prompt(2)]
+    data = ls.LogitLens().read(llama, prompts, targets=[5]).data.isel(target=0)
+    alone = ls.LogitLens().read(llama, prompts[1:], targets=[5]).data.isel(target=0)
+    own = data.target_rank.isel(prompt=1).mean("position")
+    assert own.values == pytest.approx(alone.target_rank.isel(prompt=0).mean("position").values)
+
+
+def test_a_reading_says_where_it_was_read(llama):
+    plain, part, head = (
+        ls.LogitLens().read(llama, [P], site)
+        for site in (ls.resid_post, ls.mlp_out, [ls.head_out(0, 2), ls.head_out(1, 2)])
+    )
+    assert (plain.title, part.title) == ("Logit lens", "Logit lens of mlp_out")
+    assert head.title == "Logit lens of head_out, head 2"
+    assert head.data.site.values.tolist() == ["head_out(0, 2)", "head_out(1, 2)"]
+    assert set(part.frame()["site"]) == {f"mlp_out({n})" for n in range(3)}
+
+
+def test_colours_of_logarithms_begin_at_the_lowest(llama):
+    reading = ls.LogitLens().read(llama, [P], measures="all")
+    value = "next_token_log_probability"
+    lowest = float(reading.data[value].min())
+    assert f"{lowest:.3g} to" in reading.to_svg(value=value)
+    assert reading.plot(value).data[0].zmin == pytest.approx(lowest)
+    assert f"{lowest:.3g} to" in reading.to_html(value=value)
+
+
+def test_one_prompt_has_no_interval(llama):
+    report = ls.compare(llama, [P], ls.LogitLens(), positions=None)
+    assert report.frame().filter(regex="_(low|high)$").isna().all(axis=None)
+    assert "±0" not in str(report)
+    report.to_html()
+    report.to_svg()

@@ -46,8 +46,8 @@ class LensComparison(Shown):
         data: axes ``lens``, ``layer``; for each of `VALUES` its mean over all tokens that were
             read, and ``…_low`` and ``…_high``, an interval of the mean by bootstrap over prompts. A
             lens that cannot read a layer has NaN there.
-        values: axes ``lens``, ``layer``, ``read``: the same for each token that was read, with its
-            prompt and position.
+        values: axes ``lens``, ``layer``, ``read``: the same for each token that was read, with
+            the number of its prompt, and its position.
         level: of the intervals.
         provenance: of the model.
         settings: how it was done.
@@ -144,7 +144,7 @@ class LensComparison(Shown):
             for lens in self.data["lens"].values:
                 own = self.data.sel(lens=lens, layer=layer)
                 found = [
-                    f"{own[v].item():.{n}f}±{(own[f'{v}_high'] - own[f'{v}_low']).item() / 2:.{n}f}"
+                    f"{own[v].item():.{n}f}{_half(own, v, n)}"
                     for v, n in (("precision_at_1", 2), ("surprisal", 1))
                 ]
                 cells.append("–" if np.isnan(own["entropy"].item()) else " ".join(found))
@@ -174,11 +174,17 @@ class LensComparison(Shown):
         return f"LensComparison({sizes}; {self.provenance.model})"
 
 
+def _half(own: xr.Dataset, value: str, digits: int) -> str:
+    """Half of an interval; nothing where there is none."""
+    half = (own[f"{value}_high"] - own[f"{value}_low"]).item() / 2
+    return "" if np.isnan(half) else f"±{half:.{digits}f}"
+
+
 def summarised(values: xr.Dataset, level: float, resamples: int, seed: int) -> xr.Dataset:
     """Means over all tokens that were read, with intervals by bootstrap over prompts.
 
     Tokens of one prompt are not independent, so whole prompts are drawn again, as many as there
-    are; the interval is that of the percentiles of the means so drawn.
+    are; the interval is that of the percentiles of the means so drawn. One prompt has none.
     """
     prompts = values["prompt_index"].values
     n = int(prompts.max()) + 1
@@ -200,7 +206,7 @@ def summarised(values: xr.Dataset, level: float, resamples: int, seed: int) -> x
             each = (sums @ drawn.T) / (counts @ drawn.T)
         some = np.isfinite(each).any(-1)
         low, high = np.full(some.shape, np.nan), np.full(some.shape, np.nan)
-        if some.any():
+        if some.any() and n > 1:  # one prompt, drawn again, is itself
             low[some], high[some] = np.nanpercentile(each[some], edges, axis=-1)
         dims = ("lens", "layer")
         found |= {

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from lensscope.errors import LensError
 from lensscope.lenses.linear import LinearLens
 from lensscope.showing import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
+
+
+_WHEN: Final = ("before", "after")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,26 +88,29 @@ class FitReport(Shown):
 
         scores = self.scores
         if scores is None:
-            return to_svg()
-        layers = [site.layer or 0 for site in self.lens.translators]
+            raise LensError(
+                "There is no picture of this fit.",
+                got=f"a {self.lens.name}, of which nothing was measured",
+                expected="a tuned lens that was trained here",
+                instead="ls.compare(model, prompts, [ls.LogitLens(), lens]).to_svg()",
+            )
+        sites = list(self.lens.translators)
+        kinds = list(dict.fromkeys(site.kind for site in sites))
         charts = []
         for name, title in (("kl", "KL (nats)"), ("ce", "cross-entropy (nats)")):
-            before, after = scores[f"{name}_before"].tolist(), scores[f"{name}_after"].tolist()
-            first = _off_the_chart(before)
-            if first:
-                title += f"; layer {layers[0]}: {before[0]:.0f}, then {after[0]:.1f}"
-            shown = tuple(layers[first:])
-            charts.append(
-                Chart(
-                    title,
-                    "layer",
-                    title,
-                    (
-                        Line("before (logit lens)", shown, tuple(before[first:])),
-                        Line("after", shown, tuple(after[first:])),
-                    ),
-                )
-            )
+            lines = []
+            for kind in kinds:
+                own = [n for n, site in enumerate(sites) if site.kind == kind]
+                before, after = ([scores[f"{name}_{w}"][n] for n in own] for w in _WHEN)
+                first = _off_the_chart(before)
+                if first:
+                    title += f"; {sites[own[0]]!r}: {before[0]:.0f}, then {after[0]:.1f}"
+                layers = tuple(sites[n].layer or 0 for n in own[first:])
+                which = "" if len(kinds) == 1 else f", {kind}"
+                lines.append(Line(f"before (logit lens){which}", layers, tuple(before[first:])))
+                lines.append(Line(f"after{which}", layers, tuple(after[first:])))
+            across = "input of block" if kinds == ["resid_pre"] else "layer"
+            charts.append(Chart(title, across, title, tuple(lines)))
         return to_svg(*charts)
 
     def _json(self) -> str:

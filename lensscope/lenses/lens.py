@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -67,6 +68,12 @@ class Lens(ABC):
     def rows(self, backend: Backend, n_sites: int) -> int:
         """How many rows `each` is best given at a time."""
         return rows_at_once(backend)
+
+    def renamed(self, name: str) -> Lens:
+        """The same lens by another name."""
+        found = copy(self)
+        object.__setattr__(found, "name", name)
+        return found
 
     def on(self, device: torch.device) -> Lens:
         """The same lens, with what it holds on a device."""

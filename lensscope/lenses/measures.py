@@ -123,7 +123,7 @@ def read(
         found |= {name: value for name, value in after.items() if name in measures}
     if len(targets):
         index = targets.to(log_q.device).expand(len(log_q), -1)
-        found["target_rank"] = rank_of(log_q, index)
+        found["target_rank"] = rank_of(log_q, index).float()
         found["target_log_probability"] = log_q.gather(1, index)
     return found
 

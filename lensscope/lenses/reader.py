@@ -192,8 +192,7 @@ def _dataset(
         "position": index[0] if alone else np.arange(width),
         "rank": np.arange(shape[-1]),
     }
-    if not by_layer:
-        coords["site"] = [repr(site) for site in places]
+    coords["site"] = (axis, [repr(site) for site in places])
     if len(targets):
         coords["target"] = list(labels_of(backend, targets.tolist()))
     variables |= {

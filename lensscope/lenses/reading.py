@@ -15,7 +15,7 @@ from lensscope.errors import LensError
 from lensscope.lenses.measures import MEASURES
 from lensscope.provenance import Provenance
 from lensscope.results import visible
-from lensscope.showing import Shown
+from lensscope.showing import Shown, written
 from lensscope.sites import Site
 
 if TYPE_CHECKING:
@@ -46,8 +46,10 @@ class LensReading(Shown):
             ``rank`` what else was asked for: ``entropy``, ``kl``, ``next_token_rank``,
             ``next_token_log_probability``; with an axis ``target``, ``target_rank`` and
             ``target_log_probability``; with an axis ``d_vocab``, ``full_log_probability``.
-            ``token`` and ``token_index`` say which token was read. Where layers do not tell the
-            sites apart, the axis is ``site``, and ``layer`` a coordinate of it.
+            ``token`` and ``token_index`` say which token was read. ``site`` is a coordinate beside
+            ``layer``; where layers do not tell the sites apart, the axis is ``site``. Of a single
+            prompt, ``position`` is the index of a token; of several, it numbers the tokens that
+            were read, and ``token_index`` says which they are.
         lens: the name of the lens.
         sites: what was read.
         provenance: of the model.
@@ -60,8 +62,10 @@ class LensReading(Shown):
 
     @property
     def title(self) -> str:
-        """The lens' name, as a heading."""
-        return self.lens[:1].upper() + self.lens[1:]
+        """The lens' name, and what it read unless that was block outputs."""
+        kinds = {f"{s.kind}{'' if s.head is None else f', head {s.head}'}" for s in self.sites}
+        where = "" if kinds == {"resid_post"} else f" of {', '.join(sorted(kinds)[:3])}"
+        return self.lens[:1].upper() + self.lens[1:] + where
 
     @property
     def axis(self) -> str:
@@ -70,8 +74,7 @@ class LensReading(Shown):
 
     def frame(self) -> pd.DataFrame:
         """One line a prompt, layer, position and rank, with the columns of `FRAME_COLUMNS`, then
-        the site where layers do not tell them apart, and what else was measured of each token;
-        targets are in `data`."""
+        the site, and what else was measured of each token; targets are in `data`."""
         numbered = self.data.assign_coords(prompt=np.arange(self.data.sizes["prompt"]))
         ranked = numbered.drop_dims([d for d in ("target", "d_vocab") if d in self.data.dims])
         frame = ranked.to_dataframe().reset_index()
@@ -112,10 +115,18 @@ class LensReading(Shown):
         from lensscope.plots import to_svg
 
         panels, name = self._panels(value, beside)
-        text = to_svg(panels, name, across=2 if beside is not None else 1)
-        if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
-        return text
+        return written(to_svg(panels, name, across=2 if beside is not None else 1), path)
+
+    def to_html(self, path: str | Path | None = None, value: str = "probability") -> str:
+        """A page that needs nothing else; written to ``path`` if there is one.
+
+        Args:
+            path: where to.
+            value: what colours the cells, as in `plot`.
+        """
+        from lensscope.report import lens_section, page
+
+        return written(page(self.title, [lens_section(self, value)]), path)
 
     def _svg(self) -> str:
         return self.to_svg()
@@ -124,13 +135,14 @@ class LensReading(Shown):
         from lensscope.lens_plots import lens_panels, paired
 
         panels = lens_panels(self, value)
-        if beside is not None and not np.array_equal(
-            self.data["prompt"].values, beside.data["prompt"].values
+        if beside is not None and not (
+            np.array_equal(self.data["prompt"].values, beside.data["prompt"].values)
+            and np.array_equal(self.data["token_index"].values, beside.data["token_index"].values)
         ):
             raise LensError(
-                "Two readings of different prompts do not go side by side.",
-                got=f"{self.data.sizes['prompt']} prompts and {beside.data.sizes['prompt']}",
-                expected="readings of the same prompts",
+                "Two readings of different prompts or tokens do not go side by side.",
+                got=f"{self.data['token_index'].shape} and {beside.data['token_index'].shape}",
+                expected="readings of the same prompts at the same positions",
                 instead="beside=other.read(model, prompt)",
             )
         if beside is not None:
@@ -153,12 +165,14 @@ class LensReading(Shown):
 
         return to_plotly(trajectories(self, value, prompt))
 
-    def trajectories_svg(self, value: str | None = None, prompt: int = 0) -> str:
-        """The same lines as SVG."""
+    def trajectories_svg(
+        self, value: str | None = None, prompt: int = 0, path: str | Path | None = None
+    ) -> str:
+        """The same lines as SVG; written to ``path`` if there is one."""
         from lensscope.charts import to_svg
         from lensscope.lens_plots import trajectories
 
-        return to_svg(trajectories(self, value, prompt))
+        return written(to_svg(trajectories(self, value, prompt)), path)
 
     def section(self) -> str:
         """What it says, as a piece of HTML: a lens table for each prompt."""
@@ -214,8 +228,12 @@ class LensReading(Shown):
                 ]
                 width = len(table.columns) - 1
                 table.add_row(str(own[name].values[k]), *row[:width])
+        notes = []
         if self.data.sizes["prompt"] > _PROMPTS_SHOWN:
-            table.caption = Text(f"the first {_PROMPTS_SHOWN} of {self.data.sizes['prompt']}")
+            notes.append(f"the first {_PROMPTS_SHOWN} of {self.data.sizes['prompt']} prompts")
+        if self.data.sizes["position"] > _TOKENS_SHOWN:
+            notes.append(f"the last {_TOKENS_SHOWN} tokens of each")
+        table.caption = Text("; ".join(notes)) if notes else None
         return table
 
     def __repr__(self) -> str:
