@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -281,6 +282,10 @@ def test_a_reading_shows_itself(llama, tmp_path):
     tuned = linear_lens(llama).read(llama, MANY, **options)
     for text in (str(plain), plain._repr_html_(), plain.to_html(), plain.to_json()):
         assert f"w{MANY[0][0]}" in text
+    found = json.loads(plain.to_json())
+    assert len(found["cells"]) == len(plain.frame())
+    assert len(found["targets"]) == 2 * 3 * sum(map(len, MANY))
+    assert {row["prompt"] for row in found["targets"]} == {0, 1, 2}
     page = plain.to_html(tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text() == page
     assert len(plain.plot(beside=tuned).data) == 6

@@ -181,16 +181,23 @@ class LensReading(Shown):
         return lens_section(self)
 
     def _json(self) -> str:
-        return json.dumps(
-            {
-                "lens": self.lens,
-                "sites": [repr(site) for site in self.sites],
-                "provenance": asdict(self.provenance),
-                "cells": json.loads(self.frame().to_json(orient="records")),
-            },
-            ensure_ascii=False,
-            indent=1,
-        )
+        frame = self.frame()
+        # by number, for a prompt would stand in every cell
+        index = {text: n for n, text in enumerate(self.data["prompt"].values)}
+        cells = frame.assign(prompt=frame["prompt"].map(index)).drop(columns="lens")
+        value = {
+            "lens": self.lens,
+            "sites": [repr(site) for site in self.sites],
+            "prompts": self.data["prompt"].values.tolist(),
+            "provenance": asdict(self.provenance),
+            "cells": json.loads(cells.to_json(orient="records")),
+        }
+        if "target" in self.data.dims:
+            of_targets = self.data[["target_rank", "target_log_probability"]].to_dataframe()
+            rows = of_targets.dropna().reset_index()
+            rows = rows.assign(prompt=rows["prompt"].map(index))
+            value["targets"] = json.loads(rows.to_json(orient="records"))
+        return json.dumps(value, ensure_ascii=False, indent=1)
 
     def table(self) -> Table:
         """For the terminal: layers down, tokens across, the most probable token in each cell; of a
