@@ -23,7 +23,6 @@ from lensscope.lenses.lens import COMPONENTS
 from lensscope.lenses.linear import LinearLens, Translator, canonical, check_translators
 from lensscope.lenses.origin import Origin
 from lensscope.progress import progress
-from lensscope.provenance import Provenance
 from lensscope.sites import Site, resid_post, resid_pre
 
 if TYPE_CHECKING:
@@ -206,27 +205,15 @@ class JacobianLens(LinearLens):
         cls, jacobians: Mapping[Any, Tensor], n_prompts: int, known: Mapping[str, Any]
     ) -> Self:
         first = next(iter(jacobians.values()))
-        provenance = Provenance(
-            model=str(known.get("model_name") or ""),
-            backend="TransformerBridge",
-            fingerprint="",
-            processing="raw",
-            dtype="float32",
-            n_layers=0,
-            d_model=len(first),
-            n_heads=0,
-            n_kv_heads=0,
-            tokens=(),
-            versions={},
+        origin = Origin.elsewhere(
+            str(known.get("model_name") or ""), "TransformerBridge", len(first)
         )
         translators = {
             resid_pre(int(layer) + 1): Translator(matrix.float())
             for layer, matrix in sorted(jacobians.items())
         }
         check_translators(translators, "The Jacobian lens")
-        return cls(
-            translators, Origin(provenance), settings={"n_prompts": n_prompts, **dict(known)}
-        )
+        return cls(translators, origin, settings={"n_prompts": n_prompts, **dict(known)})
 
     def to_transformer_lens(self) -> Any:
         """The same as a ``JacobianLens`` of TransformerLens, for its interventions and files.

@@ -35,6 +35,26 @@ class Origin:
         """A model as the origin of a lens."""
         return cls(backend.provenance(), head_hash(backend))
 
+    @classmethod
+    def elsewhere(
+        cls, model: str, made_by: str, d_model: int, n_layers: int = 0, unembed_hash: str = ""
+    ) -> Origin:
+        """The origin of a lens that another library fitted, on raw weights."""
+        provenance = Provenance(
+            model=model,
+            backend=made_by,
+            fingerprint="",
+            processing="raw",
+            dtype="float32",
+            n_layers=n_layers,
+            d_model=d_model,
+            n_heads=0,
+            n_kv_heads=0,
+            tokens=(),
+            versions={},
+        )
+        return cls(provenance, unembed_hash=unembed_hash)
+
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         return asdict(self)

@@ -19,7 +19,6 @@ from lensscope.errors import LensError
 from lensscope.lenses.files import load_pickled
 from lensscope.lenses.linear import Translator
 from lensscope.lenses.origin import Origin, unembed_hashes
-from lensscope.provenance import Provenance
 from lensscope.sites import Site, resid_pre
 
 if TYPE_CHECKING:
@@ -57,20 +56,14 @@ def read_folder(folder: Path, *, allow_pickle: bool) -> tuple[dict[Site, Transla
         translators[resid_pre(n)] = Translator(
             matrix, None if bias is None else bias.float(), residual=True
         )
-    provenance = Provenance(
-        model=str(config.get("base_model_name_or_path") or ""),
-        backend="tuned-lens library",
-        fingerprint="",
-        processing="raw",
-        dtype="float32",
-        n_layers=n_layers,
-        d_model=d,
-        n_heads=0,
-        n_kv_heads=0,
-        tokens=(),
-        versions={},
+    origin = Origin.elsewhere(
+        str(config.get("base_model_name_or_path") or ""),
+        "tuned-lens library",
+        d,
+        n_layers,
+        str(config.get("unembed_hash") or ""),
     )
-    return translators, Origin(provenance, unembed_hash=str(config.get("unembed_hash") or ""))
+    return translators, origin
 
 
 def _config(folder: Path) -> dict[str, Any]:
