@@ -27,9 +27,6 @@ class FinalDistribution:
     log_p: Float[Tensor, "row d_vocab"]
     next_token: Int[Tensor, " row"]
 
-    def __getitem__(self, rows: slice) -> FinalDistribution:
-        return FinalDistribution(self.log_p[rows], self.next_token[rows])
-
 
 def entropy(log_q: Float[Tensor, "row d_vocab"]) -> Float[Tensor, " row"]:
     """``-sum q log q``, in nats."""
@@ -96,6 +93,8 @@ def read(
     targets: Int[Tensor, " target"],
     final: FinalDistribution | None,
     what: str = "A lens",
+    *,
+    full: bool = False,
 ) -> dict[str, Tensor]:
     """The most probable tokens, what is measured, and rank and log-probability of targets.
 
@@ -106,6 +105,7 @@ def read(
         targets: token ids.
         final: needed for ``kl`` and what is said of the next token.
         what: what it is called where it gives no numbers.
+        full: keep all log-probabilities.
 
     Raises:
         LensError: logits that are not numbers.
@@ -121,6 +121,8 @@ def read(
             found["kl"] = kl_divergence(final.log_p, log_q)
         after = next_token(log_q, final.next_token)
         found |= {name: value for name, value in after.items() if name in measures}
+    if full:
+        found["full_log_probability"] = log_q
     if len(targets):
         index = targets.to(log_q.device).expand(len(log_q), -1)
         found["target_rank"] = rank_of(log_q, index).float()

@@ -70,9 +70,7 @@ def read(
                 some = {site: values[rows] for site, values in part.states.items()}
                 for site, logits in lens.each(backend, some):
                     what = f"{lens.name} at {site!r}"
-                    found = measured(logits, top_k, wanted, chosen, final, what)
-                    if full:
-                        found["full_log_probability"] = logits.float().log_softmax(-1)
+                    found = measured(logits, top_k, wanted, chosen, final, what, full=full)
                     owners = [
                         (part.prompts[b], row - int(starts[b]))
                         for b, row in _owners(starts, first, len(logits))
