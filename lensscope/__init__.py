@@ -32,9 +32,21 @@ if TYPE_CHECKING:
     from lensscope.lenses.logit import LogitLens as LogitLens
     from lensscope.lenses.reading import LensReading as LensReading
     from lensscope.lenses.tuned import TunedLens as TunedLens
+    from lensscope.metrics import kl_divergence as kl_divergence
+    from lensscope.metrics import log_probability as log_probability
+    from lensscope.metrics import logit_difference as logit_difference
+    from lensscope.metrics import probability as probability
+    from lensscope.metrics import rank as rank
     from lensscope.models import load_model as load_model
     from lensscope.patches import Move as Move
     from lensscope.patches import Patch as Patch
+    from lensscope import pairs as pairs
+    from lensscope.patching.activation import activation_patching as activation_patching
+    from lensscope.patching.attribution import attribution_patching as attribution_patching
+    from lensscope.patching.knockout import attention_knockout as attention_knockout
+    from lensscope.patching.paths import path_patching as path_patching
+    from lensscope.patching.result import PatchingResult as PatchingResult
+    from lensscope.patching.tracing import causal_trace as causal_trace
     from lensscope.patchscope import Patchscope as Patchscope
     from lensscope.planning import Plan as Plan
     from lensscope.positions import ALL as ALL
@@ -76,8 +88,15 @@ _HOMES = {
     "lenses.logit": "LogitLens",
     "lenses.reading": "LensReading",
     "lenses.tuned": "TunedLens",
+    "metrics": "kl_divergence log_probability logit_difference probability rank",
     "models": "load_model",
     "patches": "Move Patch",
+    "patching.activation": "activation_patching",
+    "patching.attribution": "attribution_patching",
+    "patching.knockout": "attention_knockout",
+    "patching.paths": "path_patching",
+    "patching.result": "PatchingResult",
+    "patching.tracing": "causal_trace",
     "patchscope": "Patchscope",
     "planning": "Plan",
     "positions": "ALL span",
@@ -88,13 +107,17 @@ _HOMES = {
     "resid_pre v",
     "transforms": "affine identity scaled_to",
 }
+# Modules that are used as such: `ls.pairs.ioi(model)`.
+_MODULES = ("pairs",)
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __version__ = "0.1.0"
-__all__ = sorted([*_HOME_OF, "__version__"])
+__all__ = sorted([*_HOME_OF, *_MODULES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"lensscope.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'lensscope' has no attribute {name!r}")
     value = getattr(import_module(f"lensscope.{_HOME_OF[name]}"), name)

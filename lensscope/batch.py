@@ -53,24 +53,58 @@ class Write:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One prompt with what is written into it."""
+    """One prompt with what is written into it.
+
+    Attributes:
+        prompt: its tokens.
+        writes: what it does not share.
+        given: what is written into the embedding before, of it and all rows that it goes with: to
+            them it is as good as another prompt.
+    """
 
     prompt: TokenizedPrompt
     writes: tuple[Write, ...] = ()
+    given: tuple[Write, ...] = ()
+
+    @property
+    def all_writes(self) -> tuple[Write, ...]:
+        """Everything that is written, in order."""
+        return (*self.given, *self.writes)
+
+    @property
+    def input_writes(self) -> tuple[Write, ...]:
+        """What is written into the embedding before anything else."""
+        first = 0
+        writes = self.all_writes
+        while first < len(writes) and writes[first].site.kind == "embed":
+            first += 1
+        return writes[:first]
+
+    @property
+    def unpatched(self) -> Row:
+        """The run that it is compared with."""
+        return Row(self.prompt, (), self.given)
+
+    def starting(self, given: int) -> Row:
+        """The same, with so many of its first writes as given."""
+        return Row(self.prompt, self.all_writes[given:], self.all_writes[:given])
 
     @property
     def signature(self) -> tuple[object, ...]:
         """Equal for rows that do the same; empty for one that does nothing."""
         return tuple(
             (w.site, w.tokens, w.when, w.operation.signature)
-            for w in self.writes
+            for w in self.all_writes
             if w.operation.changes
         )
 
     def after(self, prefix: int) -> Row:
         """The same without what is written in a prefix."""
-        writes = (write.after(prefix) for write in self.writes)
-        return Row(self.prompt, tuple(w for w in writes if w.tokens))
+        kept = (
+            tuple(w for w in (write.after(prefix) for write in writes) if w.tokens)
+            for writes in (self.writes, self.given)
+        )
+        return Row(self.prompt, *kept)
 
 
 def resolve_row(backend: Backend, prompt: TokenizedPrompt, patches: Iterable[Patch]) -> Row:
@@ -199,7 +233,7 @@ class Batch:
     @property
     def written(self) -> set[Place]:
         """The places that any row writes, now or once it has joined."""
-        return {w.place for row in (*self.rows, *self.waiting) for w in row.writes}
+        return {w.place for row in (*self.rows, *self.waiting) for w in row.all_writes}
 
     def columns(self, b: int, tokens: Iterable[int], size: int) -> list[int]:
         """Where tokens of row ``b`` lie in a forward of ``size`` columns, if they do."""
@@ -223,7 +257,7 @@ class Batch:
         x = canonical(place[0], tensor)
         out: Tensor | None = None
         for b in range(len(self.rows)) if rows is None else rows:
-            for write in self.rows[b].writes:
+            for write in self.rows[b].all_writes:
                 if write.place != place:
                     continue
                 spots = [self.columns(b, write.tokens, x.shape[1])]

@@ -49,7 +49,7 @@ def decode(
     """
     eos = backend.eos_ids() if sampling.stop_at_eos else frozenset()
     twin = list(range(len(logits)))
-    steered = any(w.when == "every_step" for row in batch.rows for w in row.writes)
+    steered = any(w.when == "every_step" for row in batch.rows for w in row.all_writes)
     if merge and key_values is not None and not steered and sampling.max_new_tokens > 1:
         twin = _twins(logits, key_values)
     written: list[list[int]] = [[] for _ in twin]

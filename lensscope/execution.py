@@ -87,6 +87,7 @@ class Execution:
         self.new = sampling.max_new_tokens if sampling is not None else 0
         self._check_context()
         self.stands_for = self._distinct()
+        by_input = self._by_input()
         self._passes = Passes(
             self.backend,
             self.rows,
@@ -98,10 +99,7 @@ class Execution:
             self.side,
             bar,
         )
-        by_prompt: dict[tuple[int, ...], list[int]] = {}
-        for i in self.stands_for:
-            by_prompt.setdefault(self.rows[i].prompt.ids, []).append(i)
-        ways = [(rows, *self._way(rows)) for rows in by_prompt.values()]
+        ways = [(rows, *self._way(rows)) for rows in by_input]
         self._check_budget([(rows, together) for rows, together, _ in ways])
         alone: list[int] = []
         with torch.set_grad_enabled(self.grad):
@@ -129,6 +127,23 @@ class Execution:
         for i, row in enumerate(self.rows):
             found.setdefault(first.setdefault((row.prompt.ids, row.signature), i), []).append(i)
         return found
+
+    def _by_input(self) -> list[list[int]]:
+        """Rows of one input: of one prompt, and of one embedding, where several write the same into
+        it. What is so written counts as given, and rows join above it."""
+        by_input: dict[tuple[tuple[int, ...], tuple[object, ...]], list[int]] = {}
+        for i in self.stands_for:
+            row = self.rows[i]
+            given = tuple((w.tokens, w.when, w.operation.signature) for w in row.input_writes)
+            by_input.setdefault((row.prompt.ids, given), []).append(i)
+        found: dict[object, list[int]] = {}
+        for (ids, given), rows in by_input.items():
+            shared = bool(given) and len(rows) > 1 and self.plan.depth
+            for i in rows:
+                if shared:
+                    self.rows[i] = self.rows[i].starting(len(given))
+                found.setdefault((ids, given if shared else ()), []).append(i)
+        return list(found.values())
 
     def _way(self, rows: Sequence[int]) -> tuple[bool, str]:
         """Whether rows of one prompt share what they have in common, and why they do not join at

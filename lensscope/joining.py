@@ -36,7 +36,7 @@ class Joining:
         """Rows in the order in which they join: -1 at the embedding, else before that block."""
         self.backend = backend
         self.token_layers = 0
-        self.batch = Batch([Row(rows[0].prompt)], "left")
+        self.batch = Batch([rows[0].unpatched], "left")
         self.batch.waiting = list(rows)
         self._joiners: dict[int, list[Row]] = {}
         for row, layer in zip(rows, layers, strict=True):

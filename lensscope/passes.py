@@ -183,7 +183,7 @@ class Passes:
         whole = (
             batch.padded
             or joining is not None
-            or any(row.writes for row in batch.rows)
+            or any(row.all_writes for row in batch.rows)
             or any(site.kind == "pattern" for site in self.reader.sites)
             or not self.reader.beyond_first_attention
             or self.backend.has_own_hooks

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lensscope.results import PatchscopeResult
 
 _SHADES: Final = ((247, 251, 255), (107, 174, 214), (8, 48, 107))
+# Red below zero, white at it, blue above; told apart also by those who do not tell red from green.
+_DIVERGING: Final = ((178, 24, 43), (255, 255, 255), (33, 102, 172))
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Panel:
         hovers: what a cell says when pointed at.
         cell_width: in characters.
         high, low: the values of the darkest and the palest cell.
+        diverging: whether the middle is pale and both ends are dark, each in its colour.
     """
 
     title: str
@@ -44,6 +47,12 @@ class Panel:
     cell_width: int
     high: float = 1.0
     low: float = 0.0
+    diverging: bool = False
+
+    @property
+    def shades(self) -> tuple[tuple[int, int, int], ...]:
+        """Red, green and blue of the least, the middle and the greatest value."""
+        return _DIVERGING if self.diverging else _SHADES
 
 
 def patchscope_panels(result: PatchscopeResult) -> list[Panel]:
@@ -109,7 +118,7 @@ def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.
                 texttemplate="%{text}",
                 textfont={"size": 11},
                 hovertemplate=f"{value_title} %{{z:.3f}}<br>%{{customdata}}<extra></extra>",
-                colorscale=[[i / 2, f"rgb{shade}"] for i, shade in enumerate(_SHADES)],
+                colorscale=[[i / 2, f"rgb{shade}"] for i, shade in enumerate(panel.shades)],
                 zmin=low,
                 zmax=high,
                 showscale=n == 0,
@@ -183,7 +192,7 @@ def _panel_svg(
             if math.isnan(value):
                 continue
             x = left + j * cell
-            fill, ink = _shade((value - low) / max(high - low, 1e-12))
+            fill, ink = _shade((value - low) / max(high - low, 1e-12), panel)
             parts.append(
                 f"<g><title>{escape(without_control(panel.hovers[i][j]))} ({value:.3f})</title>"
                 f"<rect x='{x:.0f}' y='{y}' width='{cell - 1:.0f}' height='{step - 1}' "
@@ -223,13 +232,15 @@ def svg_text(
     )
 
 
-def _shade(value: float) -> tuple[str, str]:
+def _shade(value: float, panel: Panel) -> tuple[str, str]:
     """Background and ink of a cell."""
     value = min(1.0, max(0.0, value))
-    low, high = (_SHADES[0], _SHADES[1]) if value < 0.5 else (_SHADES[1], _SHADES[2])
+    first, middle, last = panel.shades
+    low, high = (first, middle) if value < 0.5 else (middle, last)
     share = value * 2 % 1 if value < 1 else 1.0
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(low, high, strict=True))
-    return f"rgb({red},{green},{blue})", "#ffffff" if value > 0.6 else "#1c2430"
+    dark = abs(value - 0.5) > 0.3 if panel.diverging else value > 0.6
+    return f"rgb({red},{green},{blue})", "#ffffff" if dark else "#1c2430"
 
 
 def short(text: str, limit: int) -> str:

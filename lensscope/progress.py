@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm.std import tqdm
@@ -32,3 +34,15 @@ def progress(total: int, what: str, unit: str = "it", initial: int = 0) -> tqdm[
         leave=False,
         disable=True if _quiet else False if notebook else None,
     )
+
+
+@contextmanager
+def one_bar() -> Iterator[None]:
+    """Let no other bar show itself, within a loop that has its own."""
+    global _quiet
+    before = _quiet
+    _quiet = True
+    try:
+        yield
+    finally:
+        _quiet = before

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from lensscope.lenses.comparison import LensComparison
     from lensscope.lenses.reading import LensReading
+    from lensscope.patching.result import PatchingResult
     from lensscope.results import PatchscopeResult
 
 STYLE: Final = """
@@ -178,3 +179,28 @@ def _token(token: Any, probability: Any) -> str:
 def _table(head: str, lines: Sequence[str], kind: str = "") -> str:
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     return f"<table class='{kind}'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def patching_section(result: PatchingResult) -> str:
+    """Heat maps of all sites, and the largest effects with their intervals."""
+    found = result._named(result.top(20))
+    mean = result.mean()
+    several = result.data.sizes["pair"] > 1
+    head = "".join(f"<th>{escape(name)}</th>" for name in found.columns)
+    lines = [
+        "".join(f"<td class='t'>{escape(without_control(str(v)))}</td>" for v in row)
+        for row in found.itertuples(index=False)
+    ]
+    level = ""
+    if several:
+        spread = float((mean["effect_high"] - mean["effect_low"]).mean())
+        level = f" Intervals (95%, bootstrap over pairs) are {spread:.3f} wide on average."
+    first, last = result.baselines
+    runs = result.settings["runs"]
+    return (
+        f"<p>{escape(result.title)}. {escape(str(result.settings['direction']).capitalize())}, "
+        f"{result.data.sizes['pair']} pair(s), {escape(result.provenance.model)}: effect 0 is the "
+        f"{runs[0]}, {first:.4g}; 1 is the {runs[1]}, {last:.4g}.{level} "
+        f"Blue goes towards it, red away from it. Point at a cell for its numbers.</p>"
+        f"<div class='wide'>{result.to_svg()}</div><h2>Largest effects</h2>{_table(head, lines)}"
+    )

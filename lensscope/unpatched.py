@@ -46,7 +46,7 @@ def run_unpatched(
         reader: takes what is kept, for all rows; what they change they overwrite.
         compare: whether to hold what the rows' writes are to be compared with.
     """
-    batch = Batch([Row(rows[0].prompt)], "left")
+    batch = Batch([rows[0].unpatched], "left")
     written: dict[Place, set[int]] = {}
     for write in (w for row in rows for w in row.writes):
         written.setdefault(write.place, set()).update(write.tokens)

@@ -9,14 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lensscope.errors import LensError
+from lensscope.errors import LensError, LensscopeError
 
 
-def whole_number(value: Any, name: str, least: int, instead: int) -> int:
+def whole_number(
+    value: Any, name: str, least: int, instead: int, error: type[LensscopeError] = LensError
+) -> int:
     """A whole number of at least ``least``.
 
     Raises:
-        LensError: it is none.
+        error: it is none.
     """
     try:
         if isinstance(value, bool):
@@ -25,7 +27,7 @@ def whole_number(value: Any, name: str, least: int, instead: int) -> int:
     except TypeError:
         number = least - 1
     if number < least:
-        raise LensError(
+        raise error(
             f"{name} is a whole number.",
             got=f"{name}={value!r}",
             expected=f"at least {least}",
@@ -34,18 +36,20 @@ def whole_number(value: Any, name: str, least: int, instead: int) -> int:
     return number
 
 
-def number(value: Any, name: str, least: float, instead: float) -> float:
+def number(
+    value: Any, name: str, least: float, instead: float, error: type[LensscopeError] = LensError
+) -> float:
     """A finite number of at least ``least``.
 
     Raises:
-        LensError: it is none.
+        error: it is none.
     """
     try:
         found = float(value)
     except (TypeError, ValueError):
         found = float("nan")
     if not least <= found < float("inf"):
-        raise LensError(
+        raise error(
             f"{name} is a number.",
             got=f"{name}={value!r}",
             expected=f"at least {least:g}",
@@ -54,15 +58,17 @@ def number(value: Any, name: str, least: float, instead: float) -> float:
     return found
 
 
-def several(value: Any, what: str, instead: str) -> list[Any]:
+def several(
+    value: Any, what: str, instead: str, error: type[LensscopeError] = LensError
+) -> list[Any]:
     """What can be gone through, as a list of at least one.
 
     Raises:
-        LensError: it cannot, or is empty.
+        error: it cannot, or is empty.
     """
     found = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else []
     if not found:
-        raise LensError(
+        raise error(
             f"These are not {what}.",
             got=repr(value)[:80],
             expected=f"a list of {what}, at least one",

@@ -1,0 +1,336 @@
+"""What a patched run is measured by: one number of the logits of a prompt's last token.
+
+A metric is a value that knows its answers. It is bound to one pair of prompts before it measures,
+for an answer is a token of the model's own tokenizer, and a divergence needs the clean run.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lensscope.backend import Backend
+from lensscope.engine import run_many
+from lensscope.errors import PlanError, PromptError
+from lensscope.prompts import TokenizedPrompt, ids_of, labels_of
+
+Answer: TypeAlias = "str | int | tuple[str | int, ...]"
+"""A token as text or id, or several of which any will do."""
+Answers: TypeAlias = "Answer | list[Answer]"
+"""One for all pairs, or a list with one for each."""
+Measure: TypeAlias = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a metric is bound to: one of several pairs.
+
+    Attributes:
+        backend: the model.
+        prompt: the clean prompt, which answers follow.
+        index: which of the pairs.
+        pairs: how many there are.
+        clean: logits of the clean run.
+    """
+
+    backend: Backend
+    prompt: TokenizedPrompt
+    index: int
+    pairs: int
+    clean: Float[Tensor, " d_vocab"]
+
+
+class PairMetric(ABC):
+    """One number of a run's last logits."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What it is called, answers included."""
+
+    @abstractmethod
+    def bind(self, subject: Subject) -> Measure:
+        """A function of logits ``[row, 1, d_vocab]`` that gives ``[row]``."""
+
+    def preference(self, subject: Subject) -> bool | None:
+        """Whether the clean run prefers the right answer; ``None`` where there is no such thing."""
+        return None
+
+
+@dataclass(frozen=True)
+class _Compared(PairMetric):
+    """A number of the right answer, less that of the wrong one where there is one."""
+
+    correct: Answers
+    wrong: Answers | None
+    what: str
+
+    @property
+    def name(self) -> str:
+        against = "" if self.wrong is None else f" - {_shown(self.wrong)}"
+        return f"{self.what} {_shown(self.correct)}{against}"
+
+    def bind(self, subject: Subject) -> Measure:
+        right = token_ids(subject, self.correct, "correct")
+        wrong = None if self.wrong is None else token_ids(subject, self.wrong, "wrong")
+
+        def measure(logits: Tensor) -> Tensor:
+            last = logits[:, -1].float()
+            found = _TAKEN[self.what](last, right)
+            return found if wrong is None else found - _TAKEN[self.what](last, wrong)
+
+        return measure
+
+    def preference(self, subject: Subject) -> bool | None:
+        if self.wrong is None:
+            return None
+        sense = -1 if self.what == "rank" else 1
+        return bool(sense * self.bind(subject)(subject.clean[None, None])[0] > 0)
+
+
+def _logit(last: Tensor, ids: list[int]) -> Tensor:
+    return last[:, ids].mean(-1)
+
+
+def _log_probability(last: Tensor, ids: list[int]) -> Tensor:
+    return last[:, ids].logsumexp(-1) - last.logsumexp(-1)
+
+
+def _rank(last: Tensor, ids: list[int]) -> Tensor:
+    best = last[:, ids].amax(-1, keepdim=True)
+    return (last > best).sum(-1).to(last.dtype)
+
+
+_TAKEN: dict[str, Callable[[Tensor, list[int]], Tensor]] = {
+    "logit difference": _logit,
+    "log-probability": _log_probability,
+    "probability": lambda last, ids: _log_probability(last, ids).exp(),
+    "rank": _rank,
+}
+
+
+def logit_difference(correct: Answers, wrong: Answers) -> PairMetric:
+    """The logit of the right answer less that of the wrong one.
+
+    Args:
+        correct: a token as text (with its leading space) or as id; a tuple of tokens for the mean
+            of their logits; a list with one of these for each pair.
+        wrong: the same.
+
+    Example:
+        >>> ls.logit_difference(" Paris", " Tokyo").name
+        "logit difference ' Paris' - ' Tokyo'"
+    """
+    return _Compared(correct, wrong, "logit difference")
+
+
+def log_probability(correct: Answers) -> PairMetric:
+    """The log-probability of the answer (nats); of several in a tuple, that of any of them.
+
+    Example:
+        >>> ls.log_probability((" Paris", " Lyon")).name
+        "log-probability ' Paris' or ' Lyon'"
+    """
+    return _Compared(correct, None, "log-probability")
+
+
+def probability(correct: Answers, wrong: Answers | None = None) -> PairMetric:
+    """The probability of the answer, of several in a tuple their sum; less that of the wrong one,
+    if it is given (Hanna et al. 2023, section 2, for greater-than).
+
+    Example:
+        >>> ls.probability((" Paris", " Lyon")).name
+        "probability ' Paris' or ' Lyon'"
+    """
+    return _Compared(correct, wrong, "probability")
+
+
+def rank(correct: Answers) -> PairMetric:
+    """How many tokens are more probable than the answer, or the best of several: 0 is the first.
+
+    It has no gradient, so attribution patching refuses it.
+
+    Example:
+        >>> ls.rank(" Paris").name
+        "rank ' Paris'"
+    """
+    return _Compared(correct, None, "rank")
+
+
+@dataclass(frozen=True)
+class _Divergence(PairMetric):
+    @property
+    def name(self) -> str:
+        return "KL divergence from the clean run"
+
+    def bind(self, subject: Subject) -> Measure:
+        log_p = subject.clean.detach().float().log_softmax(-1)
+
+        def measure(logits: Tensor) -> Tensor:
+            log_q = logits[:, -1].float().log_softmax(-1)
+            return torch.linalg.vecdot(log_p.exp().expand_as(log_q), log_p - log_q)
+
+        return measure
+
+
+def kl_divergence() -> PairMetric:
+    """``KL(clean run || patched run)`` of the next token, in nats; 0 is the clean run.
+
+    Example:
+        >>> ls.kl_divergence().name
+        'KL divergence from the clean run'
+    """
+    return _Divergence()
+
+
+@dataclass(frozen=True)
+class _Own(PairMetric):
+    """A user's own function."""
+
+    function: Callable[[Tensor], Any]
+
+    @property
+    def name(self) -> str:
+        return str(getattr(self.function, "__name__", None) or type(self.function).__name__)
+
+    def bind(self, subject: Subject) -> Measure:
+        return self.function
+
+
+def as_metric(metric: Any) -> PairMetric:
+    """A metric from one of lensscope's, or from any function of logits.
+
+    Raises:
+        PlanError: neither.
+    """
+    if isinstance(metric, PairMetric):
+        return metric
+    makers = (logit_difference, log_probability, probability, rank, kl_divergence)
+    if callable(metric) and metric not in makers:
+        return _Own(metric)
+    raise PlanError(
+        "This is not a metric.",
+        got=f"{getattr(metric, '__name__', repr(metric))} without its answers"
+        if callable(metric)
+        else repr(metric),
+        expected="a metric with its answers, or a function of logits [row, 1, d_vocab] to [row]",
+        instead='metric=ls.logit_difference(" Paris", " Tokyo")',
+    )
+
+
+def checked(measure: Measure, name: str) -> Measure:
+    """The same, refusing what is not one number a row.
+
+    Raises:
+        PlanError: NaN, infinity, or another shape.
+    """
+
+    def measured(logits: Tensor) -> Tensor:
+        value: Any = measure(logits)
+        rows = logits.shape[0]
+        if not isinstance(value, Tensor) or tuple(value.shape) != (rows,):
+            raise PlanError(
+                f"The metric {name} does not give one number for each run.",
+                got=f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value),
+                expected=f"a tensor of shape ({rows},) of logits [row, 1, d_vocab] = "
+                f"{tuple(logits.shape)}",
+                instead="metric=lambda logits: logits[:, -1, 7] - logits[:, -1, 9]",
+            )
+        value = value.float()
+        if not bool(value.isfinite().all()):
+            raise PlanError(
+                f"The metric {name} gives something that is not a number.",
+                got=f"{int((~value.isfinite()).sum())} of {rows} values NaN or infinite",
+                expected="finite numbers",
+                instead="a metric that is defined for every logits, such as ls.logit_difference",
+            )
+        return value
+
+    return measured
+
+
+def token_ids(subject: Subject, answers: Answers, which: str) -> list[int]:
+    """The ids that an answer stands for, for one pair.
+
+    Raises:
+        PromptError: several tokens, none, an id that does not exist, or not one answer a pair.
+    """
+    if isinstance(answers, list):
+        if len(answers) != subject.pairs:
+            raise PromptError(
+                "There is not one answer for each pair.",
+                got=f"{len(answers)} {which} answers, {subject.pairs} pairs",
+                expected="one answer for all, or a list with one for each pair",
+                instead=f"{which}=pairs.{which}; several answers to one pair are a tuple",
+            )
+        answers = answers[subject.index]
+    several = answers if isinstance(answers, tuple) else (answers,)
+    if not several:
+        raise PromptError(
+            f"There is no {which} answer.",
+            got=f"{answers!r} for pair {subject.index}",
+            expected="at least one token",
+            instead='" Paris"',
+        )
+    return [_token_id(subject, answer) for answer in several]
+
+
+def _token_id(subject: Subject, answer: str | int) -> int:
+    backend = subject.backend
+    if isinstance(answer, int):
+        if not 0 <= answer < backend.d_vocab:
+            raise PromptError(
+                "An answer is outside the vocabulary.",
+                got=answer,
+                expected=f"0 to {backend.d_vocab - 1}",
+                instead='the token as text, such as " Paris"',
+            )
+        return answer
+    alone = _continuation(subject, answer) if answer else []
+    if len(alone) == 1:
+        return alone[0]
+    raise PromptError(
+        f"The answer {answer!r} is not one token.",
+        got=f"{len(alone)} tokens: " + " | ".join(map(repr, labels_of(backend, alone))),
+        expected="one token of the model, usually with its leading space",
+        instead=f"{labels_of(backend, alone[:1])[0]!r}, its first token, or another answer"
+        if alone
+        else '" Paris"',
+    )
+
+
+def _continuation(subject: Subject, answer: str) -> list[int]:
+    """The tokens of an answer where it follows the prompt; by itself, if the two run together."""
+    backend, before = subject.backend, list(subject.prompt.ids)
+    if subject.prompt.text:
+        bos = before[: len(before) - len(ids_of(backend, subject.prompt.text, prepend_bos=False))]
+        whole = [*bos, *ids_of(backend, subject.prompt.text + answer, prepend_bos=False)]
+        if whole[: len(before)] == before:
+            return whole[len(before) :]
+    return ids_of(backend, answer, prepend_bos=False)
+
+
+def most_probable(backend: Backend, prompts: Sequence[TokenizedPrompt]) -> list[Answer]:
+    """The model's own next token after each prompt, as text where that says which it is."""
+    out = run_many(backend.model, list(prompts), [[] for _ in prompts], top_k=1)
+    assert out.top_tokens is not None
+    found: list[Answer] = []
+    for token in out.top_tokens[:, 0, 0].tolist():
+        (text,) = labels_of(backend, [token])
+        plain = backend.tokenizer is not None and ids_of(backend, text, False) == [token]
+        found.append(text if plain else token)
+    return found
+
+
+def _shown(answers: Answers) -> str:
+    if isinstance(answers, list):
+        return _shown(answers[0]) if len(answers) == 1 else "its answer"
+    several: Sequence[Any] = answers if isinstance(answers, tuple) else (answers,)
+    more = f" or {len(several) - 4} more" if len(several) > 4 else ""
+    return " or ".join(map(repr, several[:4])) + more

@@ -1,0 +1,1 @@
+"""Activation, attribution and path patching, causal tracing: what matters in a run."""

@@ -1,0 +1,143 @@
+"""Attribution patching: all effects of activation patching at once, to first order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lensscope.engine import SitesLike
+from lensscope.errors import PatchError, PlanError
+from lensscope.lenses.checks import whole_number
+from lensscope.patching.activation import Asked, index_of
+from lensscope.patching.estimates import Estimate
+from lensscope.patching.measuring import Direction, Pairwise
+from lensscope.patching.pairing import PositionsLike
+from lensscope.patching.result import PatchingResult, result_of
+from lensscope.patching.verification import verified
+from lensscope.positions import ALL
+from lensscope.prompts import PromptsLike
+
+
+def attribution_patching(
+    model: Any,
+    clean: PromptsLike,
+    corrupted: PromptsLike,
+    sites: SitesLike,
+    metric: Any,
+    direction: Direction = "denoising",
+    positions: PositionsLike = None,
+    heads: Any = None,
+    *,
+    keys: Any = ALL,
+    window: int = 1,
+    ig_steps: int = 1,
+    qk_fix: bool = True,
+    grad_drop: bool = False,
+    verify: int = 0,
+    sample: int = 20,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    prepend_bos: bool | None = None,
+    memory_budget: int | None = None,
+) -> PatchingResult:
+    """Estimate what `activation_patching` would find, whatever the number of cells, from two
+    forwards and one backward.
+
+    The estimate of a cell is the gradient of the metric in the run that is patched, times the
+    difference of the states (Nanda 2023; Syed et al. 2023, arXiv:2310.10348). It is exact where the
+    metric is linear in the states. Arguments not named here are those of `activation_patching`.
+
+    Args:
+        model: a ``HookedTransformer`` or ``TransformerBridge``.
+        clean: a prompt, or a list of prompts, one for each pair.
+        corrupted: as many.
+        sites: one or several; without a layer, every layer, without a head, every head.
+        metric: one that has a gradient.
+        direction: ``"denoising"`` or ``"noising"``.
+        positions: as in `activation_patching`.
+        heads: as there.
+        keys: as there.
+        window: as there; the estimates of its layers add up.
+        ig_steps: above 1, gradients are averaged over so many runs whose embeddings lie between
+            those of the two prompts, at the middles of as many equal steps (integrated gradients;
+            Hanna et al. 2024, arXiv:2403.17806). As many forwards and backwards.
+        qk_fix: at ``q`` and ``k``, take the change of the attention pattern as it is, and only what
+            follows to first order (AtP*; Kramár et al. 2024, arXiv:2403.00745): one more forward
+            for queries, two for keys.
+        grad_drop: average the size of the estimate over runs in which no gradient flows through one
+            block each, so that effects that cancel are not missed (AtP*, GradDrop): as many
+            backwards as blocks. Effects are then sizes, without sign.
+        verify: run so many of the cells of the largest estimates exactly, and say in
+            ``result.settings["verified"]`` how well the estimates agree.
+        sample: with ``verify``, so many other cells, drawn at random, to find what was missed.
+        seed: of these draws.
+        checkpoint: as in `activation_patching`.
+        prepend_bos: ``None`` follows the model's own default.
+        memory_budget: bytes that a run may take.
+
+    Returns:
+        A `PatchingResult` of the estimates. With ``verify``, ``data`` also holds ``exact``: the
+        effects that were run, NaN elsewhere.
+
+    Raises:
+        PlanError: a metric without a gradient.
+        PromptError, SiteError, PositionError, PatchError, ModelError: see `activation_patching`.
+
+    Example:
+        >>> effect = ls.attribution_patching(
+        ...     model,
+        ...     "The capital of Japan is the city of",
+        ...     "The capital of Italy is the city of",
+        ...     ls.mlp_out,
+        ...     ls.logit_difference(" Tokyo", " Rome"),
+        ... )
+        >>> effect.data.effect.sizes
+        Frozen({'pair': 1, 'layer': 30, 'position': 8})
+    """
+    asked = Asked.of(
+        model,
+        clean,
+        corrupted,
+        sites,
+        metric,
+        direction,
+        positions,
+        heads,
+        keys,
+        window,
+        prepend_bos,
+        memory_budget,
+    )
+    steps = whole_number(ig_steps, "ig_steps", 1, 5, PatchError)
+    top = whole_number(verify, "verify", 0, 10, PatchError)
+    others = whole_number(sample, "sample", 0, 20, PatchError)
+    if torch.is_inference_mode_enabled():
+        raise PlanError(
+            "Gradients do not flow in inference mode.",
+            got="attribution_patching inside torch.inference_mode()",
+            expected="a call outside of it",
+            instead="torch.no_grad() around what needs no gradients",
+        )
+    fixed = {"q", "k"} & set(asked.grid.kinds) if qk_fix else set()
+    settings = asked.settings(
+        "attribution patching", ig_steps=steps, qk_fix=sorted(fixed), grad_drop=grad_drop
+    )
+    work = Pairwise(len(asked.pairs), asked.shape)
+
+    def measure(n: int, values: Tensor) -> tuple[float, float]:
+        runs, cells = asked.runs(n), asked.cells(n)
+        estimate = Estimate(asked.backend, runs, asked.groups[n], asked.keys[n], fixed, steps)
+        blocks = range(asked.backend.n_layers) if grad_drop else [None]
+        found = torch.zeros(len(cells))
+        for block in blocks:
+            part = estimate.of(cells, asked.grid.sites, block)
+            found += part.abs() / (len(blocks) - 1) if grad_drop else part
+        values[index_of(cells)] = runs.base_value + found
+        return runs.clean, runs.corrupted
+
+    work.run("attribution patching", measure, checkpoint, settings | asked.identity())
+    result = result_of(asked, work, settings)
+    return verified(asked, work, result, top, others, seed) if top else result

@@ -1,0 +1,319 @@
+"""What patching found, with named axes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from lensscope.errors import PatchError
+from lensscope.patching.grid import AXES, NONE
+from lensscope.provenance import Provenance
+from lensscope.showing import Shown, without_control
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from rich.table import Table
+
+    from lensscope.patching.activation import Asked
+    from lensscope.patching.measuring import Pairwise
+
+COLUMNS: Final = ("pair", "site", "layer", "position", "token", "head", "metric", "effect")
+
+
+@dataclass(frozen=True, eq=False)
+class PatchingResult(Shown):
+    """What each cell of a sweep does to a metric.
+
+    Attributes:
+        data: axes ``pair``, and of ``site``, ``layer``, ``head``, ``position`` and ``key`` those
+            that the sweep has; ``metric`` is that of the patched run, ``effect`` is 0 for what the
+            run that is patched gives and 1 for the run that is patched in, ``normalised`` is 0 for
+            the corrupted run and 1 for the clean run (the same, when denoising); ``clean`` and
+            ``corrupted`` are the metric of the two runs, ``token`` the tokens. Where a site has no
+            such layer, head or position, there is NaN; its own layer or head is -1.
+        provenance: of the model.
+        settings: how it was done.
+    """
+
+    data: xr.Dataset
+    provenance: Provenance
+    settings: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        """The method, and what was measured."""
+        return f"{self.settings['method'].capitalize()}: {self.settings['metric']}"
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The axes of the sweep, without that of the pairs."""
+        return tuple(str(name) for name in self.data["effect"].dims if name != "pair")
+
+    @property
+    def baselines(self) -> tuple[float, float]:
+        """The metric of the run that is patched, and of the one patched in, averaged over pairs."""
+        ends = self.data["corrupted"].mean().item(), self.data["clean"].mean().item()
+        return (ends[1], ends[0]) if self.settings["direction"] == "noising" else ends
+
+    def frame(self) -> pd.DataFrame:
+        """One line a pair and cell: where, the metric of the patched run, and its effect."""
+        named = [c for c in COLUMNS if c not in self.axes or c in ("pair",)]
+        flat = self.data[["metric", "effect"]].stack(cell=("pair", *self.axes))
+        frame = flat.to_dataframe()[["metric", "effect"]].reset_index()
+        frame = frame[frame["metric"].notna()].reset_index(drop=True)
+        for name in named:
+            if name not in frame and name != "token":
+                frame[name] = self.data.coords[name].item() if name in self.data.coords else None
+        frame["token"] = self._tokens(frame)
+        for name in ("layer", "head"):
+            if frame[name].eq(NONE).any():
+                frame[name] = frame[name].astype(object).where(frame[name].ne(NONE), None)
+        more = [axis for axis in self.axes if axis not in COLUMNS]
+        return frame[[*COLUMNS[:-2], *more, *COLUMNS[-2:]]]
+
+    def _tokens(self, frame: pd.DataFrame) -> list[str]:
+        tokens = self.data["token"]
+        if "position" not in tokens.dims:
+            return [""] * len(frame)
+        table = tokens.transpose("pair", "position").values
+        at = {value: n for n, value in enumerate(self.data["position"].values.tolist())}
+        pairs = self.data["pair"].values.tolist()
+        rows = {value: n for n, value in enumerate(pairs)}
+        places = zip(frame["pair"], frame["position"], strict=True)
+        return [str(table[rows[pair], at[where]]) for pair, where in places]
+
+    def mean(self, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> xr.Dataset:
+        """The effect over all pairs, with an interval by bootstrap over pairs.
+
+        The effect of a data set is the ratio of means: how far the mean metric goes from that of
+        the runs that are patched to that of the runs patched in. (A mean of ratios is drowned by
+        the few pairs whose two runs hardly differ; those are in ``data.effect``.)
+
+        Args:
+            level: of the interval.
+            resamples: how often pairs are drawn again.
+            seed: of these draws.
+
+        Returns:
+            ``effect``, ``effect_low``, ``effect_high`` (NaN for one pair) and ``metric``.
+        """
+        return averaged(self.data, self.settings["direction"], level, resamples, seed)
+
+    def top(self, k: int = 10) -> pd.DataFrame:
+        """The cells of the largest effects, of either sign, over all pairs."""
+        frame = self.mean()["effect"].to_dataframe()[["effect"]].reset_index().dropna()
+        order = frame["effect"].abs().sort_values(ascending=False, kind="stable").index
+        return frame.loc[order[:k]].reset_index(drop=True)
+
+    def plot(self) -> go.Figure:
+        """A plotly heat map for each site: what helps is blue, what hurts red, nothing white."""
+        from lensscope.patching.heatmaps import panels
+        from lensscope.plots import to_plotly
+
+        return to_plotly(panels(self), "effect")
+
+    def table(self, k: int = 12) -> Table:
+        """The cells of the largest effects, and both baselines."""
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        base, source = self.baselines
+        runs = self.settings["runs"]
+        pairs = self.data.sizes["pair"]
+        table = Table(
+            title=Text(without_control(self.title)),
+            caption=Text(
+                f"effect 0: {runs[0]}, {base:.4g}; 1: {runs[1]}, {source:.4g}; "
+                f"{pairs} pair{'s' * (pairs > 1)}, {self.provenance.model}"
+            ),
+            box=box.SIMPLE_HEAD,
+        )
+        found = self._named(self.top(k))
+        for column in found.columns:
+            table.add_column(column, justify="right" if column == "effect" else "left")
+        for row in found.itertuples(index=False):
+            table.add_row(*(Text(without_control(str(value))) for value in row))
+        return table
+
+    def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Cells with their tokens, as text."""
+        found = pd.DataFrame(index=frame.index)
+        found["site"] = frame["site"] if "site" in frame else self.data.coords["site"].item()
+        for name in self.axes:
+            if name in ("layer", "head"):
+                found[name] = ["" if v == NONE else str(v) for v in frame[name]]
+            elif name in ("position", "key"):
+                found[name] = [self.position_name(v) for v in frame[name]]
+            elif name != "site":
+                found[name] = frame[name].astype(str)
+        found["effect"] = [f"{value:+.3f}" for value in frame["effect"]]
+        return found
+
+    def position_name(self, position: Any) -> str:
+        """A position with its token, where all pairs have the same one."""
+        if isinstance(position, str) or "position" not in self.data["token"].dims:
+            return str(position)
+        known = self.data["position"].values.tolist()
+        if position not in known:
+            return str(position)
+        tokens = set(self.data["token"].sel(position=position).values.tolist())
+        return f"{position} {tokens.pop().strip()}" if len(tokens) == 1 else str(position)
+
+    def section(self) -> str:
+        """What it says, as a piece of HTML: heat maps, and the largest effects."""
+        from lensscope.report import patching_section
+
+        return patching_section(self)
+
+    def _svg(self) -> str:
+        from lensscope.patching.heatmaps import panels
+        from lensscope.plots import to_svg
+
+        return to_svg(panels(self), "effect")
+
+    def _json(self) -> str:
+        return json.dumps(
+            {
+                "settings": dict(self.settings),
+                "provenance": {**asdict(self.provenance), "tokens": []},
+                "clean": self.data["clean"].values.tolist(),
+                "corrupted": self.data["corrupted"].values.tolist(),
+                "cells": json.loads(self.frame().to_json(orient="records")),
+            },
+            ensure_ascii=False,
+            indent=1,
+        )
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name}: {size}" for name, size in self.data["effect"].sizes.items())
+        return f"PatchingResult({self.title}; {sizes}; {self.provenance.model})"
+
+
+def result_of(
+    asked: Asked,
+    work: Pairwise,
+    settings: Mapping[str, Any],
+    more: Mapping[str, tuple[Any, ...]] | None = None,
+) -> PatchingResult:
+    """A result of the numbers of all pairs.
+
+    Args:
+        asked: what was asked for.
+        work: the numbers.
+        settings: how it was done.
+        more: axes besides those of the grid.
+    """
+    grid, groups = asked.grid, asked.groups
+    widest = max(range(len(groups)), key=lambda n: len(groups[n]))
+    keyed = max(range(len(asked.keys)), key=lambda n: len(asked.keys[n]))
+    coordinates = {
+        **grid.coordinates,
+        "position": tuple(group.label for group in groups[widest]),
+        "key": tuple(group.label for group in asked.keys[keyed]),
+        **(more or {}),
+    }
+    tokens = np.full((len(groups), len(groups[widest])), "", dtype=object)
+    for n, of_pair in enumerate(groups):
+        tokens[n, : len(of_pair)] = [group.token for group in of_pair]
+    used = {"layer", *(more or {}), *(name for name in AXES if len(coordinates[name]) > 1)}
+    if grid.apart:
+        used.add("position")
+    if grid.keys:
+        used.add("key")
+    if coordinates["layer"] == (NONE,):
+        used.discard("layer")
+    if coordinates["head"] != (NONE,):
+        used.add("head")
+    data = dataset(work, coordinates, tokens, used, settings["direction"])
+    return PatchingResult(
+        data, asked.backend.provenance([p.clean.ids for p in asked.pairs]), dict(settings)
+    )
+
+
+def dataset(
+    work: Pairwise,
+    coordinates: Mapping[str, tuple[Any, ...]],
+    tokens: Any,
+    used: set[str],
+    direction: str,
+) -> xr.Dataset:
+    """The numbers of all pairs, with those axes that are used; the others are plain coordinates."""
+    clean, corrupted = (t.double().numpy() for t in (work.clean, work.corrupted))
+    values = work.values.double().numpy()
+    ends = [end.reshape(-1, *[1] * (values.ndim - 1)) for end in (corrupted, clean)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        normalised = (values - ends[0]) / (ends[1] - ends[0])
+    normalised[~np.isfinite(normalised)] = np.nan
+    effect = 1 - normalised if direction == "noising" else normalised
+    dims = ("pair", *coordinates)
+    data = xr.Dataset(
+        {
+            "metric": (dims, values),
+            "effect": (dims, effect),
+            "normalised": (dims, normalised),
+            "clean": ("pair", clean),
+            "corrupted": ("pair", corrupted),
+            "token": (("pair", "position"), tokens),
+        },
+        {"pair": np.arange(len(clean)), **{name: list(v) for name, v in coordinates.items()}},
+    )
+    unused = [name for name in coordinates if name not in used]
+    data = data.squeeze([name for name in unused if data.sizes[name] == 1])
+    nothing = [name for name in ("layer", "head") if name in unused and data[name].item() == NONE]
+    return data.drop_vars([*nothing, *(["key"] if "key" in unused else [])])
+
+
+def averaged(
+    data: xr.Dataset, direction: str, level: float, resamples: int, seed: int
+) -> xr.Dataset:
+    """Effects over all pairs as ratios of means, with bootstrap intervals.
+
+    Raises:
+        PatchError: no such interval.
+    """
+    if not 0 < level < 1 or resamples < 1:
+        raise PatchError(
+            "There is no such interval.",
+            got=f"level={level}, resamples={resamples}",
+            expected="a level between 0 and 1, and at least one draw",
+            instead="mean(level=0.95, resamples=1000)",
+        )
+    first, last = ("clean", "corrupted") if direction == "noising" else ("corrupted", "clean")
+    metric = data["metric"].transpose("pair", ...)
+    values, base, source = metric.values, data[first].values, data[last].values
+    n = len(base)
+    known = np.isfinite(values)
+    moved = np.where(known, values - base.reshape(-1, *[1] * (values.ndim - 1)), 0.0)
+    gaps = known * (source - base).reshape(-1, *[1] * (values.ndim - 1))
+    flat, gap = moved.reshape(n, -1), gaps.reshape(n, -1)
+    counts = known.reshape(n, -1).sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        effect = flat.sum(0) / gap.sum(0)
+        low, high = np.full_like(effect, np.nan), np.full_like(effect, np.nan)
+        if n > 1:
+            generator = np.random.default_rng(seed)
+            drawn = generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
+            edges = (50 * (1 - level), 100 - 50 * (1 - level))
+            step = max(1, (1 << 24) // resamples)  # so many cells at a time
+            for start in range(0, flat.shape[1], step):
+                part = slice(start, start + step)
+                each = (drawn @ flat[:, part]) / (drawn @ gap[:, part])
+                each[~np.isfinite(each)] = np.nan
+                some = np.isfinite(each).any(0)
+                found = np.nanpercentile(each[:, some], edges, axis=0) if some.any() else []
+                for ends, edge in zip((low, high), found, strict=False):
+                    ends[part][some] = edge
+        mean = np.where(counts > 0, np.where(known, values, 0.0).reshape(n, -1).sum(0), np.nan)
+        mean = mean / np.maximum(counts, 1)
+    effect = np.where(counts > 0, effect, np.nan)
+    dims, shape = metric.dims[1:], values.shape[1:]
+    named = {"effect": effect, "effect_low": low, "effect_high": high, "metric": mean}
+    coords = {name: data.coords[name] for name in data.coords if name != "pair"}
+    return xr.Dataset({k: (dims, v.reshape(shape)) for k, v in named.items()}, coords)
