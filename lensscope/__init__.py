@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lensscope import pairs as pairs
     from lensscope.cache import Cache as Cache
     from lensscope.engine import capture as capture
     from lensscope.engine import generate as generate
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from lensscope.models import load_model as load_model
     from lensscope.patches import Move as Move
     from lensscope.patches import Patch as Patch
-    from lensscope import pairs as pairs
     from lensscope.patching.activation import activation_patching as activation_patching
     from lensscope.patching.attribution import attribution_patching as attribution_patching
     from lensscope.patching.knockout import attention_knockout as attention_knockout

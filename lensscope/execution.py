@@ -134,7 +134,9 @@ class Execution:
         by_input: dict[tuple[tuple[int, ...], tuple[object, ...]], list[int]] = {}
         for i in self.stands_for:
             row = self.rows[i]
-            given = tuple((w.tokens, w.when, w.operation.signature) for w in row.input_writes)
+            given: tuple[object, ...] = tuple(
+                (w.tokens, w.when, w.operation.signature) for w in row.input_writes
+            )
             by_input.setdefault((row.prompt.ids, given), []).append(i)
         found: dict[object, list[int]] = {}
         for (ids, given), rows in by_input.items():

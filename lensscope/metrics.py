@@ -73,8 +73,8 @@ class _Compared(PairMetric):
 
     @property
     def name(self) -> str:
-        against = "" if self.wrong is None else f" - {_shown(self.wrong)}"
-        return f"{self.what} {_shown(self.correct)}{against}"
+        against = "" if self.wrong is None else f" - {_shown(self.wrong, 'wrong')}"
+        return f"{self.what} {_shown(self.correct, 'right')}{against}"
 
     def bind(self, subject: Subject) -> Measure:
         right = token_ids(subject, self.correct, "correct")
@@ -328,9 +328,9 @@ def most_probable(backend: Backend, prompts: Sequence[TokenizedPrompt]) -> list[
     return found
 
 
-def _shown(answers: Answers) -> str:
+def _shown(answers: Answers, which: str) -> str:
     if isinstance(answers, list):
-        return _shown(answers[0]) if len(answers) == 1 else "its answer"
+        return _shown(answers[0], which) if len(answers) == 1 else f"{which} answer"
     several: Sequence[Any] = answers if isinstance(answers, tuple) else (answers,)
     more = f" or {len(several) - 4} more" if len(several) > 4 else ""
     return " or ".join(map(repr, several[:4])) + more

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ class Asked:
         metric: what is measured.
         direction: which run is patched.
         memory_budget: bytes that a sweep may take.
+        unsure: pairs whose clean run does not prefer its answer, with the metric of both runs.
     """
 
     backend: Backend
@@ -56,6 +58,7 @@ class Asked:
     metric: PairMetric
     direction: Direction
     memory_budget: int | None
+    unsure: list[tuple[int, float, float]] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -107,7 +110,7 @@ class Asked:
 
     def runs(self, n: int) -> Both:
         """The two runs of a pair."""
-        return both(
+        found = both(
             self.backend,
             self.pairs,
             n,
@@ -115,6 +118,21 @@ class Asked:
             self.direction,
             self.grid.sites,
             self.memory_budget,
+        )
+        if found.preferred is False:
+            self.unsure.append((n, found.clean, found.corrupted))
+        return found
+
+    def warn(self) -> None:
+        """Say whose clean runs do not prefer their answers."""
+        if not self.unsure:
+            return
+        n, clean, corrupted = self.unsure[0]
+        warnings.warn(
+            f"In {len(self.unsure)} of {len(self.pairs)} pairs the clean run does not prefer its "
+            f"answer: in pair {n}, {self.metric.name} is {clean:.4g} in the clean run and "
+            f"{corrupted:.4g} in the corrupted one ({self.pairs[n].clean.text!r}).",
+            stacklevel=4,
         )
 
     def settings(self, method: str, **more: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +39,7 @@ class Both:
         clean, corrupted: what it gives for the two runs.
         cache: what both held where it was asked for, the clean run first.
         memory_budget: bytes that a sweep may take.
+        preferred: whether the clean run prefers the right answer, as far as there is one.
     """
 
     backend: Backend
@@ -50,6 +50,7 @@ class Both:
     corrupted: float
     cache: Cache
     memory_budget: int | None = None
+    preferred: bool | None = None
 
     @property
     def noising(self) -> bool:
@@ -117,13 +118,17 @@ def both(
     subject = Subject(backend, pair.clean, n, len(pairs), out.logits[0, 0])
     measure = checked(metric.bind(subject), metric.name)
     clean, corrupted = measure(out.logits).tolist()
-    if metric.preference(subject) is False:
-        warnings.warn(
-            f"The clean run of pair {n} does not prefer its answer: {metric.name} is {clean:.4g} "
-            f"there, and {corrupted:.4g} in the corrupted run ({pair.clean.text!r}).",
-            stacklevel=5,
-        )
-    return Both(backend, pair, direction, measure, clean, corrupted, out.cache, memory_budget)
+    return Both(
+        backend,
+        pair,
+        direction,
+        measure,
+        clean,
+        corrupted,
+        out.cache,
+        memory_budget,
+        metric.preference(subject),
+    )
 
 
 def place(site: Site, tokens: Sequence[int]) -> list[Site]:

@@ -210,6 +210,7 @@ def result_of(
         settings: how it was done.
         more: axes besides those of the grid.
     """
+    asked.warn()
     grid, groups = asked.grid, asked.groups
     widest = max(range(len(groups)), key=lambda n: len(groups[n]))
     keyed = max(range(len(asked.keys)), key=lambda n: len(asked.keys[n]))
