@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lensscope import pairs as pairs
     from lensscope.cache import Cache as Cache
+    from lensscope.circuits.circuit import Circuit as Circuit
     from lensscope.engine import capture as capture
     from lensscope.engine import generate as generate
     from lensscope.engine import run as run
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
 # Names are imported when first used: `lensscope --help` must not wait for torch.
 _HOMES = {
     "cache": "Cache",
+    "circuits.circuit": "Circuit",
     "engine": "capture generate run run_many",
     "errors": "BasisError BudgetError CacheError LensError LensscopeError ModelError "
     "ModelNotFoundError PatchError PlanError PositionError PromptError SiteError",

@@ -54,6 +54,11 @@ class PairMetric(ABC):
     def name(self) -> str:
         """What it is called, answers included."""
 
+    @property
+    def answers(self) -> tuple[Answers, ...]:
+        """The answers that it knows: of each pair, where its name says of none."""
+        return ()
+
     @abstractmethod
     def bind(self, subject: Subject) -> Measure:
         """A function of logits ``[row, 1, d_vocab]`` that gives ``[row]``."""
@@ -75,6 +80,10 @@ class _Compared(PairMetric):
     def name(self) -> str:
         against = "" if self.wrong is None else f" - {_shown(self.wrong, 'wrong')}"
         return f"{self.what} {_shown(self.correct, 'right')}{against}"
+
+    @property
+    def answers(self) -> tuple[Answers, ...]:
+        return (self.correct,) if self.wrong is None else (self.correct, self.wrong)
 
     def bind(self, subject: Subject) -> Measure:
         right = token_ids(subject, self.correct, "correct")
@@ -267,7 +276,7 @@ def token_ids(subject: Subject, answers: Answers, which: str) -> list[int]:
                 "There is not one answer for each pair.",
                 got=f"{len(answers)} {which} answers, {subject.pairs} pairs",
                 expected="one answer for all, or a list with one for each pair",
-                instead=f"{which}=pairs.{which}; several answers to one pair are a tuple",
+                instead=f"{which}=list(pairs.{which}); several answers to one pair are a tuple",
             )
         answers = answers[subject.index]
     several = answers if isinstance(answers, tuple) else (answers,)

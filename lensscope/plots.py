@@ -232,15 +232,25 @@ def svg_text(
     )
 
 
+def diverging(value: float) -> str:
+    """The colour of a value from 0 (red) over 1/2 (white) to 1 (blue)."""
+    return _mixed(value, _DIVERGING)
+
+
 def _shade(value: float, panel: Panel) -> tuple[str, str]:
     """Background and ink of a cell."""
+    dark = abs(value - 0.5) > 0.3 if panel.diverging else value > 0.6
+    return _mixed(value, panel.shades), "#ffffff" if dark else "#1c2430"
+
+
+def _mixed(value: float, shades: tuple[tuple[int, int, int], ...]) -> str:
+    """A colour between the first shade, the second at 1/2, and the third."""
     value = min(1.0, max(0.0, value))
-    first, middle, last = panel.shades
+    first, middle, last = shades
     low, high = (first, middle) if value < 0.5 else (middle, last)
     share = value * 2 % 1 if value < 1 else 1.0
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(low, high, strict=True))
-    dark = abs(value - 0.5) > 0.3 if panel.diverging else value > 0.6
-    return f"rgb({red},{green},{blue})", "#ffffff" if dark else "#1c2430"
+    return f"rgb({red},{green},{blue})"
 
 
 def short(text: str, limit: int) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
-import json
+import warnings
 
+import numpy as np
 import pytest
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import lensscope as ls
-from lensscope import pair_words, pairs
+from lensscope import pairs
 from lensscope.backends import backend_of
+from lensscope.pairs import drafts, words
 from lensscope.prompts import ids_of, tokenize
 from tests import families
 
@@ -42,7 +44,7 @@ def refused(act, *parts: str, error: type = ls.PromptError) -> str:
 def two_digits() -> object:
     """A model whose tokenizer cuts years into tokens of two digits, as GPT-2's mostly does."""
     known = [f"{n:02d}" for n in range(100)]
-    known += pair_words.YEAR.split() + list(pair_words.EVENTS)
+    known += words.YEAR.split() + list(words.EVENTS)
     vocabulary = {word: n for n, word in enumerate(["?", *dict.fromkeys(known)])}
     cut = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
     cut.pre_tokenizer = pre_tokenizers.Sequence(
@@ -132,26 +134,26 @@ def test_capitals_and_pronouns(demo, by_name):
     made = by_name["country_capital"]
     for side, answers in (("clean", made.correct), ("corrupted", made.wrong)):
         for country, answer in zip(said(demo, made, side, "country"), answers, strict=True):
-            assert answer == (f" {pair_words.CAPITALS[country]}",)
+            assert answer == (f" {words.CAPITALS[country]}",)
     assert len(pairs.country_capital(demo, 25 * 24)) == 600  # so at least 25 countries
     made = by_name["gendered_pronoun"]
     for side, answers in (("clean", made.correct), ("corrupted", made.wrong)):
         for name, answer in zip(said(demo, made, side, "name"), answers, strict=True):
-            assert answer == ((" she",) if name in pair_words.WOMEN else (" he",))
+            assert answer == ((" she",) if name in words.WOMEN else (" he",))
 
 
 def test_words_are_listed_once():
     for listed in (
-        pair_words.WOMEN + pair_words.MEN,
-        pair_words.PLACES,
-        pair_words.OBJECTS,
-        pair_words.EVENTS,
-        pair_words.IOI,
-        pair_words.PRONOUN,
-        tuple(pair_words.CAPITALS.values()),
+        words.WOMEN + words.MEN,
+        words.PLACES,
+        words.OBJECTS,
+        words.EVENTS,
+        words.IOI,
+        words.PRONOUN,
+        tuple(words.CAPITALS.values()),
     ):
         assert len(set(listed)) == len(listed)
-    assert len(pair_words.IOI) == 20
+    assert len(words.IOI) == 20
 
 
 def test_parts_of_pairs(demo):
@@ -164,6 +166,47 @@ def test_parts_of_pairs(demo):
     assert list(frame) == ["pair", "clean", "corrupted", "correct", "wrong"]
     assert frame.correct[0].split("|")[-1] == "9"
     refused(lambda: made[5:], "These are no pairs", "0 of clean")
+
+
+@pytest.mark.parametrize("task", pairs.TASKS.values(), ids=pairs.TASKS)
+def test_metric_says_which_answer_the_model_prefers(demo, task):
+    made = task(demo, 20)
+    assert made.metric.name == "logit difference right answer - wrong answer"
+    end = {"end": made.groups["end"]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of the few pairs on which the model errs
+        found = ls.activation_patching(
+            demo,
+            list(made.clean),
+            list(made.corrupted),
+            ls.resid_pre(0),
+            made.metric,
+            positions=end,
+        ).data
+    assert (found.clean > 0).mean() >= 0.95 and (found.clean > found.corrupted).mean() >= 0.9
+    assert np.allclose(found.effect, 0, atol=1e-4)  # the last tokens of both prompts are the same
+
+
+def test_metric_without_wrong_answers():
+    assert one().metric.name == "log-probability ' is'"
+    assert one(wrong=[" was"]).metric.name == "logit difference ' is' - ' was'"
+
+
+def test_groups_are_the_positions_of_patching(demo):
+    made = pairs.country_capital(demo, 4)
+    assert made.groups == {label: list(where) for label, where in made.positions.items()}
+    found = ls.activation_patching(
+        demo,
+        list(made.clean),
+        list(made.corrupted),
+        ls.resid_pre(0),
+        made.metric,
+        positions=made.groups,
+    ).data
+    assert list(found.position.values) == ["country", "end"]
+    # The prompts differ in the country alone.
+    assert np.allclose(found.effect.sel(position="country"), 1, atol=1e-4)
+    assert np.allclose(found.effect.sel(position="end"), 0, atol=1e-4)
 
 
 def test_all_there_are(demo):
@@ -197,12 +240,12 @@ def test_a_tokenizer_that_knows_no_words(llama):
 
 def test_words_that_fit_no_sentence(demo):
     def draft(rng):
-        return pair_words.Draft(
+        return drafts.Draft(
             "In {place} it", {"place": "Ouagadougou"}, {"place": "Rome"}, (" a",), ()
         )
 
     refused(
-        lambda: pair_words.drawn(backend_of(demo), 1, 0, 9, (), draft),
+        lambda: drafts.drawn(backend_of(demo), 1, 0, 9, (), draft),
         "not so many pairs",
         "not equally long",
         "at most 0",
@@ -250,84 +293,3 @@ def test_pairs_that_are_none():
     refused(
         lambda: pairs.Pairs("x", ("a",), ("b",), ((),), ((),), {}), "at least one correct answer"
     )
-
-
-@pytest.mark.parametrize("task", pairs.TASKS.values(), ids=pairs.TASKS)
-def test_round_trips(demo, task, tmp_path):
-    made = task(demo, 6)
-    table, lines = tmp_path / f"{made.name}.csv", tmp_path / f"{made.name}.jsonl"
-    frame = made.frame()
-    for label, where in made.positions.items():
-        frame[f"position:{label}"] = [
-            f"{w.start}:{w.stop}" if isinstance(w, slice) else w for w in where
-        ]
-    frame.to_csv(table)
-    assert pairs.from_csv(str(table), demo) == made
-    rows = frame.to_dict("records")
-    for n, row in enumerate(rows):
-        row |= {"correct": list(made.correct[n]), "wrong": list(made.wrong[n])}
-    lines.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n", encoding="utf-8")
-    assert pairs.from_jsonl(lines, demo) == made
-
-
-def test_forms_of_files(tmp_path):
-    table, lines = tmp_path / "mine.csv", tmp_path / "mine.jsonl"
-    table.write_text(
-        'clean,corrupted,correct,position:it\r\n"Ça, à",é b, x| y,1:\r\n"a\nb",c, z,:-1\r\n',
-        encoding="utf-8-sig",
-    )
-    read = pairs.from_csv(table)
-    assert read.clean == ("Ça, à", "a\nb") and read.correct == ((" x", " y"), (" z",))
-    assert read.wrong == ((), ()) and read.name == "mine"
-    assert read.positions == {"it": (slice(1, None), slice(None, -1))}
-    row = {"clean": "a\u2028b", "corrupted": "c", "correct": " x|y", "wrong": None}
-    lines.write_text(json.dumps(row, ensure_ascii=False) + "\r\n", encoding="utf-8")
-    read = pairs.from_jsonl(lines)
-    assert read.clean == ("a\u2028b",) and read.correct == ((" x|y",),) and read.wrong == ((),)
-
-
-HEAD = "clean,corrupted,correct,wrong\n"
-GOOD = '{"clean": "a", "corrupted": "b", "correct": " c"}\n'
-FILES = {
-    "empty.csv": ("", "holds no pairs", "a header clean,corrupted,correct,wrong"),
-    "header.csv": (HEAD, "holds no pairs"),
-    "column.csv": ("clean,correct\na,b\n", "Line 2", "no good 'corrupted'", "only clean, correct"),
-    "short.csv": (HEAD + "a,b\n", "Line 2", "no good 'correct'", "correct: None"),
-    "blank.csv": (HEAD + "a,b, c,\n,b, c,\n", "Line 3", "no good 'clean'", "clean: ''"),
-    "answer.csv": (HEAD + "a,b, c|,\n", "no good 'correct'", "[' c', '']"),
-    "long.csv": (HEAD + "a, b,c,d,e\n", "more cells than the header", "['e']", "quotes around"),
-    "place.csv": (HEAD.replace("wrong", "position:x") + "a,b,c,one\n", "position:x", "      'one'"),
-    "both.csv": (HEAD + "a,b, c, c\n", "cannot be told apart"),
-    "latin.csv": (HEAD.encode() + b"\xe9,b, c,\n", "cannot be read", "UnicodeDecodeError"),
-    "huge.csv": (HEAD + "a" * 140_000 + ",b, c,\n", "Line 2 of ", "field larger than"),
-    "empty.jsonl": ("\n", "holds no pairs"),
-    "broken.jsonl": (GOOD + '\n{"clean": \n', "Line 3 of ", "JSONDecodeError"),
-    "list.jsonl": (GOOD + "[1, 2]\n", "Line 2 of ", "no object, but [1, 2]"),
-    "number.jsonl": (GOOD.replace('" c"', "3"), "Line 1", "no good 'correct'", "correct: 3"),
-    "numbers.jsonl": (GOOD.replace('" c"', "[3]"), "no good 'correct'", "correct: [3]"),
-    "texts.jsonl": (GOOD.replace('"a"', '["a", "d"]'), "no good 'clean'", "expected: a text\n"),
-    "key.jsonl": ('{"clean": "a"}', "no good 'corrupted'", "only clean"),
-    "place.jsonl": (GOOD.replace("}", ', "position:x": true}'), "'position:x'", "True"),
-    "places.jsonl": (GOOD.replace("}", ', "position:x": 1}') + GOOD, "Line 2", "got:      None"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_bad_files(tmp_path, name):
-    content, *parts = FILES[name]
-    path = tmp_path / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    refused(lambda: (pairs.from_csv if name.endswith(".csv") else pairs.from_jsonl)(path), *parts)
-
-
-def test_files_that_are_not_there(tmp_path):
-    for read in (pairs.from_csv, pairs.from_jsonl):
-        refused(lambda: read(tmp_path / "none"), "none cannot be read", "FileNotFoundError")
-        refused(lambda: read(tmp_path), "cannot be read")
-
-
-def test_files_are_checked_with_a_model(demo, tmp_path):
-    path = tmp_path / "pairs.csv"
-    path.write_text(HEAD + "In Rome it,In Ouagadougou it, is,\n")
-    assert len(pairs.from_csv(path)) == 1
-    refused(lambda: pairs.from_csv(path, demo), "not equally long")

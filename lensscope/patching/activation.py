@@ -158,9 +158,15 @@ class Asked:
         """What a checkpoint must have in common with a call."""
         return {
             "texts": texts_hash(self.pairs),
-            "tokens": repr([[(g.clean, g.corrupted) for g in groups] for groups in self.groups]),
+            "tokens": _tokens_of(self.groups),
+            "keys": _tokens_of(self.keys),
+            "answers": repr(self.metric.answers),
             "weights": self.backend.provenance().fingerprint,
         }
+
+
+def _tokens_of(several: Sequence[Sequence[Group]]) -> str:
+    return repr([[(group.clean, group.corrupted) for group in groups] for groups in several])
 
 
 def activation_patching(
@@ -275,9 +281,9 @@ def patches_of(
         if cell.key is None:
             patches += written(site, to, states)
         else:
-            columns = list(runs.tokens(keys[cell.key])[0])
+            columns, read = map(list, runs.tokens(keys[cell.key]))
             patches += [
-                one.map(_put(columns, value))
+                one.map(_put(columns, value[..., read]))
                 for one, value in zip(
                     place(site, to), [states] if len(place(site, to)) == 1 else states, strict=True
                 )
@@ -289,7 +295,7 @@ def _put(columns: list[int], value: Tensor) -> Any:
     """Write some keys of a pattern."""
 
     def put(pattern: Tensor) -> Tensor:
-        pattern[..., columns] = value[..., columns].expand_as(pattern[..., columns])
+        pattern[..., columns] = value.expand_as(pattern[..., columns])
         return pattern
 
     return put

@@ -123,7 +123,7 @@ def _group(pair: Pair, n: int, total: int, label: str | int, where: Any) -> Grou
                 f"The group {label!r} has not one position for each pair.",
                 got=f"{len(where)} positions, {total} pairs",
                 expected="one for all, or a list with one for each pair",
-                instead="positions=pairs.positions",
+                instead="positions=pairs.groups",
             )
         where = where[n]
     if isinstance(where, tuple) and len(where) == 2:

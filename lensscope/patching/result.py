@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     from rich.table import Table
 
+    from lensscope.circuits.circuit import Circuit
     from lensscope.patching.activation import Asked
     from lensscope.patching.measuring import Pairwise
 
@@ -110,6 +111,29 @@ class PatchingResult(Shown):
         frame = self.mean()["effect"].to_dataframe()[["effect"]].reset_index().dropna()
         order = frame["effect"].abs().sort_values(ascending=False, kind="stable").index
         return frame.loc[order[:k]].reset_index(drop=True)
+
+    def circuit(self, top: int | None = None, threshold: float | None = None) -> Circuit:
+        """The components of the largest effects, of either sign, as a circuit.
+
+        Of path patching, the paths of the largest effects, with what they join.
+
+        Args:
+            top: so many of them.
+            threshold: or all of at least this size.
+
+        Raises:
+            PatchError: both or neither, or nothing that is left.
+
+        Example:
+            >>> pair = "The capital of Japan is the city of", "The capital of Italy is the city of"
+            >>> metric = ls.logit_difference(" Tokyo", " Rome")
+            >>> found = ls.activation_patching(model, *pair, ls.mlp_out, metric, positions=ls.ALL)
+            >>> found.circuit(top=2)
+            Circuit(2 nodes, 0 edges: mlp_out(0), mlp_out(1))
+        """
+        from lensscope.circuits.from_effects import circuit_of
+
+        return circuit_of(self, top, threshold)
 
     def plot(self) -> go.Figure:
         """A plotly heat map for each site: what helps is blue, what hurts red, nothing white."""
@@ -313,7 +337,7 @@ def averaged(
                     ends[part][some] = edge
         mean = np.where(counts > 0, np.where(known, values, 0.0).reshape(n, -1).sum(0), np.nan)
         mean = mean / np.maximum(counts, 1)
-    effect = np.where(counts > 0, effect, np.nan)
+    effect = np.where(np.isfinite(effect), effect, np.nan)
     dims, shape = metric.dims[1:], values.shape[1:]
     named = {"effect": effect, "effect_low": low, "effect_high": high, "metric": mean}
     coords = {name: data.coords[name] for name in data.coords if name != "pair"}

@@ -1,0 +1,555 @@
+"""A circuit: components and the paths between them, each with its effect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from lensscope.circuits.naming import named, order_of, owner, short_name, site_named
+from lensscope.errors import PatchError, SiteError
+from lensscope.patching.paths import LOGITS, Receiver
+from lensscope.plots import short
+from lensscope.prompts import PromptsLike
+from lensscope.provenance import Provenance
+from lensscope.showing import Shown, written
+from lensscope.sites import Site
+
+if TYPE_CHECKING:
+    import networkx as nx
+    from rich.table import Table
+
+    from lensscope.circuits.curve import FaithfulnessCurve
+    from lensscope.circuits.scores import Faithfulness
+    from lensscope.patchscope import Patchscope
+
+Edge = tuple[Site, Receiver]
+Ablation = Literal["corrupted", "mean"]
+
+
+@dataclass(frozen=True, eq=False)
+class Circuit(Shown):
+    """Components of a model that carry an effect, and the paths between them.
+
+    Made by ``effect.circuit(top=…)`` or ``effect.circuit(threshold=…)`` of any patching result, or
+    by `Circuit.grow`.
+
+    Attributes:
+        nodes: heads (``head_out``), MLPs (``mlp_out``) and whatever else was looked at, with the
+            effect of each. A position of such a site means that the component belongs to the
+            circuit at these tokens only; a name stands for the tokens that ``positions=`` gives it.
+        edges: from a node to what receives it, ``q``, ``k``, ``v`` of a head, ``mlp_out`` for the
+            input of an MLP, or ``"logits"``, with the effect of that path.
+        kinds: the kinds of component that were looked at. Those of them that are not nodes are
+            what is outside.
+        provenance: of the model.
+        settings: how it was found.
+        words: what a patchscope says of what nodes write, if it was asked.
+
+    Example:
+        >>> circuit = ls.Circuit({ls.head_out(23, 3): 0.58, ls.mlp_out(26): 0.1})
+        >>> circuit
+        Circuit(2 nodes, 0 edges: head_out(23, 3), mlp_out(26))
+    """
+
+    nodes: Mapping[Site, float]
+    edges: Mapping[Edge, float] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ()
+    provenance: Provenance | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    words: Mapping[Site, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for site in self.nodes:
+            if not isinstance(site, Site) or site.kind in ("q", "k", "v"):
+                raise SiteError(
+                    "This is not a node of a circuit.",
+                    got=repr(site),
+                    expected="what writes: head_out, attn_out, mlp_out, embed or a residual",
+                    instead="ls.Circuit({ls.head_out(9, 6): 0.3})",
+                )
+        ordered = {s: float(self.nodes[s]) for s in sorted(self.nodes, key=order_of)}
+        object.__setattr__(self, "nodes", ordered)
+        known = {site.kind for site in self.nodes}
+        kinds = self.kinds or tuple(k for k in ("head_out", "mlp_out") if k in known)
+        object.__setattr__(self, "kinds", tuple(kinds))
+        here = {replace(s, position=None, occurrence=None) for s in self.nodes}
+        for sender, receiver in self.edges:
+            ends = owner(receiver, self.queries_a_key)
+            if sender not in here or not any(end == LOGITS or end in here for end in ends):
+                raise PatchError(
+                    "An edge leads past the nodes of the circuit.",
+                    got=f"{sender!r} -> {receiver!r}",
+                    expected="both ends among the nodes, or the logits",
+                    instead="add the missing node with its effect",
+                )
+
+    @property
+    def queries_a_key(self) -> int:
+        """How many heads share a key and value."""
+        known = self.provenance
+        return 1 if known is None else known.n_heads // known.n_kv_heads
+
+    @property
+    def title(self) -> str:
+        """How many nodes and edges."""
+        return f"Circuit of {len(self.nodes)} nodes and {len(self.edges)} edges"
+
+    # ---------------------------------------------------------------- how far it carries
+
+    def faithfulness(
+        self,
+        model: Any,
+        clean: PromptsLike,
+        corrupted: PromptsLike,
+        metric: Any,
+        *,
+        ablation: Ablation = "corrupted",
+        reference: PromptsLike | None = None,
+        positions: Mapping[str, Any] | None = None,
+        edges: bool = False,
+        prepend_bos: bool | None = None,
+    ) -> Faithfulness:
+        """How much of the clean run's metric is left with everything outside the circuit ablated.
+
+        ``F(M)`` is the metric of the whole model on clean prompts, ``F(C)`` with everything outside
+        ablated (Wang et al. 2022, section 4).
+
+        Args:
+            model: the model.
+            clean: a prompt, or a list of them.
+            corrupted: as many, each as long as its partner.
+            metric: as in `activation_patching`.
+            ablation: what is outside becomes what it is in the ``"corrupted"`` run, or its
+                ``"mean"`` over prompts, token by token.
+            reference: the prompts of that mean; the corrupted ones by default, all equally long.
+            positions: named tokens, if nodes have such names.
+            edges: ablate every edge outside, not every node, with TransformerLens' own measure
+                (4.x, without grouped queries); only the ``"corrupted"`` run.
+            prepend_bos: ``None`` follows the model's own default.
+
+        Raises:
+            SiteError: nodes that cannot be ablated (only heads, attentions and MLPs can).
+            PromptError, PlanError, ModelError: see `activation_patching`.
+
+        Example:
+            >>> circuit = ls.Circuit({ls.mlp_out(n): 1.0 for n in range(30)}, kinds=("mlp_out",))
+            >>> pair = "The capital of Japan is the city of", "The capital of Italy is the city of"
+            >>> metric = ls.logit_difference(" Tokyo", " Rome")
+            >>> circuit.faithfulness(model, *pair, metric).recovered
+            1.0
+        """
+        from lensscope.circuits.scores import faithfulness
+
+        if edges:
+            from lensscope.circuits.transformer_lens import edge_faithfulness
+
+            return edge_faithfulness(
+                self, model, clean, corrupted, metric, ablation, reference, prepend_bos
+            )
+        return faithfulness(
+            self, model, clean, corrupted, metric, ablation, reference, positions, prepend_bos
+        )
+
+    def completeness(
+        self,
+        model: Any,
+        clean: PromptsLike,
+        corrupted: PromptsLike,
+        metric: Any,
+        *,
+        subsets: int = 20,
+        seed: int = 0,
+        ablation: Ablation = "corrupted",
+        reference: PromptsLike | None = None,
+        positions: Mapping[str, Any] | None = None,
+        prepend_bos: bool | None = None,
+    ) -> pd.DataFrame:
+        """Whether the circuit without some nodes does what the model without them does.
+
+        For subsets ``K`` of the circuit, ``|F(C \\ K) - F(M \\ K)|`` is small if nothing outside
+        stands in for ``K`` (Wang et al. 2022, section 4.1).
+
+        Args:
+            model: the model.
+            clean: as in `faithfulness`.
+            corrupted: as there.
+            metric: as there.
+            subsets: so many are drawn, of every size; the empty one comes first.
+            seed: of the draws.
+            ablation: as there.
+            reference: as there.
+            positions: as there.
+            prepend_bos: as there.
+
+        Returns:
+            One line a subset: ``removed`` (its nodes), ``circuit``, ``model`` (the metric of each
+            without them, averaged over pairs) and ``difference``.
+        """
+        from lensscope.circuits.scores import completeness
+
+        return completeness(
+            self,
+            model,
+            clean,
+            corrupted,
+            metric,
+            ablation,
+            reference,
+            positions,
+            prepend_bos,
+            subsets,
+            seed,
+        )
+
+    def minimality(
+        self,
+        model: Any,
+        clean: PromptsLike,
+        corrupted: PromptsLike,
+        metric: Any,
+        *,
+        subsets: int = 5,
+        seed: int = 0,
+        ablation: Ablation = "corrupted",
+        reference: PromptsLike | None = None,
+        positions: Mapping[str, Any] | None = None,
+        prepend_bos: bool | None = None,
+    ) -> pd.DataFrame:
+        """Whether each node makes a difference.
+
+        For each node ``v``, ``|F(C \\ (K ∪ {v})) - F(C \\ K)|`` is large for some subset ``K``
+        (Wang et al. 2022, section 4.2). The largest over the empty subset and some that are drawn
+        is given: a lower bound.
+
+        Args:
+            model: the model.
+            clean: as in `faithfulness`.
+            corrupted: as there.
+            metric: as there.
+            subsets: so many are drawn for each node, besides the empty one.
+            seed: of the draws.
+            ablation: as there.
+            reference: as there.
+            positions: as there.
+            prepend_bos: as there.
+
+        Returns:
+            One line a node: ``node``, ``change``, its ``share`` of ``F(M) - F(empty)``, and
+            ``removed``, the subset that it was largest for.
+        """
+        from lensscope.circuits.scores import minimality
+
+        return minimality(
+            self,
+            model,
+            clean,
+            corrupted,
+            metric,
+            ablation,
+            reference,
+            positions,
+            prepend_bos,
+            subsets,
+            seed,
+        )
+
+    def curve(
+        self,
+        model: Any,
+        clean: PromptsLike,
+        corrupted: PromptsLike,
+        metric: Any,
+        *,
+        sizes: Sequence[int] | None = None,
+        random: int = 10,
+        seed: int = 0,
+        ablation: Ablation = "corrupted",
+        reference: PromptsLike | None = None,
+        prepend_bos: bool | None = None,
+    ) -> FaithfulnessCurve:
+        """Faithfulness of the first so many nodes, beside random circuits of the same size.
+
+        Args:
+            model: the model.
+            clean: as in `faithfulness`.
+            corrupted: as there.
+            metric: as there.
+            sizes: how many nodes, in the order of the size of their effects; some up to all of
+                them by default.
+            random: so many circuits of components drawn from all of the same kinds.
+            seed: of the draws.
+            ablation: as there.
+            reference: as there.
+            prepend_bos: as there.
+        """
+        from lensscope.circuits.curve import faithfulness_curve
+
+        return faithfulness_curve(
+            self,
+            model,
+            clean,
+            corrupted,
+            metric,
+            ablation,
+            reference,
+            prepend_bos,
+            sizes,
+            random,
+            seed,
+        )
+
+    # ---------------------------------------------------------------- finding out more
+
+    @classmethod
+    def grow(
+        cls,
+        model: Any,
+        clean: PromptsLike,
+        corrupted: PromptsLike,
+        metric: Any,
+        threshold: float = 0.05,
+        *,
+        max_nodes: int = 30,
+        senders: Any = None,
+        direction: Literal["denoising", "noising"] = "denoising",
+        mlps: Literal["frozen", "live"] = "frozen",
+        prepend_bos: bool | None = None,
+    ) -> Circuit:
+        """Grow a circuit by path patching, from the logits backwards.
+
+        What reaches the logits with an effect of at least ``threshold`` becomes a node; then what
+        reaches a node's queries, keys, values or MLP input with such an effect, and so on.
+
+        Args:
+            model: the model.
+            clean: a prompt, or a list of them.
+            corrupted: as many, each as long as its partner.
+            metric: as in `activation_patching`.
+            threshold: of the size of an effect.
+            max_nodes: stop there; the paths of the largest effects are followed first.
+            senders: which components may become nodes: sites, all heads and MLPs by default.
+            direction: as in `activation_patching`.
+            mlps: as in `path_patching`.
+            prepend_bos: ``None`` follows the model's own default.
+
+        Raises:
+            PatchError: nothing reaches the logits.
+        """
+        from lensscope.circuits.growth import grown
+
+        return grown(
+            model,
+            clean,
+            corrupted,
+            metric,
+            threshold,
+            max_nodes,
+            senders,
+            direction,
+            mlps,
+            prepend_bos,
+        )
+
+    def connected(
+        self,
+        model: Any,
+        clean: PromptsLike,
+        corrupted: PromptsLike,
+        metric: Any,
+        threshold: float = 0.0,
+        *,
+        direction: Literal["denoising", "noising"] = "denoising",
+        mlps: Literal["frozen", "live"] = "frozen",
+        prepend_bos: bool | None = None,
+    ) -> Circuit:
+        """The same nodes, with the paths between them, found by path patching.
+
+        Args:
+            model: the model.
+            clean: a prompt, or a list of them.
+            corrupted: as many, each as long as its partner.
+            metric: as in `activation_patching`.
+            threshold: paths of smaller effects are left out.
+            direction: as in `activation_patching`.
+            mlps: as in `path_patching`.
+            prepend_bos: ``None`` follows the model's own default.
+        """
+        from lensscope.circuits.growth import connected
+
+        return connected(
+            self, model, clean, corrupted, metric, threshold, direction, mlps, prepend_bos
+        )
+
+    def inspect(
+        self, scope: Patchscope, model: Any, prompt: PromptsLike, position: Any = -1
+    ) -> Circuit:
+        """Let a patchscope say what each node writes, so that the drawing shows it in words.
+
+        What a head or MLP adds to the residual stream at a token is written into the scope's
+        inspection prompt at the node's own layer.
+
+        Args:
+            scope: the patchscope.
+            model: the model.
+            prompt: one prompt, usually a clean one.
+            position: the token, where a node has none of its own.
+
+        Returns:
+            The same circuit with ``words``.
+
+        Raises:
+            LensError: a head of a model that normalises what heads write together.
+        """
+        from lensscope.circuits.inspecting import inspected
+
+        return inspected(self, scope, model, prompt, position)
+
+    # ---------------------------------------------------------------- other forms
+
+    def frame(self) -> pd.DataFrame:
+        """One line a node or edge: ``sender``, ``receiver`` (of edges), ``effect``, ``words``."""
+        rows: list[tuple[str, str | None, float, str | None]]
+        rows = [(named(s), None, e, self.words.get(s)) for s, e in self.nodes.items()]
+        rows += [(named(s), named(r), e, None) for (s, r), e in self.edges.items()]
+        return pd.DataFrame(rows, columns=["sender", "receiver", "effect", "words"])
+
+    def to_networkx(self) -> nx.DiGraph:
+        """A directed graph: nodes by name with kind, layer, head, effect and words; edges from
+        writer to reader with effect and what is read (``q``, ``k``, ``v``, ``in``)."""
+        from lensscope.circuits.graph import to_networkx
+
+        return to_networkx(self)
+
+    def to_graphml(self, path: str | Path | None = None) -> str:
+        """The graph as GraphML; written to ``path`` if there is one."""
+        import networkx as nx
+
+        text = "\n".join(nx.generate_graphml(self.to_networkx())) + "\n"
+        return written(text, path)
+
+    @classmethod
+    def from_json(cls, text: str | Path) -> Circuit:
+        """A circuit from what `to_json` gave: the text, or the path of a file.
+
+        Raises:
+            PatchError: neither.
+        """
+        given = text.read_text(encoding="utf-8") if isinstance(text, Path) else text
+        try:
+            held = json.loads(given)
+            nodes = {site_named(row["node"]): row["effect"] for row in held["nodes"]}
+            edges = {
+                (_site(row["sender"]), site_named(row["receiver"])): row["effect"]
+                for row in held["edges"]
+            }
+            words = {_site(r["node"]): r["words"] for r in held["nodes"] if r.get("words")}
+            before = held.get("provenance")
+            known = None
+            if before is not None:
+                before["tokens"] = tuple(map(tuple, before["tokens"]))
+                known = Provenance(**before)
+            return cls(
+                {s: e for s, e in nodes.items() if isinstance(s, Site)},
+                edges,
+                tuple(held["kinds"]),
+                known,
+                held["settings"],
+                words,
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PatchError(
+                "This is not a circuit.",
+                got=f"{type(error).__name__}: {error}",
+                expected="what circuit.to_json() gives",
+                instead='ls.Circuit.from_json(Path("circuit.json"))',
+            ) from error
+
+    def to_transformer_lens(self, n_positions: int) -> tuple[list[Any], list[tuple[Any, Any]]]:
+        """Nodes and edges of TransformerLens' ``attribution_patching`` (4.x), for each of so many
+        positions where a node has none of its own.
+
+        Raises:
+            ModelError: TransformerLens lacks the module.
+        """
+        from lensscope.circuits.transformer_lens import to_transformer_lens
+
+        return to_transformer_lens(self, n_positions)
+
+    @classmethod
+    def from_transformer_lens(cls, found: Any) -> Circuit:
+        """A circuit of TransformerLens' nodes or edges with their scores: its
+        ``AttributionResult``, or what ``top_nodes`` or ``top_edges`` of one gives."""
+        from lensscope.circuits.transformer_lens import from_transformer_lens
+
+        return from_transformer_lens(found)
+
+    # ---------------------------------------------------------------- showing
+
+    def table(self) -> Table:
+        """Nodes by the size of their effects, then edges."""
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=Text(self.title), box=box.SIMPLE_HEAD)
+        said = bool(self.words)
+        for column in ("node or edge", "effect", *(["writes"] if said else [])):
+            table.add_column(column, justify="right" if column == "effect" else "left")
+        nodes = sorted(self.nodes.items(), key=lambda item: -abs(item[1]))
+        rows = [(short_name(s), e, self.words.get(s, "")) for s, e in nodes]
+        edges = sorted(self.edges.items(), key=lambda item: -abs(item[1]))
+        rows += [(f"{short_name(s)} → {short_name(r)}", e, "") for (s, r), e in edges]
+        for name, effect, words in rows:
+            cells = [Text(name), Text(f"{effect:+.3f}")]
+            table.add_row(*cells, *([Text(short(words, 60))] if said else []))
+        return table
+
+    def section(self) -> str:
+        """What it says, as a piece of HTML: the drawing, and a table."""
+        from lensscope.circuits.drawing import circuit_section
+
+        return circuit_section(self)
+
+    def _svg(self) -> str:
+        from lensscope.circuits.drawing import circuit_svg
+
+        return circuit_svg(self)
+
+    def _json(self) -> str:
+        known = None
+        if self.provenance is not None:
+            known = {**asdict(self.provenance), "tokens": []}
+        return json.dumps(
+            {
+                "nodes": [
+                    {"node": named(s), "effect": e, "words": self.words.get(s)}
+                    for s, e in self.nodes.items()
+                ],
+                "edges": [
+                    {"sender": named(s), "receiver": named(r), "effect": e}
+                    for (s, r), e in self.edges.items()
+                ],
+                "kinds": list(self.kinds),
+                "settings": dict(self.settings),
+                "provenance": known,
+            },
+            ensure_ascii=False,
+            indent=1,
+        )
+
+    def __repr__(self) -> str:
+        shown = ", ".join(repr(s) for s in list(self.nodes)[:4])
+        more = ", …" if len(self.nodes) > 4 else ""
+        return f"Circuit({len(self.nodes)} nodes, {len(self.edges)} edges: {shown}{more})"
+
+
+def _site(name: str) -> Site:
+    found = site_named(name)
+    if not isinstance(found, Site) or name == LOGITS:
+        raise ValueError(f"{name!r} is not a site")
+    return found

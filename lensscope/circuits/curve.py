@@ -1,0 +1,189 @@
+"""Faithfulness as a circuit grows, beside that of random circuits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from lensscope.circuits.ablation import Ablated
+from lensscope.circuits.scores import bootstrapped
+from lensscope.errors import PatchError
+from lensscope.lenses.checks import whole_number
+from lensscope.showing import Shown
+from lensscope.sites import Site
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from rich.table import Table
+
+    from lensscope.charts import Chart
+    from lensscope.circuits.circuit import Circuit
+
+
+@dataclass(frozen=True, eq=False)
+class FaithfulnessCurve(Shown):
+    """How much of a metric circuits of growing size recover.
+
+    Attributes:
+        data: axis ``size``: ``recovered`` by so many nodes of the largest effects, with ``_low``
+            and ``_high``, a 95% interval by bootstrap over pairs; ``random``, the mean over random
+            circuits, and ``random_low``, ``random_high``, the least and most of them. Axis
+            ``draw``: ``each_random``.
+        components: how many there are of the kinds that are drawn from.
+        metric: what was measured.
+        ablation: what everything outside does.
+        pairs: how many.
+    """
+
+    data: xr.Dataset
+    components: int
+    metric: str
+    ablation: str
+    pairs: int
+
+    @property
+    def title(self) -> str:
+        """What was measured."""
+        return f"Faithfulness by size: {self.metric}"
+
+    def frame(self) -> pd.DataFrame:
+        """One line a size."""
+        return self.data.drop_vars("each_random").to_dataframe().reset_index()
+
+    def _chart(self) -> Chart:
+        from lensscope.charts import Chart, Line
+
+        def column(name: str) -> tuple[float, ...]:
+            return tuple(self.data[name].values.tolist())
+
+        def band(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+            low, high = column(f"{name}_low"), column(f"{name}_high")
+            return ((), ()) if np.isnan(low).all() else (low, high)
+
+        sizes = column("size")
+        lines = (
+            Line("largest effects", sizes, column("recovered"), *band("recovered")),
+            Line("random components", sizes, column("random"), *band("random")),
+        )
+        return Chart(self.title, "components kept", "share of the metric recovered", lines)
+
+    def plot(self) -> go.Figure:
+        """A plotly figure: the circuit, and random ones with their range as a band."""
+        from lensscope.charts import to_plotly
+
+        return to_plotly(self._chart())
+
+    def table(self) -> Table:
+        """What is recovered at each size."""
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(
+            title=Text(self.title),
+            caption=Text(
+                f"{self.pairs} pairs, {self.ablation} ablation, of {self.components} components; "
+                "random: mean, least and most"
+            ),
+            box=box.SIMPLE_HEAD,
+        )
+        for name in ("components", "recovered", "random"):
+            table.add_column(name, justify="right")
+        for _, row in self.frame().iterrows():
+            table.add_row(
+                f"{int(row['size'])}",
+                f"{row['recovered']:.3f}",
+                f"{row['random']:.3f} ({row['random_low']:.3f} to {row['random_high']:.3f})",
+            )
+        return table
+
+    def section(self) -> str:
+        """What it says, as a piece of HTML."""
+        from html import escape
+
+        return (
+            f"<p>{escape(self.title)}, {self.pairs} pairs, {self.ablation} ablation of all other "
+            f"of {self.components} components. Bands: a 95% interval over pairs; the range of the "
+            f"random circuits.</p>{self.to_svg()}"
+        )
+
+    def _svg(self) -> str:
+        from lensscope.charts import to_svg
+
+        return to_svg(self._chart())
+
+    def _json(self) -> str:
+        return json.dumps(
+            {
+                "metric": self.metric,
+                "ablation": self.ablation,
+                "pairs": self.pairs,
+                "components": self.components,
+                "sizes": json.loads(self.frame().to_json(orient="records")),
+            },
+            indent=1,
+        )
+
+    def __repr__(self) -> str:
+        return f"FaithfulnessCurve({self.title}; {self.data.sizes['size']} sizes)"
+
+
+def faithfulness_curve(circuit: Circuit, *arguments: Any) -> FaithfulnessCurve:
+    """See `Circuit.curve`."""
+    model, clean, corrupted, metric, ablation, reference, prepend_bos, *rest = arguments
+    sizes, random, seed = rest
+    ablated = Ablated.of(
+        circuit, model, clean, corrupted, metric, ablation, reference, None, prepend_bos
+    )
+    draws = whole_number(random, "random", 1, 10, PatchError)
+    order = sorted(circuit.nodes, key=lambda s: -abs(circuit.nodes[s]))
+    chosen = _sizes(sizes, len(order))
+    components = ablated.components
+    generator = np.random.default_rng(seed)
+    drawn = [[components[i] for i in generator.permutation(len(components))] for _ in range(draws)]
+    rows: list[Sequence[Site] | None] = [None, []]
+    rows += [order[:size] for size in chosen]
+    rows += [some[:size] for size in chosen for some in drawn]
+    found = ablated.measure(rows).double().numpy()
+    whole = found[:, :1] - found[:, 1:2]
+    moved = found[:, 2:] - found[:, 1:2]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = moved.sum(0) / whole.sum(0)
+    n = len(chosen)
+    low, high = bootstrapped(moved[:, :n], whole)
+    each = share[n:].reshape(n, draws)
+    data = xr.Dataset(
+        {
+            "recovered": ("size", share[:n]),
+            "recovered_low": ("size", low),
+            "recovered_high": ("size", high),
+            "random": ("size", each.mean(1)),
+            "random_low": ("size", each.min(1)),
+            "random_high": ("size", each.max(1)),
+            "each_random": (("size", "draw"), each),
+        },
+        {"size": chosen},
+    )
+    pairs = len(ablated.pairs)
+    return FaithfulnessCurve(data, len(components), ablated.metric.name, ablated.ablation, pairs)
+
+
+def _sizes(sizes: Sequence[int] | None, nodes: int) -> list[int]:
+    if sizes is None:
+        steps = np.unique(np.round(np.linspace(0, nodes, min(nodes, 12) + 1)).astype(int))
+        return [int(n) for n in steps]
+    found = sorted({whole_number(n, "sizes", 0, 5, PatchError) for n in sizes})
+    if not found or found[-1] > nodes:
+        raise PatchError(
+            "The circuit has not so many nodes.",
+            got=f"sizes={list(sizes)}, {nodes} nodes",
+            expected=f"some numbers up to {nodes}",
+            instead="effect.circuit(top=50).curve(…) for more nodes",
+        )
+    return found

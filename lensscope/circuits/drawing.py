@@ -1,0 +1,186 @@
+"""Circuits drawn: layers upwards, what helps in blue, what hurts in red."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Final
+
+from lensscope.circuits.naming import named, owner, short_name
+from lensscope.patching.paths import LOGITS
+from lensscope.plots import diverging, short, svg_text
+from lensscope.showing import without_control
+from lensscope.sites import Site
+
+if TYPE_CHECKING:
+    from lensscope.circuits.circuit import Circuit
+
+_ROW: Final = 64
+_WORDS: Final = 22
+"""Characters of what a node writes that stand in its box."""
+_LEFT: Final = 84
+
+
+@dataclass(frozen=True)
+class _Box:
+    name: str
+    label: str
+    words: str
+    effect: float
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def circuit_svg(circuit: Circuit) -> str:
+    """The drawing as SVG: nodes by layer, the logits on top; effects as colour, and of paths as
+    width too."""
+    boxes, width, height = _placed(circuit)
+    parts = [
+        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:.0f}' height='{height:.0f}' "
+        f"style='max-width:100%;height:auto' viewBox='0 0 {width:.0f} {height:.0f}'>"
+        "<rect width='100%' height='100%' fill='white'/>"
+    ]
+    rows = dict.fromkeys(
+        (box.y, _row_label(box.name)) for boxes_ in boxes.values() for box in boxes_
+    )
+    for y, label in rows:
+        parts.append(svg_text(8, y + 17, label, fill="#68748a"))
+    parts += _edges(circuit, boxes)
+    strongest = max((abs(e) for e in circuit.nodes.values()), default=0.0) or 1.0
+    for boxes_ in boxes.values():
+        parts += [_box(box, strongest) for box in boxes_]
+    return "".join(parts) + "</svg>\n"
+
+
+def _row_of(site: Site) -> tuple[int, int]:
+    """Within a block, heads are below the MLP."""
+    after = site.kind in ("mlp_out", "resid_post")
+    return (-1 if site.layer is None else site.layer, int(after))
+
+
+def _row_label(name: str) -> str:
+    if name == LOGITS:
+        return ""
+    layer = name.partition("(")[2].partition(",")[0].partition(")")[0]
+    return f"layer {layer}" if layer else ""
+
+
+def _placed(circuit: Circuit) -> tuple[dict[str, list[_Box]], float, float]:
+    """Where everything stands, by name; the logits if something reaches them."""
+    rows: dict[tuple[int, int], list[Site]] = {}
+    for site in circuit.nodes:
+        rows.setdefault(_row_of(site), []).append(site)
+    order = sorted(rows, reverse=True)
+    to_logits = any(receiver == LOGITS for _, receiver in circuit.edges)
+    said = bool(circuit.words)
+    labels = [short_name(site) for site in circuit.nodes]
+    wide = max([7.4 * max(map(len, labels), default=4) + 18, 7.0 * _WORDS + 16 if said else 0, 64])
+    tall = 42.0 if said else 26.0
+    step = _ROW + (14 if said else 0)
+    most = max(map(len, rows.values()), default=1)
+    width = _LEFT + most * (wide + 18) + 24
+    middle = _LEFT + most * (wide + 18) / 2
+    boxes: dict[str, list[_Box]] = {}
+    top = 24.0
+    if to_logits:
+        boxes[LOGITS] = [_Box(LOGITS, LOGITS, "", 0.0, middle - 36, top, 72, 26)]
+        top += step
+    for row in order:
+        some = rows[row]
+        start = middle - len(some) * (wide + 18) / 2 + 9
+        for n, site in enumerate(some):
+            words = short(circuit.words.get(site, ""), _WORDS)
+            box = _Box(
+                named(site),
+                short_name(site),
+                words,
+                circuit.nodes[site],
+                start + n * (wide + 18),
+                top,
+                wide,
+                tall,
+            )
+            plain = named(site).split(".at(")[0]
+            boxes.setdefault(plain, []).append(box)
+        top += step
+    return boxes, width, top + 4
+
+
+def _edges(circuit: Circuit, boxes: dict[str, list[_Box]]) -> list[str]:
+    """Weak paths first, so that strong ones lie above them."""
+    largest = max((abs(e) for e in circuit.edges.values()), default=0.0) or 1.0
+    parts = []
+    for (sender, receiver), effect in sorted(circuit.edges.items(), key=lambda i: abs(i[1])):
+        colour = diverging(0.5 + 0.5 * (0.35 + 0.65 * abs(effect) / largest) * _sign(effect))
+        line = 1 + 6 * abs(effect) / largest
+        what = f"{short_name(sender)} to {short_name(receiver)}: {effect:+.3f}"
+        for end in owner(receiver, circuit.queries_a_key):
+            for start in boxes.get(named(sender), []):
+                for stop in boxes.get(named(end), []):
+                    x0, y0 = start.x + start.width / 2, start.y
+                    x1, y1 = stop.x + stop.width / 2, stop.y + stop.height
+                    if not isinstance(receiver, str) and receiver.kind in _PORTS:
+                        x1 += stop.width * _PORTS[receiver.kind]
+                    bend = max(24.0, (y0 - y1) / 2)
+                    parts.append(
+                        f"<path d='M{x0:.1f},{y0:.1f}C{x0:.1f},{y0 - bend:.1f} {x1:.1f},"
+                        f"{y1 + bend:.1f} {x1:.1f},{y1:.1f}' fill='none' stroke='{colour}' "
+                        f"stroke-width='{line:.1f}' opacity='0.8'>"
+                        f"<title>{escape(what)}</title></path>"
+                    )
+    return parts
+
+
+_PORTS: Final = {"q": -0.3, "k": 0.0, "v": 0.3}
+"""Where queries, keys and values enter a head's box, from its middle."""
+
+
+def _sign(value: float) -> int:
+    return -1 if value < 0 else 1
+
+
+def _box(box: _Box, strongest: float) -> str:
+    share = box.effect / strongest
+    fill = "#f2f4f8" if box.name == LOGITS else diverging(0.5 + 0.5 * share)
+    ink = "#ffffff" if abs(share) > 0.6 and box.name != LOGITS else "#1c2430"
+    x = box.x + box.width / 2
+    said = f"\n{box.words}" if box.words else ""
+    title = f"{box.name}: effect {box.effect:+.4f}{said}" if box.name != LOGITS else LOGITS
+    parts = [
+        f"<g><title>{escape(without_control(title))}</title><rect x='{box.x:.1f}' y='{box.y:.1f}' "
+        f"width='{box.width:.1f}' height='{box.height:.1f}' rx='6' fill='{fill}' "
+        "stroke='#68748a'/>",
+        svg_text(x, box.y + 17, box.label, anchor="middle", fill=ink, weight=600),
+    ]
+    if box.words:
+        parts.append(svg_text(x, box.y + 34, box.words, anchor="middle", fill=ink, mono=True))
+    return "".join(parts) + "</g>"
+
+
+def circuit_section(circuit: Circuit) -> str:
+    """The drawing, and a table of nodes and edges."""
+    head = "<th>node</th><th class='n'>effect</th>"
+    said = bool(circuit.words)
+    head += "<th>writes</th>" if said else ""
+    lines = []
+    for site, effect in sorted(circuit.nodes.items(), key=lambda item: -abs(item[1])):
+        words = f"<td class='t'>{escape(without_control(circuit.words.get(site, '')))}</td>"
+        lines.append(
+            f"<td>{escape(short_name(site))}</td><td class='n'>{effect:+.3f}</td>"
+            + (words if said else "")
+        )
+    for (sender, receiver), effect in sorted(circuit.edges.items(), key=lambda i: -abs(i[1])):
+        lines.append(
+            f"<td>{escape(short_name(sender))} → {escape(short_name(receiver))}</td>"
+            f"<td class='n'>{effect:+.3f}</td>" + ("<td></td>" if said else "")
+        )
+    model = f" of {escape(circuit.provenance.model)}" if circuit.provenance is not None else ""
+    rows = "".join(f"<tr>{line}</tr>" for line in lines)
+    return (
+        f"<p>{escape(circuit.title)}{model}; among {escape(', '.join(circuit.kinds))}. Blue helps, "
+        "red hurts; paths enter a head at the left for queries, in the middle for keys, at the "
+        f"right for values.</p><div class='wide'>{circuit_svg(circuit)}</div>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    )

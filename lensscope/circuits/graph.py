@@ -1,0 +1,40 @@
+"""Circuits as graphs of networkx."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lensscope.circuits.naming import named, owner
+from lensscope.patching.paths import LOGITS
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    from lensscope.circuits.circuit import Circuit
+
+
+def to_networkx(circuit: Circuit) -> nx.DiGraph:
+    """See `Circuit.to_networkx`."""
+    import networkx as nx
+
+    graph: nx.DiGraph = nx.DiGraph()
+    by_whole: dict[str, list[str]] = {}
+    for site, effect in circuit.nodes.items():
+        known: dict[str, Any] = {"kind": site.kind, "layer": site.layer, "head": site.head}
+        known |= {"position": None if site.position is None else str(site.position)}
+        known |= {"effect": effect, "words": circuit.words.get(site)}
+        graph.add_node(named(site), **{k: v for k, v in known.items() if v is not None})
+        plain = named(site).split(".at(")[0]
+        by_whole.setdefault(plain, []).append(named(site))
+    for (sender, receiver), effect in circuit.edges.items():
+        if receiver == LOGITS:
+            graph.add_node(LOGITS, kind=LOGITS)
+        port = "in" if isinstance(receiver, str) or receiver.kind == "mlp_out" else receiver.kind
+        for end in owner(receiver, circuit.queries_a_key):
+            for start in by_whole[named(sender)]:
+                for stop in [LOGITS] if end == LOGITS else by_whole.get(named(end), []):
+                    before = graph.get_edge_data(start, stop, {})
+                    reads = ",".join(filter(None, [before.get("reads"), port]))
+                    total = before.get("effect", 0.0) + effect
+                    graph.add_edge(start, stop, effect=total, reads=reads, **{port: effect})
+    return graph

@@ -1,0 +1,53 @@
+"""What the nodes of a circuit write, in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lensscope.backends import backend_of
+from lensscope.engine import capture
+from lensscope.errors import PromptError
+from lensscope.lenses.components import as_residual
+from lensscope.positions import resolve
+from lensscope.prompts import PromptsLike, tokenize
+from lensscope.sites import Site
+
+if TYPE_CHECKING:
+    from lensscope.circuits.circuit import Circuit
+    from lensscope.patchscope import Patchscope
+
+
+def inspected(
+    circuit: Circuit, scope: Patchscope, model: Any, prompt: PromptsLike, position: Any
+) -> Circuit:
+    """See `Circuit.inspect`."""
+    backend = backend_of(model)
+    if circuit.provenance is not None:
+        circuit.provenance.check_basis(backend.provenance(), "The circuit")
+    prompts = tokenize(backend, prompt)
+    if len(prompts) != 1:
+        raise PromptError(
+            "Nodes are read in one prompt.",
+            got=f"{len(prompts)} prompts",
+            expected="one prompt",
+            instead="circuit.inspect(scope, model, pairs.clean[0])",
+        )
+    whole = [Site(s.kind, s.layer) for s in circuit.nodes]
+    cache = capture(model, prompts, list(dict.fromkeys(whole)))
+    layers: dict[int, list[tuple[Site, torch.Tensor]]] = {}
+    for node, site in zip(circuit.nodes, whole, strict=True):
+        where = position if node.position is None else node.position
+        token = resolve(where, prompts[0], node.occurrence)[-1]
+        states = cache[site][0, token]
+        states = states if node.head is None else states[node.head]
+        vector = as_residual(backend, replace(node, position=None, occurrence=None), states[None])
+        layers.setdefault(node.layer or 0, []).append((node, vector[0].detach()))
+    words: dict[Site, str] = {}
+    for layer, nodes in layers.items():
+        said = scope.inspect(model, torch.stack([v for _, v in nodes]), layers=[layer])
+        texts = said.frame()["text"].tolist()
+        words |= {node: str(text) for (node, _), text in zip(nodes, texts, strict=True)}
+    return replace(circuit, words=words)

@@ -1,0 +1,193 @@
+"""Faithfulness, completeness and minimality of a circuit (Wang et al. 2022, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from torch import Tensor
+
+from lensscope.circuits.ablation import Ablated
+from lensscope.circuits.naming import named
+from lensscope.errors import PatchError
+from lensscope.lenses.checks import whole_number
+from lensscope.sites import Site
+
+if TYPE_CHECKING:
+    from lensscope.circuits.circuit import Circuit
+
+
+@dataclass(frozen=True, eq=False)
+class Faithfulness:
+    """What is left of a metric with everything outside a circuit ablated.
+
+    Attributes:
+        data: axis ``pair``: ``model``, ``circuit`` and ``empty``, the metric of the whole model, of
+            the circuit alone, and with everything ablated.
+        nodes: how many components are at work.
+        components: of how many.
+        ablation: what the others do.
+        metric: what was measured.
+    """
+
+    data: xr.Dataset
+    nodes: int
+    components: int
+    ablation: str
+    metric: str
+
+    @property
+    def recovered(self) -> float:
+        """``(F(C) - F(empty)) / (F(M) - F(empty))``, of means over pairs: 1 is the whole model."""
+        mean = self.data.mean("pair")
+        gap = (mean["model"] - mean["empty"]).item()
+        return (mean["circuit"] - mean["empty"]).item() / gap if gap else float("nan")
+
+    @property
+    def difference(self) -> float:
+        """``|F(M) - F(C)|``, of means over pairs: 0 is faithful."""
+        mean = self.data.mean("pair")
+        return abs((mean["model"] - mean["circuit"]).item())
+
+    def interval(
+        self, level: float = 0.95, resamples: int = 1000, seed: int = 0
+    ) -> tuple[float, float]:
+        """An interval of ``recovered``, by bootstrap over pairs; NaN for one pair."""
+        return tuple(
+            bootstrapped(
+                self.data["circuit"].values - self.data["empty"].values,
+                self.data["model"].values - self.data["empty"].values,
+                level,
+                resamples,
+                seed,
+            ).tolist()
+        )
+
+    def __float__(self) -> float:
+        return self.recovered
+
+    def __repr__(self) -> str:
+        mean = self.data.mean("pair")
+        low, high = self.interval()
+        spread = "" if np.isnan(low) else f" ({low:.3f} to {high:.3f})"
+        return (
+            f"Faithfulness(recovered {self.recovered:.3f}{spread} by {self.nodes} of "
+            f"{self.components} components; {self.metric}: model {mean['model'].item():.4g}, "
+            f"circuit {mean['circuit'].item():.4g}, nothing {mean['empty'].item():.4g}; "
+            f"{self.data.sizes['pair']} pairs, {self.ablation} ablation)"
+        )
+
+
+def bootstrapped(
+    over: Any, under: Any, level: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> Any:
+    """The interval of a ratio of means over the first axis."""
+    n = len(over)
+    edges = (50 * (1 - level), 100 - 50 * (1 - level))
+    if n < 2:
+        return np.full((2, *np.shape(over)[1:]), np.nan)
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        each = (drawn.astype(float) @ over) / (drawn.astype(float) @ under)
+    return np.percentile(each, edges, axis=0)
+
+
+def faithfulness(circuit: Circuit, *arguments: Any) -> Faithfulness:
+    """See `Circuit.faithfulness`."""
+    ablated = Ablated.of(circuit, *arguments)
+    found = ablated.measure([None, [*circuit.nodes], []]).double().numpy()
+    data = xr.Dataset(
+        {name: ("pair", found[:, n]) for n, name in enumerate(("model", "circuit", "empty"))},
+        {"pair": np.arange(len(found))},
+    )
+    return Faithfulness(
+        data,
+        len(circuit.nodes),
+        len(ablated.components),
+        ablated.ablation,
+        ablated.metric.name,
+    )
+
+
+def completeness(circuit: Circuit, *arguments: Any) -> pd.DataFrame:
+    """See `Circuit.completeness`."""
+    *rest, subsets, seed = arguments
+    ablated = Ablated.of(circuit, *rest)
+    drawn = _subsets([*circuit.nodes], subsets, seed)
+    everything = [*ablated.components]
+    rows: list[list[Site]] = []
+    for removed in drawn:
+        rows.append([s for s in circuit.nodes if s not in removed])
+        rows.append(_all_but(ablated, everything, removed))
+    found = ablated.measure(rows).mean(0).tolist()
+    return pd.DataFrame(
+        {
+            "removed": [", ".join(map(named, removed)) for removed in drawn],
+            "circuit": found[::2],
+            "model": found[1::2],
+            "difference": [abs(a - b) for a, b in zip(found[::2], found[1::2], strict=True)],
+        }
+    )
+
+
+def _all_but(ablated: Ablated, everything: list[Site], removed: Sequence[Site]) -> list[Site]:
+    """All components but some; of one with a position, all other positions are kept."""
+    gone = {Site(s.kind, s.layer, s.head): [] for s in removed}  # type: ignore[var-annotated]
+    for site in removed:
+        gone[Site(site.kind, site.layer, site.head)].append(site)
+    kept = [s for s in everything if s not in gone]
+    if any(site.position is not None for site in removed):
+        raise PatchError(
+            "Completeness and minimality are of whole components.",
+            got=", ".join(repr(s) for s in removed if s.position is not None),
+            expected="nodes without positions",
+            instead="activation_patching(…, positions=ls.ALL).circuit(…)",
+        )
+    return kept
+
+
+def minimality(circuit: Circuit, *arguments: Any) -> pd.DataFrame:
+    """See `Circuit.minimality`."""
+    *rest, subsets, seed = arguments
+    whole_number(subsets, "subsets", 0, 5, PatchError)
+    ablated = Ablated.of(circuit, *rest)
+    nodes = [*circuit.nodes]
+    tried: list[tuple[Site, list[Site]]] = []
+    generator = np.random.default_rng(seed)
+    for node in nodes:
+        others = [s for s in nodes if s != node]
+        tried.append((node, []))
+        for _ in range(subsets if others else 0):
+            size = int(generator.integers(1, len(others) + 1))
+            chosen = generator.permutation(len(others))[:size]
+            tried.append((node, [others[i] for i in sorted(chosen.tolist())]))
+    rows: list[Sequence[Site] | None] = [None, []]
+    for node, removed in tried:
+        rows.append([s for s in nodes if s not in removed])
+        rows.append([s for s in nodes if s not in removed and s != node])
+    found: Tensor = ablated.measure(rows).mean(0)
+    gap = float(found[0] - found[1])
+    changes = (found[2::2] - found[3::2]).abs().tolist()
+    lines = []
+    for node in nodes:
+        own = [(c, removed) for c, (v, removed) in zip(changes, tried, strict=True) if v == node]
+        change, removed = max(own, key=lambda pair: pair[0])
+        share = change / abs(gap) if gap else float("nan")
+        lines.append((named(node), change, share, ", ".join(map(named, removed))))
+    return pd.DataFrame(lines, columns=["node", "change", "share", "removed"])
+
+
+def _subsets(nodes: list[Site], subsets: int, seed: int) -> list[list[Site]]:
+    """The empty subset, and some that are drawn, of every size."""
+    whole_number(subsets, "subsets", 0, 20, PatchError)
+    generator = np.random.default_rng(seed)
+    drawn: list[list[Site]] = [[]]
+    for _ in range(subsets if nodes else 0):
+        size = int(generator.integers(1, len(nodes) + 1))
+        chosen = sorted(generator.permutation(len(nodes))[:size].tolist())
+        drawn.append([nodes[i] for i in chosen])
+    return drawn

@@ -1,0 +1,19 @@
+"""Pairs of clean and corrupted prompts for activation patching: made, read from files, checked."""
+
+from __future__ import annotations
+
+from lensscope.pairs.data import Pairs, check
+from lensscope.pairs.files import from_csv, from_jsonl
+from lensscope.pairs.tasks import TASKS, country_capital, gendered_pronoun, greater_than, ioi
+
+__all__ = [
+    "TASKS",
+    "Pairs",
+    "check",
+    "country_capital",
+    "from_csv",
+    "from_jsonl",
+    "gendered_pronoun",
+    "greater_than",
+    "ioi",
+]
