@@ -56,7 +56,7 @@ class PairMetric(ABC):
 
     @property
     def answers(self) -> tuple[Answers, ...]:
-        """The answers that it knows: of each pair, where its name says of none."""
+        """All answers that it knows; its name leaves out those of several pairs."""
         return ()
 
     @abstractmethod

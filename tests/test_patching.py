@@ -50,10 +50,11 @@ class Plain:
         self._held = {}
 
     def states(self, ids, kind, layer):
-        key = (tuple(ids), kind, layer)
+        key = tuple(ids)
         if key not in self._held:
-            self._held[key] = oracle.activations(self.model, ids, kind, layer)
-        return self._held[key]
+            with torch.no_grad():
+                _, self._held[key] = self.model.run_with_cache(torch.tensor([list(ids)]))
+        return self._held[key][oracle.HOOKS[kind].format(layer)][0]
 
     def edits(self, kind, layer, head, to, at, keys=None):
         """Write what the source has at the tokens ``at`` to the tokens ``to``."""
@@ -85,30 +86,26 @@ class Plain:
         return (self.metric(*edits) - base) / (source - base)
 
 
-def check_cells(plain, result, site, sample, tokens=None):
+def check_cells(plain, result, kind, sample, tokens=None):
     """Some cells of a result, drawn with a seed, are what the plain loop gives.
 
     Args:
         plain: the plain loop.
-        result: of one pair and one kind of site.
-        site: the kind.
+        result: of one pair.
+        kind: of site.
         sample: how many cells.
         tokens: what is patched at each position of the result; each token by default.
     """
     effects = result.data["effect"].isel(pair=0)
-    cells = [dict(zip(effects.dims, c, strict=True)) for c in np.ndindex(*effects.shape)]
-    dice = random.Random(str((site, effects.sizes)))
+    effects = effects.sel(site=kind) if "site" in effects.dims else effects
+    cells = [dict(zip(effects.dims, c, strict=True)) for c in np.argwhere(effects.notnull().values)]
+    dice = random.Random(f"{kind} {effects.sizes}")
     for cell in dice.sample(cells, min(sample, len(cells))):
         here = {name: effects[name].values[n].item() for name, n in cell.items()}
+        here |= {name: None for name in ("layer", "head") if here.get(name) == -1}
         at = [here["position"]] if tokens is None else tokens[cell.get("position", 0)]
-        edits = plain.edits(
-            site.kind,
-            here.get("layer"),
-            here.get("head"),
-            at,
-            at,
-            [here["key"]] if "key" in here else None,
-        )
+        keys = [here["key"]] if "key" in here else None
+        edits = plain.edits(kind, here.get("layer"), here.get("head"), at, at, keys)
         assert effects.isel(cell).item() == pytest.approx(plain.effect(edits), abs=1e-3), here
 
 
@@ -118,28 +115,28 @@ def check_cells(plain, result, site, sample, tokens=None):
 @pytest.mark.parametrize("direction", ["denoising", "noising"])
 def test_cells_equal_the_plain_loop(few, direction, no_hooks_left):
     plain = Plain(few, CLEAN, CORRUPTED, direction)
-    every = [range(len(CLEAN))]
-    for kind in filter(lambda kind: has(few, kind), (*KINDS, *HEADED)):
-        site = ls.Site(kind)
-        result = ls.activation_patching(few, CLEAN, CORRUPTED, site, difference, direction)
-        layers, heads = result.data.sizes.get("layer"), result.data.sizes.get("head")
-        assert layers == (None if kind == "embed" else 3)
-        kv = backend_of(few).n_kv_heads
-        assert heads == ({"k": kv, "v": kv}.get(kind, 4) if kind in HEADED else None)
-        assert result.data.sizes["position"] == 7
-        check_cells(plain, result, site, 6)
-        if kind != "pattern":
-            together = ls.activation_patching(
-                few, CLEAN, CORRUPTED, site, difference, direction, positions=ls.ALL
-            )
-            assert "position" not in together.data["effect"].dims
-            check_cells(plain, together, site, 2, every)
+    kinds = [kind for kind in (*KINDS, *HEADED) if has(few, kind)]
+    sites = [ls.Site(kind) for kind in kinds]
+    each, together = (
+        ls.activation_patching(few, CLEAN, CORRUPTED, sites, difference, direction, where)
+        for where in (None, ls.ALL)
+    )
+    assert dict(each.data["effect"].sizes) == {
+        **{"pair": 1, "site": len(kinds), "layer": 4, "head": 5, "position": 7}
+    }
+    assert "position" not in together.data["effect"].dims
+    for kind in kinds:
+        heads = {"k": backend_of(few).n_kv_heads, "v": backend_of(few).n_kv_heads}.get(kind, 4)
+        size = (1 if kind == "embed" else 3) * (heads if kind in HEADED else 1)
+        assert int(each.data["effect"].sel(site=kind).notnull().sum()) == 7 * size
+        check_cells(plain, each, kind, 6)
+        check_cells(plain, together, kind, 2, [range(7)])
     base, source = plain.ends
     ends = {"clean": source, "corrupted": base}
     if direction == "noising":
         ends = {"clean": base, "corrupted": source}
     for name, expected in ends.items():
-        assert result.data[name].item() == pytest.approx(expected, abs=1e-4)
+        assert each.data[name].item() == pytest.approx(expected, abs=1e-4)
     no_hooks_left(few)
 
 
@@ -150,10 +147,10 @@ def test_patterns_by_head_by_query_and_by_key(few):
     )
     whole = patched(positions=ls.ALL)
     assert dict(whole.data["effect"].sizes) == {"pair": 1, "layer": 3, "head": 4}
-    check_cells(plain, whole, ls.pattern, 8, [range(7)])
+    check_cells(plain, whole, "pattern", 8, [range(7)])
     by_key = patched(keys=None)
     assert by_key.data["effect"].dims == ("pair", "layer", "head", "position", "key")
-    check_cells(plain, by_key, ls.pattern, 12)
+    check_cells(plain, by_key, "pattern", 12)
     later = by_key.data["effect"].where(by_key.data["key"] > by_key.data["position"], 0.0)
     assert np.abs(later).max() < 1e-5  # no token looks ahead
     together = patched(positions=ls.ALL, keys={"first": 0, "last two": slice(5, None)})
@@ -210,7 +207,9 @@ def test_all_of_the_first_residual_is_the_other_run(few):
         ends = (result.data["corrupted"].item(), result.data["clean"].item())
         reached = ends[direction == "denoising"]
         assert result.data["metric"].item() == pytest.approx(reached, abs=1e-3)
-        assert result.data["normalised"].item() == pytest.approx(direction == "denoising", abs=1e-3)
+        assert result.data["normalised"].item() == pytest.approx(
+            float(direction == "denoising"), abs=1e-3
+        )
 
 
 def test_what_both_runs_share_has_no_effect(few):
@@ -417,9 +416,7 @@ def test_a_clean_run_that_does_not_prefer_its_answer_is_told(llama):
     assert "in the corrupted one" in str(caught[0].message)
     metric = ls.logit_difference([best, worst, worst], [worst, best, best])
     with pytest.warns(UserWarning, match="In 2 of 3 pairs.*in pair 1"):
-        ls.activation_patching(
-            llama, [CLEAN] * 3, [CORRUPTED] * 3, ls.resid_pre(1).at(6), metric
-        )
+        ls.activation_patching(llama, [CLEAN] * 3, [CORRUPTED] * 3, ls.resid_pre(1).at(6), metric)
     with pytest.warns(UserWarning, match="does not prefer") as caught:
         ls.attribution_patching(
             llama,
@@ -450,9 +447,9 @@ def test_axes_have_names(llama):
     np.testing.assert_allclose(
         back.data["effect"], result.data["effect"].sel(layer=[0, 2]), atol=1e-4
     )
-    assert ls.activation_patching(
-        llama, CLEAN, CORRUPTED, ls.resid_pre(-1), difference
-    ).data["layer"].values.tolist() == [2]
+    assert ls.activation_patching(llama, CLEAN, CORRUPTED, ls.resid_pre(-1), difference).data[
+        "layer"
+    ].values.tolist() == [2]
 
 
 def test_the_columns_of_frames(llama):
@@ -580,6 +577,10 @@ def test_results_show_themselves(llama, tmp_path, how):
 # ------------------------------------------------------- checkpoints
 
 
+class Interrupted(Exception):
+    pass
+
+
 def test_an_interrupted_sweep_goes_on(llama, tmp_path):
     clean = [families.prompt(5, seed=k) for k in range(4)]
     corrupted = [families.prompt(5, seed=k + 20) for k in range(4)]
@@ -588,7 +589,7 @@ def test_an_interrupted_sweep_goes_on(llama, tmp_path):
 
     def metric(logits):
         if len(seen) >= limit[0]:
-            raise KeyboardInterrupt
+            raise Interrupted
         seen.append(len(logits))
         return difference(logits)
 
@@ -598,7 +599,7 @@ def test_an_interrupted_sweep_goes_on(llama, tmp_path):
     whole = call(checkpoint=None)
     calls, limit[0] = len(seen), len(seen) + len(seen) // 2 + 1
     assert calls > 4
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted):
         call()
     assert path.exists()
     done = len(seen)
@@ -625,9 +626,7 @@ def test_an_interrupted_sweep_goes_on(llama, tmp_path):
             ls.activation_patching(llama, checkpoint=path, **(asked | other))
     other = families.build(families.Case("llama", "bridge", "folded"))
     with pytest.raises(ls.LensError, match="weights"):
-        ls.activation_patching(
-            other, clean, corrupted, ls.mlp_out, metric, checkpoint=path
-        )
+        ls.activation_patching(other, clean, corrupted, ls.mlp_out, metric, checkpoint=path)
     with pytest.raises(ls.LensError, match="attribution patching"):
         ls.attribution_patching(llama, clean, corrupted, ls.mlp_out, metric, checkpoint=path)
 
@@ -792,9 +791,11 @@ def test_the_paths_of_the_circuit(circuit):
 
 
 def test_the_circuit_without_what_it_looks_at(circuit):
-    cut = lambda layer, **how: ls.attention_knockout(
-        circuit, X, 0, layers=[layer], metric=RIGHT, **how
-    ).data["effect"].item()
+    cut = lambda layer, **how: (
+        ls.attention_knockout(circuit, X, 0, layers=[layer], metric=RIGHT, **how)
+        .data["effect"]
+        .item()
+    )
     assert cut(1) == pytest.approx(6 / 11, abs=1e-5)
     assert cut(0) == pytest.approx(2 / 11, abs=1e-5)
     # Half of 1/2 and 1/3 is 5/12 of what was 11/18.

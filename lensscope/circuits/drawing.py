@@ -80,16 +80,19 @@ def _placed(circuit: Circuit) -> tuple[dict[str, list[_Box]], float, float]:
     tall = 42.0 if said else 26.0
     step = _ROW + (14 if said else 0)
     most = max(map(len, rows.values()), default=1)
-    width = _LEFT + most * (wide + 18) + 24
-    middle = _LEFT + most * (wide + 18) / 2
+    # Rows stand beside each other's middle, or paths would run behind the boxes between.
+    aside = wide * 0.62
+    width = _LEFT + most * (wide + 18) + 2 * aside + 24
+    middle = _LEFT + most * (wide + 18) / 2 + aside
     boxes: dict[str, list[_Box]] = {}
     top = 24.0
     if to_logits:
         boxes[LOGITS] = [_Box(LOGITS, LOGITS, "", 0.0, middle - 36, top, 72, 26)]
         top += step
-    for row in order:
+    for number, row in enumerate(order):
         some = rows[row]
-        start = middle - len(some) * (wide + 18) / 2 + 9
+        shift = aside * (1, 0.5)[number // 2 % 2] * (1 if row[1] else -1)
+        start = middle - len(some) * (wide + 18) / 2 + 9 + shift
         for n, site in enumerate(some):
             words = short(circuit.words.get(site, ""), _WORDS)
             box = _Box(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -132,9 +133,10 @@ def attribution_patching(
         estimate = Estimate(asked.backend, runs, asked.groups[n], asked.keys[n], fixed, steps)
         blocks = range(asked.backend.n_layers) if grad_drop else [None]
         found = torch.zeros(len(cells))
+        towards = math.copysign(1, runs.source_value - runs.base_value)  # where effects are above 0
         for block in blocks:
             part = estimate.of(cells, asked.grid.sites, block)
-            found += part.abs() / (len(blocks) - 1) if grad_drop else part
+            found += towards * part.abs() / max(1, len(blocks) - 1) if grad_drop else part
         values[index_of(cells)] = runs.base_value + found
         return runs.clean, runs.corrupted
 

@@ -46,20 +46,30 @@ class Estimate:
             steps: runs on the way between the two prompts that gradients are averaged over.
 
         Raises:
-            PatchError: what is asked for needs prompts of one length.
+            PatchError: steps between prompts of different lengths, or a token whose query or key is
+                to be that of several.
         """
         self.backend, self.runs, self.steps = backend, runs, steps
         self.groups, self.keys, self.fixed = groups, keys, set(fixed)
-        if (steps > 1 or self.fixed) and not runs.pair.aligned:
+        if steps > 1 and not runs.pair.aligned:
             raise PatchError(
-                "This estimate needs prompts of one length.",
-                got=f"{len(runs.pair.clean)} and {len(runs.pair.corrupted)} tokens",
-                expected="as many tokens in both, or no ig_steps and no qk_fix",
-                instead="ig_steps=1, qk_fix=False",
+                "There is no way from one prompt to another of a different length.",
+                got=f"ig_steps={steps}, {len(runs.pair.clean)} and {len(runs.pair.corrupted)} tokens",
+                expected="as many tokens in both, or no ig_steps",
+                instead="ig_steps=1",
             )
         self._to = [runs.tokens(group)[0] for group in groups]
         self._at = [runs.tokens(group)[1] for group in groups]
         self._owner = torch.tensor([n for n, to in enumerate(self._to) for _ in to])
+        moved = {pair for to, at in zip(self._to, self._at, strict=True) for pair in zip(to, at)}
+        self._moved = dict(sorted(moved))
+        if self.fixed and len(moved) > len(self._moved):
+            raise PatchError(
+                "A token is to have the query or key of several.",
+                got=", ".join(f"{at} at {to}" for to, at in sorted(moved)),
+                expected="one token that is read for each one that is written",
+                instead="qk_fix=False, or a call for each group of tokens",
+            )
 
     def of(
         self, cells: Sequence[Cell], sites: Sequence[Site], dropped: int | None = None
@@ -102,14 +112,15 @@ class Estimate:
         """Gradient times difference: ``[group]``, ``[group, head]``, or ``[group, head, key]``."""
         to = [t for tokens in self._to for t in tokens]
         at = [t for tokens in self._at for t in tokens]
-        change = self.runs.source_states(site)[at] - self.runs.base_states(site)[to]
-        product = change * gradient[to]
-        if site.kind == "pattern":
-            if not any(group.clean for group in self.keys):  # all keys together
-                return self._grouped(product.sum(-1))
-            columns = [list(self.runs.tokens(group)[0]) for group in self.keys]
-            return self._grouped(torch.stack([product[..., c].sum(-1) for c in columns], -1))
-        return self._grouped(product.sum(-1))
+        source, base = self.runs.source_states(site)[at], self.runs.base_states(site)[to]
+        gradient = gradient[to]
+        if site.kind == "pattern" and any(group.clean for group in self.keys):  # not all together
+            columns = [tuple(map(list, self.runs.tokens(group))) for group in self.keys]
+            each = [
+                ((source[..., a] - base[..., t]) * gradient[..., t]).sum(-1) for t, a in columns
+            ]
+            return self._grouped(torch.stack(each, -1))
+        return self._grouped(((source - base) * gradient).sum(-1))
 
     def _queries(self, site: Site, gradient: Tensor) -> Tensor:
         """What new queries make of the pattern, times the gradient there; ``[group, head]``."""
@@ -164,19 +175,19 @@ class Estimate:
         held = [
             head_out(n).set(self.runs_without[head_out(n)][0]) for n in range(self.backend.n_layers)
         ]
-        width = len(self.runs.base)
         rows: list[list[Patch]] = []
+        new = list(self._moved)
         for kind, tokens in (
-            ("q", range(width)),
-            ("k", range(0, width, 2)),
-            ("k", range(1, width, 2)),
+            ("q", new),
+            ("k", [token for token in new if token % 2 == 0]),
+            ("k", [token for token in new if token % 2 == 1]),
         ):
             row = list(held)
-            for n in range(self.backend.n_layers) if kind in self.fixed and tokens else ():
+            for n in range(self.backend.n_layers) if kind in self.fixed else ():
                 site = Site(kind, n)  # type: ignore[arg-type]
                 if site in self.runs.cache:
                     states = self.runs.source_states(site)
-                    row += [one.set(states[t]) for t in tokens for one in place(site, [t])]
+                    row += [site.at(token).set(states[self._moved[token]]) for token in tokens]
             rows.append(row)
         out = run_many(
             self.backend.model,

@@ -66,6 +66,11 @@ class Both:
         """The metric of the run that is patched."""
         return self.clean if self.noising else self.corrupted
 
+    @property
+    def source_value(self) -> float:
+        """The metric of the run that is patched in."""
+        return self.corrupted if self.noising else self.clean
+
     def tokens(self, group: Group) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The tokens that are written, and those that are read for them."""
         found = (group.clean, group.corrupted)
