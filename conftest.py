@@ -14,6 +14,10 @@ import tests.typecheck  # noqa: F401  jaxtyping looks it up by name
 with install_import_hook("lensscope", "tests.typecheck.check"):
     import lensscope as ls
     import lensscope.backends
+    import lensscope.circuits.from_effects
+    import lensscope.circuits.growth
+    import lensscope.circuits.inspecting
+    import lensscope.circuits.transformer_lens
     import lensscope.cli
     import lensscope.engine
     import lensscope.lenses.compare
@@ -22,6 +26,10 @@ with install_import_hook("lensscope", "tests.typecheck.check"):
     import lensscope.lenses.reader
     import lensscope.lenses.tuned_lens_folder
     import lensscope.models
+    import lensscope.pairs
+    import lensscope.patching.attribution
+    import lensscope.patching.knockout
+    import lensscope.patching.tracing
     import lensscope.patchscope
     import lensscope.planning
     import lensscope.plots

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lensscope.cli_lenses import compare, lens_app
+from lensscope.cli_patching import circuit, patch, trace
 from lensscope.terminal import (
     BackendChoice,
     Html,
@@ -38,7 +39,8 @@ app = typer.Typer(
 )
 
 app.add_typer(lens_app, name="lens")
-app.command()(compare)
+for command in (compare, patch, trace, circuit):
+    app.command()(command)
 
 DEMO_ENTITIES = ("Diana, Princess of Wales", "Jurassic Park", "Alexander the Great")
 

@@ -48,8 +48,9 @@ def check_heads(backend: Backend, layer: int | None) -> None:
         attention = backend.model.blocks[layer].attn
         heads = cache[head_out(layer)][0]
         weight, bias = attention.W_O, getattr(attention, "b_O", None)
-        total = torch.einsum("phd,hdm->pm", heads.to(weight), weight)
-        total = total if bias is None else total + bias
+        with torch.no_grad():
+            total = torch.einsum("phd,hdm->pm", heads.to(weight), weight)
+            total = total if bias is None else total + bias
         expected = cache[attn_out(layer)][0]
         size = float(expected.abs().max() + total.abs().max())
         error = float((total - expected).abs().max())

@@ -19,7 +19,7 @@ from lensscope.engine import capture, run_many
 from lensscope.errors import PatchError, PlanError
 from lensscope.patches import Patch
 from lensscope.patching.grid import Cell
-from lensscope.patching.measuring import Both, place
+from lensscope.patching.measuring import Both
 from lensscope.patching.pairing import Group
 from lensscope.sites import Site, attn_out, head_out, mlp_out, pattern, resid_pre
 
@@ -54,14 +54,15 @@ class Estimate:
         if steps > 1 and not runs.pair.aligned:
             raise PatchError(
                 "There is no way from one prompt to another of a different length.",
-                got=f"ig_steps={steps}, {len(runs.pair.clean)} and {len(runs.pair.corrupted)} tokens",
+                got=f"{len(runs.pair.clean)} and {len(runs.pair.corrupted)} tokens",
                 expected="as many tokens in both, or no ig_steps",
                 instead="ig_steps=1",
             )
         self._to = [runs.tokens(group)[0] for group in groups]
         self._at = [runs.tokens(group)[1] for group in groups]
         self._owner = torch.tensor([n for n, to in enumerate(self._to) for _ in to])
-        moved = {pair for to, at in zip(self._to, self._at, strict=True) for pair in zip(to, at)}
+        to, at = ([t for tokens in several for t in tokens] for several in (self._to, self._at))
+        moved = set(zip(to, at, strict=True))
         self._moved = dict(sorted(moved))
         if self.fixed and len(moved) > len(self._moved):
             raise PatchError(
