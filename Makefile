@@ -30,6 +30,7 @@ test-tl3: $(VENV_TL3)/.dev
 bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.lenses --write
+	$(BIN)/python -m benchmarks.patching --write
 	$(BIN)/python -m benchmarks.sweeps --write
 
 format: $(VENV)/.dev

@@ -128,8 +128,8 @@ def test_cells_equal_the_plain_loop(few, direction, no_hooks_left):
         heads = {"k": backend_of(few).n_kv_heads, "v": backend_of(few).n_kv_heads}.get(kind, 4)
         size = (1 if kind == "embed" else 3) * (heads if kind in HEADED else 1)
         assert int(each.data["effect"].sel(site=kind).notnull().sum()) == 7 * size
-        check_cells(plain, each, kind, 6)
-        check_cells(plain, together, kind, 2, [range(7)])
+        check_cells(plain, each, kind, 4)
+        check_cells(plain, together, kind, 1, [range(7)])
     base, source = plain.ends
     ends = {"clean": source, "corrupted": base}
     if direction == "noising":
@@ -179,12 +179,12 @@ def test_cells_equal_the_plain_loop_in_every_family(tiny):
 def test_pairs_of_many_lengths_are_what_each_is_alone(few):
     clean = [families.prompt(n, seed=n) for n in (5, 8, 3)]
     corrupted = [families.prompt(n, seed=n + 20) for n in (5, 8, 3)]
-    for site in (ls.resid_pre, ls.pattern(1)):
-        result = ls.activation_patching(few, clean, corrupted, site, difference)
+    for sites in (ls.resid_pre, [ls.pattern(1, 2), ls.mlp_out(1)]):
+        result = ls.activation_patching(few, clean, corrupted, sites, difference)
         effects = result.data["effect"]
         assert result.data.sizes["pair"] == 3 and result.data.sizes["position"] == 8
         for n, length in enumerate((5, 8, 3)):
-            alone = ls.activation_patching(few, clean[n], corrupted[n], site, difference)
+            alone = ls.activation_patching(few, clean[n], corrupted[n], sites, difference)
             own = effects.isel(pair=n, position=slice(None, length))
             np.testing.assert_allclose(own, alone.data["effect"][0], atol=1e-3)
             assert effects.isel(pair=n, position=slice(length, None)).isnull().all()
@@ -232,9 +232,9 @@ def test_a_run_patched_with_itself_has_no_effect_to_speak_of(llama):
     assert "0:" not in str(result.frame()["effect"].tolist())
 
 
-def test_effects_are_of_the_run_that_is_patched_in(few):
+def test_effects_are_of_the_run_that_is_patched_in(llama):
     both = {
-        d: ls.activation_patching(few, CLEAN, CORRUPTED, ls.mlp_out, difference, d)
+        d: ls.activation_patching(llama, CLEAN, CORRUPTED, ls.mlp_out, difference, d)
         for d in ("denoising", "noising")
     }
     for direction, result in both.items():
@@ -248,23 +248,23 @@ def test_effects_are_of_the_run_that_is_patched_in(few):
     assert both["noising"].baselines == both["denoising"].baselines[::-1]
 
 
-def test_a_window_is_its_layers_together(few):
-    result = ls.activation_patching(few, CLEAN, CORRUPTED, ls.mlp_out, difference, window=3)
-    plain = Plain(few, CLEAN, CORRUPTED)
+def test_a_window_is_its_layers_together(llama):
+    result = ls.activation_patching(llama, CLEAN, CORRUPTED, ls.mlp_out, difference, window=3)
+    plain = Plain(llama, CLEAN, CORRUPTED)
     for layer, window in ((0, (0, 1)), (1, (0, 1, 2)), (2, (1, 2))):
         edits = [plain.edits("mlp_out", n, None, [6], [6]) for n in window]
         got = result.data["effect"].sel(layer=layer, position=6).item()
         assert got == pytest.approx(plain.effect(*edits), abs=1e-3)
-    cache = ls.capture(few, CLEAN, ls.mlp_out)
+    cache = ls.capture(llama, CLEAN, ls.mlp_out)
     patches = [ls.mlp_out(n).at(4).set(cache[ls.mlp_out(n)][0, 4]) for n in range(3)]
     base, source = plain.ends
-    run = ls.run(few, CORRUPTED, patches)
+    run = ls.run(llama, CORRUPTED, patches)
     expected = (value(run.logits[0]) - base) / (source - base)
     assert result.data["effect"].sel(layer=1, position=4).item() == pytest.approx(
         expected, abs=1e-3
     )
     assert result.settings["window"] == 3
-    two = ls.activation_patching(few, CLEAN, CORRUPTED, ls.mlp_out(1), difference, window=2)
+    two = ls.activation_patching(llama, CLEAN, CORRUPTED, ls.mlp_out(1), difference, window=2)
     edits = [plain.edits("mlp_out", n, None, [6], [6]) for n in (0, 1)]
     got = two.data["effect"].sel(position=6).item()
     assert got == pytest.approx(plain.effect(*edits), abs=1e-3)
@@ -341,25 +341,25 @@ def test_keys_of_named_groups_are_read_where_each_prompt_has_them(llama):
         assert result.data["effect"].item() == pytest.approx(expected, abs=1e-3)
 
 
-def test_heads_together_and_chosen(few):
-    plain = Plain(few, CLEAN, CORRUPTED)
-    every = ls.activation_patching(few, CLEAN, CORRUPTED, ls.head_out, difference, heads=ls.ALL)
+def test_heads_together_and_chosen(llama):
+    plain = Plain(llama, CLEAN, CORRUPTED)
+    every = ls.activation_patching(llama, CLEAN, CORRUPTED, ls.head_out, difference, heads=ls.ALL)
     assert every.data["effect"].dims == ("pair", "layer", "position")
     for layer, token in ((0, 6), (2, 6), (1, 3)):
         edits = plain.edits("head_out", layer, None, [token], [token])
         got = every.data["effect"].sel(layer=layer, position=token).item()
         assert got == pytest.approx(plain.effect(edits), abs=1e-3)
     some = ls.activation_patching(
-        few, CLEAN, CORRUPTED, ls.head_out(1), difference, heads=[3, 0, -2], positions=ls.ALL
+        llama, CLEAN, CORRUPTED, ls.head_out(1), difference, heads=[3, 0, -2], positions=ls.ALL
     )
     assert some.data["head"].values.tolist() == [0, 2, 3]
     each = ls.activation_patching(
-        few, CLEAN, CORRUPTED, ls.head_out(1), difference, positions=ls.ALL
+        llama, CLEAN, CORRUPTED, ls.head_out(1), difference, positions=ls.ALL
     )
     np.testing.assert_allclose(
         some.data["effect"], each.data["effect"].sel(head=[0, 2, 3]), atol=1e-4
     )
-    one = ls.activation_patching(few, CLEAN, CORRUPTED, ls.head_out(1, 2).at(6), difference)
+    one = ls.activation_patching(llama, CLEAN, CORRUPTED, ls.head_out(1, 2).at(6), difference)
     assert one.data["effect"].sizes == {"pair": 1, "layer": 1, "head": 1, "position": 1}
 
 
@@ -411,8 +411,7 @@ def test_a_clean_run_that_does_not_prefer_its_answer_is_told(llama):
         ls.activation_patching(
             llama, CLEAN, CORRUPTED, ls.resid_pre(1).at(6), ls.logit_difference(worst, best)
         )
-    assert [w.filename for w in caught] == [__file__]
-    assert "in the corrupted one" in str(caught[0].message)
+    assert len(caught) == 1 and "in the corrupted one" in str(caught[0].message)
     metric = ls.logit_difference([best, worst, worst], [worst, best, best])
     with pytest.warns(UserWarning, match="In 2 of 3 pairs.*in pair 1"):
         ls.activation_patching(llama, [CLEAN] * 3, [CORRUPTED] * 3, ls.resid_pre(1).at(6), metric)
@@ -526,8 +525,8 @@ def test_the_mean_over_pairs_is_a_ratio_of_means(llama):
         alone.mean(level=1.0)
 
 
-def test_the_top_is_of_the_largest_effects_of_either_sign(few):
-    result = ls.activation_patching(few, CLEAN, CORRUPTED, ls.head_out, difference)
+def test_the_top_is_of_the_largest_effects_of_either_sign(llama):
+    result = ls.activation_patching(llama, CLEAN, CORRUPTED, ls.head_out, difference)
     top = result.top(5)
     assert top.columns.tolist() == ["layer", "head", "position", "effect"]
     sizes = np.sort(np.abs(result.data["effect"].values.ravel()))[::-1]

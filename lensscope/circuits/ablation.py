@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
+from lensscope.circuits.naming import COMPONENTS
 from lensscope.engine import capture
 from lensscope.errors import PatchError, PositionError, PromptError, SiteError
 from lensscope.metrics import PairMetric, as_metric
@@ -20,14 +22,21 @@ from lensscope.patching.measuring import Both, both, check_pairs, written
 from lensscope.patching.pairing import Group, Pair, groups_of, pairs_of
 from lensscope.positions import resolve
 from lensscope.progress import one_bar, progress
-from lensscope.prompts import PromptsLike, tokenize
-from lensscope.sites import KINDS, Site
+from lensscope.prompts import PromptsLike, TokenizedPrompt, tokenize
+from lensscope.sites import Site
 
 if TYPE_CHECKING:
     from lensscope.circuits.circuit import Ablation, Circuit
 
-ABLATED = ("head_out", "attn_out", "mlp_out")
 _PROMPTS_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Components that do their own work: some, less others."""
+
+    sites: Sequence[Site]
+    without: Sequence[Site] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +49,8 @@ class Ablated:
         metric: what is measured.
         kinds: of the components that are ablated unless they are kept.
         ablation: what they become.
-        groups: the named tokens of each pair.
+        named: the tokens of each pair that have names.
+        names: that need tokens, for they are those of the pairs that the circuit was found on.
         means: over other prompts, ``[position, …]``, if that is what they become.
     """
 
@@ -49,7 +59,8 @@ class Ablated:
     metric: PairMetric
     kinds: tuple[str, ...]
     ablation: Ablation
-    groups: list[dict[str, Group]]
+    named: list[dict[str, Group]]
+    names: frozenset[str]
     means: Mapping[Site, Tensor]
 
     @classmethod
@@ -71,16 +82,24 @@ class Ablated:
             SiteError: nodes that cannot be ablated.
             PatchError: no such ablation.
             PromptError: prompts of different lengths.
+            BasisError: a circuit of another model.
         """
         backend = backend_of(model)
         if circuit.provenance is not None:
             circuit.provenance.check_basis(backend.provenance(), "The circuit")
-        wrong = [site for site in circuit.nodes if site.kind not in ABLATED]
+        wrong = [site for site in circuit.nodes if site.kind not in COMPONENTS]
         if wrong or not circuit.kinds:
             raise SiteError(
                 "This circuit has nodes that are no components of a model.",
                 got=", ".join(map(repr, wrong[:4])) or "no nodes and no kinds",
                 expected="heads (head_out), MLPs (mlp_out) and attentions (attn_out)",
+                instead="a circuit of activation_patching(…, sites=[ls.head_out, ls.mlp_out])",
+            )
+        if {"head_out", "attn_out"} <= set(circuit.kinds):
+            raise SiteError(
+                "An attention and its heads are not ablated beside each other.",
+                got=f"kinds={circuit.kinds}",
+                expected="heads or whole attentions",
                 instead="a circuit of activation_patching(…, sites=[ls.head_out, ls.mlp_out])",
             )
         if ablation not in ("corrupted", "mean"):
@@ -109,19 +128,22 @@ class Ablated:
                 expected="one without the other",
                 instead='ablation="mean"',
             )
-        return cls(backend, pairs, as_metric(metric), kinds, ablation, named, means)
+        names = frozenset(map(str, circuit.settings.get("groups", ())))
+        return cls(backend, pairs, as_metric(metric), kinds, ablation, named, names, means)
 
     @property
     def components(self) -> list[Site]:
         """All that can be kept or ablated."""
-        return [
-            Site(kind, layer, head)  # type: ignore[arg-type]
-            for layer in range(self.backend.n_layers)
-            for kind in self.kinds
-            for head in (range(self.backend.n_heads) if kind == "head_out" else [None])
-        ]
+        whole = [Site(k, n) for n in range(self.backend.n_layers) for k in self.kinds]  # type: ignore[arg-type]
+        return [one for site in whole for one in self.single(site)]
 
-    def measure(self, kept: Sequence[Sequence[Site] | None]) -> Float[Tensor, "pair kept"]:
+    def single(self, site: Site) -> list[Site]:
+        """A component by itself, at all tokens; of all heads of a layer, each."""
+        if site.kind != "head_out" or site.head is not None:
+            return [Site(site.kind, site.layer, site.head)]
+        return [Site("head_out", site.layer, head) for head in range(self.backend.n_heads)]
+
+    def measure(self, kept: Sequence[Kept | None]) -> Float[Tensor, "pair kept"]:
         """The metric of each pair's clean prompt with only these components at work; ``None``
         stands for the whole model."""
         found = torch.zeros(len(self.pairs), len(kept))
@@ -136,48 +158,70 @@ class Ablated:
                 bar.update(1)
         return found
 
-    def _patches(self, runs: Both, n: int, kept: Sequence[Site]) -> Iterator[Patch]:
+    def _patches(self, runs: Both, n: int, kept: Kept) -> Iterator[Patch]:
         """What is written so that only these components do their own work."""
-        width = len(runs.base)
-        work: dict[Site, set[int]] = {}
-        for site in kept:
-            whole = Site(site.kind, site.layer, site.head)
-            work.setdefault(whole, set()).update(self._tokens(site, n, width))
+        work: defaultdict[Site, set[int]] = defaultdict(set)
+        for site in kept.sites:
+            for one in self.single(site):
+                work[one].update(self._tokens(site, n))
+        for site in kept.without:
+            for one in self.single(site):
+                work[one].difference_update(self._tokens(site, n))
         for layer in range(self.backend.n_layers):
             for kind in self.kinds:
                 site = Site(kind, layer)  # type: ignore[arg-type]
                 values = self._values(runs, site)
-                all_heads = set(work.get(site, ()))
-                if KINDS[site.kind].head_axis is None or len(all_heads) == width:
-                    yield from _but(site, values, all_heads)
-                    continue
-                heads = [Site("head_out", layer, head) for head in range(self.backend.n_heads)]
-                if not all_heads and not any(head in work for head in heads):
+                parts = self.single(site)
+                if not any(work[one] for one in parts):
                     yield site.set(values)
                     continue
-                for n_head, head in enumerate(heads):
-                    yield from _but(head, values[:, n_head], all_heads | work.get(head, set()))
+                for one in parts:
+                    own = values if one.head is None else values[:, one.head]
+                    yield from _but(one, own, work[one])
 
     def _values(self, runs: Both, site: Site) -> Tensor:
         if self.ablation == "corrupted":
             return runs.source_states(site)
         return self.means[site].to(self.backend.device)
 
-    def _tokens(self, site: Site, n: int, width: int) -> range | tuple[int, ...]:
+    def _tokens(self, site: Site, n: int) -> range | tuple[int, ...]:
         """The tokens at which a component is kept."""
-        where = site.position
-        if where is None:
-            return range(width)
-        if isinstance(where, str) and where in self.groups[n]:
-            return self.groups[n][where].clean
-        if isinstance(where, str) and where not in self.pairs[n].clean.text:
-            raise PositionError(
-                f"The tokens of {site!r} are not known.",
-                got=f"{where!r}; named are {', '.join(self.groups[n]) or 'none'}",
-                expected="a name that positions= gives tokens, or a substring of each prompt",
-                instead="circuit.faithfulness(…, positions=pairs.groups)",
-            )
-        return resolve(where, self.pairs[n].clean, site.occurrence)
+        prompt = self.pairs[n].clean
+        if site.position is None:
+            return range(len(prompt))
+        named = {name: group.clean for name, group in self.named[n].items()}
+        return tokens_of(site, prompt, named, self.names)
+
+
+def tokens_of(
+    site: Site,
+    prompt: TokenizedPrompt,
+    named: Mapping[str, tuple[int, ...]],
+    names: frozenset[str],
+) -> tuple[int, ...]:
+    """The tokens of a node that has a position.
+
+    Args:
+        site: the node.
+        prompt: whose tokens they are.
+        named: the tokens that have names.
+        names: that mean such tokens, though the prompt may hold them as words.
+
+    Raises:
+        PositionError: a name without tokens, or no such position.
+    """
+    where = site.position
+    assert where is not None
+    if isinstance(where, str) and where in named:
+        return named[where]
+    if isinstance(where, str) and (where in names or where not in prompt.text):
+        raise PositionError(
+            f"The tokens of {site!r} are not known.",
+            got=f"{where!r}; named are {', '.join(named) or 'none'}",
+            expected="a name that positions= gives tokens, or a substring of each prompt",
+            instead=f"positions={{{where!r}: …}}, as the circuit was found, or pairs.groups",
+        )
+    return resolve(where, prompt, site.occurrence)
 
 
 def _but(site: Site, values: Tensor, kept: set[int]) -> Iterator[Patch]:

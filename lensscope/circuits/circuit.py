@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from lensscope.circuits.naming import named, order_of, owner, short_name, site_named
+from lensscope.circuits.naming import (
+    COMPONENTS,
+    NODES,
+    named,
+    order_of,
+    owner,
+    short_name,
+    site_named,
+)
 from lensscope.errors import PatchError, SiteError
 from lensscope.patching.paths import LOGITS, Receiver
 from lensscope.plots import short
 from lensscope.prompts import PromptsLike
 from lensscope.provenance import Provenance
-from lensscope.showing import Shown, written
+from lensscope.showing import Shown, without_control, written
 from lensscope.sites import Site
 
 if TYPE_CHECKING:
@@ -44,8 +52,9 @@ class Circuit(Shown):
             circuit at these tokens only; a name stands for the tokens that ``positions=`` gives it.
         edges: from a node to what receives it, ``q``, ``k``, ``v`` of a head, ``mlp_out`` for the
             input of an MLP, or ``"logits"``, with the effect of that path.
-        kinds: the kinds of component that were looked at. Those of them that are not nodes are
-            what is outside.
+        kinds: the kinds of component that were looked at, of ``head_out``, ``attn_out`` and
+            ``mlp_out``; those of the nodes by default. All of them that are not nodes are what is
+            outside.
         provenance: of the model.
         settings: how it was found.
         words: what a patchscope says of what nodes write, if it was asked.
@@ -65,18 +74,19 @@ class Circuit(Shown):
 
     def __post_init__(self) -> None:
         for site in self.nodes:
-            if not isinstance(site, Site) or site.kind in ("q", "k", "v"):
-                raise SiteError(
-                    "This is not a node of a circuit.",
-                    got=repr(site),
-                    expected="what writes: head_out, attn_out, mlp_out, embed or a residual",
-                    instead="ls.Circuit({ls.head_out(9, 6): 0.3})",
-                )
+            _check_node(site)
         ordered = {s: float(self.nodes[s]) for s in sorted(self.nodes, key=order_of)}
         object.__setattr__(self, "nodes", ordered)
-        known = {site.kind for site in self.nodes}
-        kinds = self.kinds or tuple(k for k in ("head_out", "mlp_out") if k in known)
-        object.__setattr__(self, "kinds", tuple(kinds))
+        known = tuple(k for k in COMPONENTS if any(site.kind == k for site in self.nodes))
+        kinds = tuple(self.kinds) or known
+        if not set(known) <= set(kinds) <= set(COMPONENTS):
+            raise SiteError(
+                "These are not the kinds of component of a circuit.",
+                got=f"kinds={kinds}, and nodes of {', '.join(known) or 'no such kind'}",
+                expected="some of " + ", ".join(COMPONENTS) + ", with those of all nodes",
+                instead='kinds=("head_out", "mlp_out")',
+            )
+        object.__setattr__(self, "kinds", kinds)
         here = {replace(s, position=None, occurrence=None) for s in self.nodes}
         for sender, receiver in self.edges:
             ends = owner(receiver, self.queries_a_key)
@@ -129,11 +139,13 @@ class Circuit(Shown):
             reference: the prompts of that mean; the corrupted ones by default, all equally long.
             positions: named tokens, if nodes have such names.
             edges: ablate every edge outside, not every node, with TransformerLens' own measure
-                (4.x, without grouped queries); only the ``"corrupted"`` run.
+                (4.x, without grouped queries), at all tokens; only the ``"corrupted"`` run.
             prepend_bos: ``None`` follows the model's own default.
 
         Raises:
             SiteError: nodes that cannot be ablated (only heads, attentions and MLPs can).
+            PositionError: names of tokens that ``positions`` does not give.
+            BasisError: a circuit of another model.
             PromptError, PlanError, ModelError: see `activation_patching`.
 
         Example:
@@ -148,6 +160,13 @@ class Circuit(Shown):
         if edges:
             from lensscope.circuits.transformer_lens import edge_faithfulness
 
+            if positions is not None:
+                raise PatchError(
+                    "Edges are kept or ablated at all tokens.",
+                    got="edges=True with positions=",
+                    expected="one without the other",
+                    instead="circuit.faithfulness(…, edges=True)",
+                )
             return edge_faithfulness(
                 self, model, clean, corrupted, metric, ablation, reference, prepend_bos
             )
@@ -274,6 +293,8 @@ class Circuit(Shown):
     ) -> FaithfulnessCurve:
         """Faithfulness of the first so many nodes, beside random circuits of the same size.
 
+        Nodes are whole components, without positions.
+
         Args:
             model: the model.
             clean: as in `faithfulness`.
@@ -323,7 +344,8 @@ class Circuit(Shown):
         """Grow a circuit by path patching, from the logits backwards.
 
         What reaches the logits with an effect of at least ``threshold`` becomes a node; then what
-        reaches a node's queries, keys, values or MLP input with such an effect, and so on.
+        reaches a node's queries, keys, values or MLP input with such an effect, and so on. The
+        effect of a node is the sum of those of its paths.
 
         Args:
             model: the model.
@@ -332,7 +354,8 @@ class Circuit(Shown):
             metric: as in `activation_patching`.
             threshold: of the size of an effect.
             max_nodes: stop there; the paths of the largest effects are followed first.
-            senders: which components may become nodes: sites, all heads and MLPs by default.
+            senders: which components may become nodes, at all tokens: sites, all heads and MLPs by
+                default.
             direction: as in `activation_patching`.
             mlps: as in `path_patching`.
             prepend_bos: ``None`` follows the model's own default.
@@ -369,6 +392,8 @@ class Circuit(Shown):
     ) -> Circuit:
         """The same nodes, with the paths between them, found by path patching.
 
+        Paths are of whole components, at all tokens.
+
         Args:
             model: the model.
             clean: a prompt, or a list of them.
@@ -378,6 +403,10 @@ class Circuit(Shown):
             direction: as in `activation_patching`.
             mlps: as in `path_patching`.
             prepend_bos: ``None`` follows the model's own default.
+
+        Raises:
+            SiteError: nodes that no path leads to, or all heads of a layer as one.
+            BasisError: a circuit of another model.
         """
         from lensscope.circuits.growth import connected
 
@@ -386,7 +415,12 @@ class Circuit(Shown):
         )
 
     def inspect(
-        self, scope: Patchscope, model: Any, prompt: PromptsLike, position: Any = -1
+        self,
+        scope: Patchscope,
+        model: Any,
+        prompt: PromptsLike,
+        position: Any = -1,
+        positions: Mapping[str, Any] | None = None,
     ) -> Circuit:
         """Let a patchscope say what each node writes, so that the drawing shows it in words.
 
@@ -397,17 +431,22 @@ class Circuit(Shown):
             scope: the patchscope.
             model: the model.
             prompt: one prompt, usually a clean one.
-            position: the token, where a node has none of its own.
+            position: the token, where a node has none of its own; of several, the last.
+            positions: named tokens, if nodes have such names.
 
         Returns:
             The same circuit with ``words``.
 
         Raises:
             LensError: a head of a model that normalises what heads write together.
+            SiteError: all heads of a layer as one.
+            PromptError: several prompts.
+            PositionError: names of tokens that ``positions`` does not give.
+            BasisError: a circuit of another model.
         """
         from lensscope.circuits.inspecting import inspected
 
-        return inspected(self, scope, model, prompt, position)
+        return inspected(self, scope, model, prompt, position, positions)
 
     # ---------------------------------------------------------------- other forms
 
@@ -429,8 +468,10 @@ class Circuit(Shown):
         """The graph as GraphML; written to ``path`` if there is one."""
         import networkx as nx
 
-        text = "\n".join(nx.generate_graphml(self.to_networkx())) + "\n"
-        return written(text, path)
+        graph = self.to_networkx()
+        for _, held in graph.nodes(data=True):
+            held |= {k: without_control(v) for k, v in held.items() if isinstance(v, str)}
+        return written("\n".join(nx.generate_graphml(graph)) + "\n", path)
 
     @classmethod
     def from_json(cls, text: str | Path) -> Circuit:
@@ -439,10 +480,10 @@ class Circuit(Shown):
         Raises:
             PatchError: neither.
         """
-        given = text.read_text(encoding="utf-8") if isinstance(text, Path) else text
         try:
+            given = text.read_text(encoding="utf-8") if isinstance(text, Path) else text
             held = json.loads(given)
-            nodes = {site_named(row["node"]): row["effect"] for row in held["nodes"]}
+            nodes = {_site(row["node"]): row["effect"] for row in held["nodes"]}
             edges = {
                 (_site(row["sender"]), site_named(row["receiver"])): row["effect"]
                 for row in held["edges"]
@@ -453,15 +494,8 @@ class Circuit(Shown):
             if before is not None:
                 before["tokens"] = tuple(map(tuple, before["tokens"]))
                 known = Provenance(**before)
-            return cls(
-                {s: e for s, e in nodes.items() if isinstance(s, Site)},
-                edges,
-                tuple(held["kinds"]),
-                known,
-                held["settings"],
-                words,
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            return cls(nodes, edges, tuple(held["kinds"]), known, held["settings"], words)
+        except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
             raise PatchError(
                 "This is not a circuit.",
                 got=f"{type(error).__name__}: {error}",
@@ -475,6 +509,7 @@ class Circuit(Shown):
 
         Raises:
             ModelError: TransformerLens lacks the module.
+            PatchError: nodes that its graph does not have.
         """
         from lensscope.circuits.transformer_lens import to_transformer_lens
 
@@ -483,7 +518,14 @@ class Circuit(Shown):
     @classmethod
     def from_transformer_lens(cls, found: Any) -> Circuit:
         """A circuit of TransformerLens' nodes or edges with their scores: its
-        ``AttributionResult``, or what ``top_nodes`` or ``top_edges`` of one gives."""
+        ``AttributionResult``, or what ``top_nodes`` or ``top_edges`` of one gives.
+
+        Edges at several positions become one, whose effect is their sum.
+
+        Raises:
+            ModelError: TransformerLens lacks the module.
+            PatchError: something else than its nodes or edges.
+        """
         from lensscope.circuits.transformer_lens import from_transformer_lens
 
         return from_transformer_lens(found)
@@ -503,7 +545,8 @@ class Circuit(Shown):
         nodes = sorted(self.nodes.items(), key=lambda item: -abs(item[1]))
         rows = [(short_name(s), e, self.words.get(s, "")) for s, e in nodes]
         edges = sorted(self.edges.items(), key=lambda item: -abs(item[1]))
-        rows += [(f"{short_name(s)} → {short_name(r)}", e, "") for (s, r), e in edges]
+        group = self.queries_a_key
+        rows += [(f"{short_name(s)} → {short_name(r, group)}", e, "") for (s, r), e in edges]
         for name, effect, words in rows:
             cells = [Text(name), Text(f"{effect:+.3f}")]
             table.add_row(*cells, *([Text(short(words, 60))] if said else []))
@@ -548,8 +591,31 @@ class Circuit(Shown):
         return f"Circuit({len(self.nodes)} nodes, {len(self.edges)} edges: {shown}{more})"
 
 
+def _check_node(site: Any) -> None:
+    """Refuse what is no node, or not one component.
+
+    Raises:
+        SiteError: it is none.
+    """
+    if not isinstance(site, Site) or site.kind not in NODES:
+        raise SiteError(
+            "This is not a node of a circuit.",
+            got=repr(site),
+            expected="what writes: head_out, attn_out, mlp_out, embed or a residual",
+            instead="ls.Circuit({ls.head_out(9, 6): 0.3})",
+        )
+    numbers = [0 if site.kind == "embed" else site.layer, site.head or 0]
+    if any(n is None or n < 0 for n in numbers):
+        raise SiteError(
+            "A node is a component of one layer.",
+            got=repr(site),
+            expected="its layer, and head, counted from 0",
+            instead="ls.Circuit({ls.head_out(9, 6): 0.3})",
+        )
+
+
 def _site(name: str) -> Site:
     found = site_named(name)
-    if not isinstance(found, Site) or name == LOGITS:
+    if not isinstance(found, Site):
         raise ValueError(f"{name!r} is not a site")
     return found

@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lensscope.circuits.ablation import Ablated
+from lensscope.circuits.ablation import Ablated, Kept
 from lensscope.circuits.scores import bootstrapped
 from lensscope.errors import PatchError
 from lensscope.lenses.checks import whole_number
 from lensscope.showing import Shown
-from lensscope.sites import Site
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -88,8 +87,8 @@ class FaithfulnessCurve(Shown):
         table = Table(
             title=Text(self.title),
             caption=Text(
-                f"{self.pairs} pairs, {self.ablation} ablation, of {self.components} components; "
-                "random: mean, least and most"
+                f"{self.pairs} pair{'s' * (self.pairs > 1)}, {self.ablation} ablation, of "
+                f"{self.components} components; random: mean, least and most"
             ),
             box=box.SIMPLE_HEAD,
         )
@@ -108,9 +107,9 @@ class FaithfulnessCurve(Shown):
         from html import escape
 
         return (
-            f"<p>{escape(self.title)}, {self.pairs} pairs, {self.ablation} ablation of all other "
-            f"of {self.components} components. Bands: a 95% interval over pairs; the range of the "
-            f"random circuits.</p>{self.to_svg()}"
+            f"<p>{escape(self.title)}, {self.pairs} pair{'s' * (self.pairs > 1)}, {self.ablation} "
+            f"ablation of all other of {self.components} components. Bands: a 95% interval over "
+            f"pairs; the range of the random circuits.</p>{self.to_svg()}"
         )
 
     def _svg(self) -> str:
@@ -138,6 +137,14 @@ def faithfulness_curve(circuit: Circuit, *arguments: Any) -> FaithfulnessCurve:
     """See `Circuit.curve`."""
     model, clean, corrupted, metric, ablation, reference, prepend_bos, *rest = arguments
     sizes, random, seed = rest
+    placed = [site for site in circuit.nodes if site.position is not None]
+    if placed:
+        raise PatchError(
+            "A curve is of whole components, as the random ones beside it are.",
+            got=", ".join(map(repr, placed[:4])),
+            expected="nodes without positions",
+            instead="activation_patching(…, positions=ls.ALL).circuit(top=50).curve(…)",
+        )
     ablated = Ablated.of(
         circuit, model, clean, corrupted, metric, ablation, reference, None, prepend_bos
     )
@@ -147,9 +154,9 @@ def faithfulness_curve(circuit: Circuit, *arguments: Any) -> FaithfulnessCurve:
     components = ablated.components
     generator = np.random.default_rng(seed)
     drawn = [[components[i] for i in generator.permutation(len(components))] for _ in range(draws)]
-    rows: list[Sequence[Site] | None] = [None, []]
-    rows += [order[:size] for size in chosen]
-    rows += [some[:size] for size in chosen for some in drawn]
+    rows: list[Kept | None] = [None, Kept([])]
+    rows += [Kept(order[:size]) for size in chosen]
+    rows += [Kept(some[:size]) for size in chosen for some in drawn]
     found = ablated.measure(rows).double().numpy()
     whole = found[:, :1] - found[:, 1:2]
     moved = found[:, 2:] - found[:, 1:2]

@@ -118,7 +118,8 @@ def _edges(circuit: Circuit, boxes: dict[str, list[_Box]]) -> list[str]:
     for (sender, receiver), effect in sorted(circuit.edges.items(), key=lambda i: abs(i[1])):
         colour = diverging(0.5 + 0.5 * (0.35 + 0.65 * abs(effect) / largest) * _sign(effect))
         line = 1 + 6 * abs(effect) / largest
-        what = f"{short_name(sender)} to {short_name(receiver)}: {effect:+.3f}"
+        end_name = short_name(receiver, circuit.queries_a_key)
+        what = f"{short_name(sender)} to {end_name}: {effect:+.3f}"
         for end in owner(receiver, circuit.queries_a_key):
             for start in boxes.get(named(sender), []):
                 for stop in boxes.get(named(end), []):
@@ -175,8 +176,9 @@ def circuit_section(circuit: Circuit) -> str:
             + (words if said else "")
         )
     for (sender, receiver), effect in sorted(circuit.edges.items(), key=lambda i: -abs(i[1])):
+        end = short_name(receiver, circuit.queries_a_key)
         lines.append(
-            f"<td>{escape(short_name(sender))} → {escape(short_name(receiver))}</td>"
+            f"<td>{escape(short_name(sender))} → {escape(end)}</td>"
             f"<td class='n'>{effect:+.3f}</td>" + ("<td></td>" if said else "")
         )
     model = f" of {escape(circuit.provenance.model)}" if circuit.provenance is not None else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lensscope.circuits.circuit import Circuit
-from lensscope.circuits.naming import owner, site_named
+from lensscope.circuits.naming import COMPONENTS, NODES, owner, site_named
 from lensscope.errors import PatchError
 from lensscope.lenses.checks import number, whole_number
 from lensscope.patching.grid import NONE
@@ -35,14 +35,16 @@ def circuit_of(result: PatchingResult, top: int | None, threshold: float | None)
     found = result.mean()["effect"].to_dataframe()[["effect"]].reset_index().dropna()
     found = found.reindex(found["effect"].abs().sort_values(ascending=False, kind="stable").index)
     if top is not None:
-        found = found.head(whole_number(top, "top", 1, 10, PatchError))
+        top = whole_number(top, "top", 1, 10, PatchError)
+        found = found.head(top)
     else:
-        found = found[found["effect"].abs() >= number(threshold, "threshold", 0, 0.05, PatchError)]
+        threshold = number(threshold, "threshold", 0, 0.05, PatchError)
+        found = found[found["effect"].abs() >= threshold]
     if not len(found):
         raise PatchError(
             "No effect is that large.",
-            got=f"threshold={threshold}",
-            expected="a smaller threshold",
+            got=f"threshold={threshold}, {int(result.data['effect'].notnull().sum())} effects",
+            expected="a smaller threshold, or a metric that tells the two runs apart",
             instead="effect.circuit(top=10)",
         )
     nodes: dict[Site, float] = {}
@@ -59,7 +61,8 @@ def circuit_of(result: PatchingResult, top: int | None, threshold: float | None)
         for end in owner(receiver, known.n_heads // known.n_kv_heads):
             if isinstance(end, Site):
                 nodes.setdefault(end, 0.0)
-    kinds = tuple(k for k in result.settings["sites"] if k in ("head_out", "attn_out", "mlp_out"))
+    looked_at = {*result.settings["sites"], *(site.kind for site in nodes)}
+    kinds = tuple(kind for kind in COMPONENTS if kind in looked_at)
     settings = {**result.settings, "top": top, "threshold": threshold}
     return Circuit(nodes, edges, kinds, known, settings)
 
@@ -68,11 +71,11 @@ def _site(result: PatchingResult, row: dict[Any, Any]) -> Site:
     kind = row["site"] if "site" in row else result.data.coords["site"].item()
     numbers = [row.get(name, NONE) for name in ("layer", "head")]
     site = Site(kind, *(None if n == NONE else int(n) for n in numbers))
-    if kind in ("q", "k", "v", "pattern"):
+    if kind not in NODES:
         raise PatchError(
-            "Queries, keys, values and patterns are not nodes of a circuit.",
+            "Only what writes into the residual stream is a node of a circuit.",
             got=kind,
-            expected="what writes into the residual stream",
+            expected="one of " + ", ".join(NODES),
             instead="sites=[ls.head_out, ls.mlp_out], or ls.path_patching for what a head reads",
         )
     position = row.get("position")

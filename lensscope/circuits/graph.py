@@ -33,8 +33,8 @@ def to_networkx(circuit: Circuit) -> nx.DiGraph:
         for end in owner(receiver, circuit.queries_a_key):
             for start in by_whole[named(sender)]:
                 for stop in [LOGITS] if end == LOGITS else by_whole.get(named(end), []):
-                    before = graph.get_edge_data(start, stop, {})
-                    reads = ",".join(filter(None, [before.get("reads"), port]))
-                    total = before.get("effect", 0.0) + effect
-                    graph.add_edge(start, stop, effect=total, reads=reads, **{port: effect})
+                    held = graph.get_edge_data(start, stop, {"effect": 0.0, "reads": ""})
+                    reads = dict.fromkeys([*filter(None, held["reads"].split(",")), port])
+                    sums = {name: held.get(name, 0.0) + effect for name in ("effect", port)}
+                    graph.add_edge(start, stop, reads=",".join(reads), **sums)
     return graph

@@ -9,7 +9,8 @@ import numpy as np
 
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
-from lensscope.circuits.naming import named, order_of
+from lensscope.circuits.naming import COMPONENTS, check_heads, named, order_of
+from lensscope.engine import as_sites
 from lensscope.errors import PatchError
 from lensscope.lenses.checks import number, whole_number
 from lensscope.patching.paths import LOGITS, Receiver, path_patching, precedes
@@ -103,7 +104,7 @@ def grown(
             instead="threshold=0.01",
         )
     settings = {"grown": True, "threshold": least, "max_nodes": most, "direction": direction}
-    kinds = tuple(dict.fromkeys(site.kind for site in candidates))
+    kinds = tuple(k for k in COMPONENTS if any(site.kind == k for site in candidates))
     return Circuit(nodes, edges, kinds, backend.provenance(), {**settings, "mlps": mlps})
 
 
@@ -122,6 +123,9 @@ def connected(
     from dataclasses import replace
 
     backend = backend_of(model)
+    if circuit.provenance is not None:
+        circuit.provenance.check_basis(backend.provenance(), "The circuit")
+    check_heads(circuit.nodes)
     number(threshold, "threshold", 0, 0.01, PatchError)
     nodes = sorted({Site(s.kind, s.layer, s.head) for s in circuit.nodes}, key=order_of)
     receivers: dict[Receiver, None] = {LOGITS: None}
@@ -137,13 +141,23 @@ def connected(
 
 
 def _components(backend: Backend, senders: Any) -> list[Site]:
-    """Each sender by itself."""
-    several = [senders] if isinstance(senders, Site) else list(senders)
+    """Each sender by itself.
+
+    Raises:
+        PatchError: no senders.
+    """
     found: dict[Site, None] = {}
-    for one in several:
+    for one in as_sites(senders):
         for site in backend.concrete(one):
             heads: Sequence[int | None] = [site.head]
             if site.kind == "head_out" and site.head is None:
                 heads = range(backend.n_heads)
             found |= {Site(site.kind, site.layer, head): None for head in heads}
+    if not found:
+        raise PatchError(
+            "There are no senders.",
+            got="an empty list",
+            expected="at least one site",
+            instead="senders=[ls.head_out, ls.mlp_out]",
+        )
     return list(found)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
+from lensscope.errors import SiteError
 from lensscope.patching.paths import LOGITS, Receiver
+from lensscope.positions import ALL, PositionLike, span
 from lensscope.sites import KINDS, Site
 
-_NAME: Final = re.compile(r"(\w+)(?:\((?:head=)?(-?\d+)?(?:, (-?\d+))?\))?(?:\.at\((.+)\))?")
+COMPONENTS: Final = ("head_out", "attn_out", "mlp_out")
+"""What can be ablated."""
+NODES: Final = (*COMPONENTS, "embed", "resid_pre", "resid_mid", "resid_post")
+"""What can be a node of a circuit."""
+_NAME: Final = re.compile(
+    r"(\w+)(?:\((-?\d+)(?:, (-?\d+))?\))?(?:\.at\((.+?)(?:, occurrence=(-?\d+))?\))?", re.DOTALL
+)
 _SHORT: Final = {"mlp_out": "MLP", "attn_out": "attention", "embed": "embedding"}
 
 
@@ -19,7 +29,7 @@ def named(one: Receiver) -> str:
 
 
 def site_named(name: str) -> Receiver:
-    """The site of a name such as ``head_out(9, 6)`` or ``mlp_out(3).at(4)``; or the logits.
+    """The site of a name such as ``head_out(9, 6)`` or ``mlp_out(3).at('Paris')``; or the logits.
 
     Raises:
         ValueError: no such name.
@@ -29,24 +39,56 @@ def site_named(name: str) -> Receiver:
     match = _NAME.fullmatch(name)
     if match is None or match[1] not in KINDS:
         raise ValueError(f"{name!r} is not the name of a site")
-    kind, layer, head, where = match.groups()
+    kind, layer, head, where, occurrence = match.groups()
     site = Site(kind, *(None if n is None else int(n) for n in (layer, head)))  # type: ignore[arg-type]
     if where is None:
         return site
-    text = where.strip("'\"")
-    return site.at(int(where) if re.fullmatch(r"-?\d+", where) else text)
+    return site.at(_position(where), None if occurrence is None else int(occurrence))
 
 
-def short_name(one: Receiver) -> str:
-    """As in a drawing: ``9.6`` for a head, ``MLP 3``, ``9.6 q``."""
+def _position(text: str) -> PositionLike:
+    """A position as it prints itself."""
+    if text == "ALL":
+        return ALL
+    if re.fullmatch(r"-?\d*(:-?\d*){1,2}", text):
+        return slice(*(int(part) if part else None for part in text.split(":")))
+    inner = re.fullmatch(r"span\((.+)\)", text, re.DOTALL)
+    try:
+        found = ast.literal_eval(inner[1] if inner else text)
+    except SyntaxError as error:
+        raise ValueError(f"{text!r} is not a position") from error
+    return span(found) if inner else found
+
+
+def short_name(one: Receiver, queries_a_key: int = 1) -> str:
+    """As in a drawing: ``9.6`` for a head, ``MLP 3``, ``9.6 q``; ``9.6–8 v`` for values that heads
+    share."""
     if isinstance(one, str):
         return one
     at = "" if one.position is None else f" at {one.position}"
     if one.kind in _SHORT:
         return f"{_SHORT[one.kind]} {'' if one.layer is None else one.layer}".strip() + at
     port = "" if one.kind == "head_out" else f" {one.kind}"
-    head = "" if one.head is None else f".{one.head}"
+    heads = [end.head for end in owner(one, queries_a_key) if isinstance(end, Site)]
+    ends = dict.fromkeys((str(heads[0]), str(heads[-1])))
+    head = "" if one.head is None else "." + "–".join(ends)
     return f"{one.layer}{head}{port}{at}"
+
+
+def check_heads(nodes: Iterable[Site]) -> None:
+    """Refuse all heads of a layer as one node.
+
+    Raises:
+        SiteError: with the first such node.
+    """
+    for site in nodes:
+        if site.kind == "head_out" and site.head is None:
+            raise SiteError(
+                "Heads are looked at one by one here.",
+                got=f"{site!r}, all heads of the layer",
+                expected="a head",
+                instead=f"ls.head_out({site.layer}, 0), or ls.attn_out({site.layer})",
+            )
 
 
 def owner(receiver: Receiver, queries_a_key: int = 1) -> list[Receiver]:

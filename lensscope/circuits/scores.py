@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from torch import Tensor
 
-from lensscope.circuits.ablation import Ablated
+from lensscope.circuits.ablation import Ablated, Kept
 from lensscope.circuits.naming import named
 from lensscope.errors import PatchError
 from lensscope.lenses.checks import whole_number
@@ -28,10 +27,11 @@ class Faithfulness:
     Attributes:
         data: axis ``pair``: ``model``, ``circuit`` and ``empty``, the metric of the whole model, of
             the circuit alone, and with everything ablated.
-        nodes: how many components are at work.
+        nodes: how many components are at work, of a circuit of edges how many edges.
         components: of how many.
         ablation: what the others do.
         metric: what was measured.
+        counted: ``"components"`` or ``"edges"``.
     """
 
     data: xr.Dataset
@@ -39,6 +39,7 @@ class Faithfulness:
     components: int
     ablation: str
     metric: str
+    counted: str = "components"
 
     @property
     def recovered(self) -> float:
@@ -56,7 +57,18 @@ class Faithfulness:
     def interval(
         self, level: float = 0.95, resamples: int = 1000, seed: int = 0
     ) -> tuple[float, float]:
-        """An interval of ``recovered``, by bootstrap over pairs; NaN for one pair."""
+        """An interval of ``recovered``, by bootstrap over pairs; NaN for one pair.
+
+        Raises:
+            PatchError: no such interval.
+        """
+        if not 0 < level < 1 or resamples < 1:
+            raise PatchError(
+                "There is no such interval.",
+                got=f"level={level}, resamples={resamples}",
+                expected="a level between 0 and 1, and at least one draw",
+                instead="interval(level=0.95, resamples=1000)",
+            )
         return tuple(
             bootstrapped(
                 self.data["circuit"].values - self.data["empty"].values,
@@ -74,39 +86,40 @@ class Faithfulness:
         mean = self.data.mean("pair")
         low, high = self.interval()
         spread = "" if np.isnan(low) else f" ({low:.3f} to {high:.3f})"
+        pairs = self.data.sizes["pair"]
         return (
             f"Faithfulness(recovered {self.recovered:.3f}{spread} by {self.nodes} of "
-            f"{self.components} components; {self.metric}: model {mean['model'].item():.4g}, "
+            f"{self.components} {self.counted}; {self.metric}: model {mean['model'].item():.4g}, "
             f"circuit {mean['circuit'].item():.4g}, nothing {mean['empty'].item():.4g}; "
-            f"{self.data.sizes['pair']} pairs, {self.ablation} ablation)"
+            f"{pairs} pair{'s' * (pairs > 1)}, {self.ablation} ablation)"
         )
 
 
 def bootstrapped(
     over: Any, under: Any, level: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> Any:
-    """The interval of a ratio of means over the first axis."""
+    """The interval of a ratio of means over the first axis; draws without a gap do not count."""
     n = len(over)
     edges = (50 * (1 - level), 100 - 50 * (1 - level))
-    if n < 2:
-        return np.full((2, *np.shape(over)[1:]), np.nan)
     drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        each = (drawn.astype(float) @ over) / (drawn.astype(float) @ under)
-    return np.percentile(each, edges, axis=0)
+    gaps = drawn.astype(float) @ under
+    known = (gaps != 0).reshape(resamples, -1).all(1)
+    if n < 2 or not known.any():
+        return np.full((2, *np.shape(over)[1:]), np.nan)
+    return np.percentile((drawn[known].astype(float) @ over) / gaps[known], edges, axis=0)
 
 
 def faithfulness(circuit: Circuit, *arguments: Any) -> Faithfulness:
     """See `Circuit.faithfulness`."""
     ablated = Ablated.of(circuit, *arguments)
-    found = ablated.measure([None, [*circuit.nodes], []]).double().numpy()
+    found = ablated.measure([None, Kept([*circuit.nodes]), Kept([])]).double().numpy()
     data = xr.Dataset(
         {name: ("pair", found[:, n]) for n, name in enumerate(("model", "circuit", "empty"))},
         {"pair": np.arange(len(found))},
     )
     return Faithfulness(
         data,
-        len(circuit.nodes),
+        len({one for site in circuit.nodes for one in ablated.single(site)}),
         len(ablated.components),
         ablated.ablation,
         ablated.metric.name,
@@ -118,11 +131,10 @@ def completeness(circuit: Circuit, *arguments: Any) -> pd.DataFrame:
     *rest, subsets, seed = arguments
     ablated = Ablated.of(circuit, *rest)
     drawn = _subsets([*circuit.nodes], subsets, seed)
-    everything = [*ablated.components]
-    rows: list[list[Site]] = []
+    rows: list[Kept | None] = []
     for removed in drawn:
-        rows.append([s for s in circuit.nodes if s not in removed])
-        rows.append(_all_but(ablated, everything, removed))
+        rows.append(Kept([s for s in circuit.nodes if s not in removed]))
+        rows.append(Kept(ablated.components, removed))
     found = ablated.measure(rows).mean(0).tolist()
     return pd.DataFrame(
         {
@@ -132,22 +144,6 @@ def completeness(circuit: Circuit, *arguments: Any) -> pd.DataFrame:
             "difference": [abs(a - b) for a, b in zip(found[::2], found[1::2], strict=True)],
         }
     )
-
-
-def _all_but(ablated: Ablated, everything: list[Site], removed: Sequence[Site]) -> list[Site]:
-    """All components but some; of one with a position, all other positions are kept."""
-    gone = {Site(s.kind, s.layer, s.head): [] for s in removed}  # type: ignore[var-annotated]
-    for site in removed:
-        gone[Site(site.kind, site.layer, site.head)].append(site)
-    kept = [s for s in everything if s not in gone]
-    if any(site.position is not None for site in removed):
-        raise PatchError(
-            "Completeness and minimality are of whole components.",
-            got=", ".join(repr(s) for s in removed if s.position is not None),
-            expected="nodes without positions",
-            instead="activation_patching(…, positions=ls.ALL).circuit(…)",
-        )
-    return kept
 
 
 def minimality(circuit: Circuit, *arguments: Any) -> pd.DataFrame:
@@ -165,10 +161,10 @@ def minimality(circuit: Circuit, *arguments: Any) -> pd.DataFrame:
             size = int(generator.integers(1, len(others) + 1))
             chosen = generator.permutation(len(others))[:size]
             tried.append((node, [others[i] for i in sorted(chosen.tolist())]))
-    rows: list[Sequence[Site] | None] = [None, []]
+    rows: list[Kept | None] = [None, Kept([])]
     for node, removed in tried:
-        rows.append([s for s in nodes if s not in removed])
-        rows.append([s for s in nodes if s not in removed and s != node])
+        rows.append(Kept([s for s in nodes if s not in removed]))
+        rows.append(Kept([s for s in nodes if s not in removed and s != node]))
     found: Tensor = ablated.measure(rows).mean(0)
     gap = float(found[0] - found[1])
     changes = (found[2::2] - found[3::2]).abs().tolist()

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from lensscope.backends import backend_of
 from lensscope.circuits.scores import Faithfulness
-from lensscope.errors import ModelError, PatchError
+from lensscope.errors import LensscopeError, ModelError, PatchError
+from lensscope.lenses.checks import several, whole_number
 from lensscope.metrics import Subject, as_metric, checked
-from lensscope.patching.pairing import pairs_of
+from lensscope.patching.measuring import check_pairs
+from lensscope.patching.pairing import groups_of, pairs_of
 from lensscope.patching.paths import LOGITS, Receiver
 from lensscope.sites import Site
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _WRITERS: Final = {"embed": "embed", "head_out": "attn_head_out", "mlp_out": "mlp_out"}
 _READERS: Final = {"q": "q_input", "k": "k_input", "v": "v_input", "mlp_out": "mlp_in"}
+_INSTEAD: Final = "Circuit.from_transformer_lens(result.top_edges(20))"
 
 
 def _theirs() -> Any:
@@ -38,10 +41,11 @@ def _theirs() -> Any:
 
 
 def to_transformer_lens(
-    circuit: Circuit, n_positions: int
+    circuit: Circuit, n_positions: int, n_layers: int | None = None
 ) -> tuple[list[Any], list[tuple[Any, Any]]]:
-    """See `Circuit.to_transformer_lens`."""
+    """See `Circuit.to_transformer_lens`; ``n_layers``, if the circuit does not know."""
     theirs = _theirs()
+    whole_number(n_positions, "n_positions", 1, 15, PatchError)
     wrong = [s for s in circuit.nodes if s.kind not in _WRITERS]
     if wrong:
         raise PatchError(
@@ -57,22 +61,25 @@ def to_transformer_lens(
     def places(site: Site) -> list[int]:
         if site.position is None:
             return list(range(n_positions))
-        if not isinstance(site.position, int):
+        where = site.position
+        if not isinstance(where, int) or not -n_positions <= where < n_positions:
             raise PatchError(
                 "TransformerLens' nodes have positions by number.",
-                got=repr(site),
-                expected="a number, or no position for all of them",
-                instead=f"{Site(site.kind, site.layer, site.head)!r}.at(3)",
+                got=f"{site!r} of {n_positions} positions",
+                expected=f"{-n_positions} to {n_positions - 1}, or no position for all of them",
+                instead=f"{Site(site.kind, site.layer, site.head)!r}.at(-1)",
             )
-        return [site.position % n_positions]
+        return [where % n_positions]
 
     nodes = [node(_WRITERS[s.kind], s, p) for s in circuit.nodes for p in places(s)]
     edges = []
-    n_layers = circuit.provenance.n_layers if circuit.provenance is not None else None
+    if circuit.provenance is not None:
+        n_layers = circuit.provenance.n_layers
+    n_layers = n_layers or circuit.settings.get("n_layers")
     for sender, receiver in circuit.edges:
         for p in range(n_positions):
             if isinstance(receiver, str):
-                if n_layers is None:
+                if not n_layers:
                     raise PatchError(
                         "The layer of the logits is not known.",
                         got="a circuit without provenance",
@@ -95,35 +102,41 @@ def from_transformer_lens(found: Any) -> Circuit:
         given: list[Any] = [(*pair, score) for pair, score in found.edge_scores.items()]
         given = given or list(found.node_scores.items())
     else:
-        given = list(found.items()) if isinstance(found, dict) else list(found)
+        held = list(found.items()) if isinstance(found, dict) else found
+        given = several(held, "nodes or edges with scores", _INSTEAD, PatchError)
     writers = {theirs: ours for ours, theirs in _WRITERS.items()}
     readers = {theirs: ours for ours, theirs in _READERS.items()}
     nodes: dict[Site, float] = {}
     edges: dict[tuple[Site, Receiver], float] = {}
+    settings: dict[str, Any] = {"from": "TransformerLens"}
     for entry in given:
-        *ends, score = entry
+        *ends, score = entry if isinstance(entry, tuple) else (entry,)
         if ends and isinstance(ends[0], tuple):
             ends = list(ends[0])
-        if not ends or not all(isinstance(end, theirs.Node) for end in ends):
+        kinds = [end.kind if isinstance(end, theirs.Node) else None for end in ends]
+        known = [writers, {**readers, LOGITS: LOGITS}][: len(kinds)]
+        if not 1 <= len(kinds) <= 2 or any(k not in of for k, of in zip(kinds, known, strict=True)):
             raise PatchError(
                 "These are not nodes or edges of TransformerLens with their scores.",
                 got=repr(entry)[:200],
                 expected="(node, score) or (writer, reader, score)",
-                instead="Circuit.from_transformer_lens(result.top_edges(20))",
+                instead=_INSTEAD,
             )
         writer = Site(writers[ends[0].kind], ends[0].layer, ends[0].head)  # type: ignore[arg-type]
         at = writer if len(ends) > 1 else writer.at(ends[0].position)
         nodes[at] = nodes.get(at, 0.0) + score
         if len(ends) > 1:
             reader: Receiver = LOGITS
-            if ends[1].kind != LOGITS:
+            if ends[1].kind == LOGITS:
+                settings["n_layers"] = ends[1].layer + 1
+            else:
                 reader = Site(readers[ends[1].kind], ends[1].layer, ends[1].head)  # type: ignore[arg-type]
                 end = Site("mlp_out", reader.layer)
                 if reader.kind != "mlp_out":
                     end = Site("head_out", reader.layer, reader.head)
                 nodes.setdefault(end, 0.0)
             edges[writer, reader] = edges.get((writer, reader), 0.0) + score
-    return Circuit(nodes, edges, settings={"from": "TransformerLens"})
+    return Circuit(nodes, edges, settings=settings)
 
 
 def edge_faithfulness(
@@ -140,9 +153,19 @@ def edge_faithfulness(
 
     Raises:
         ModelError: TransformerLens' measure does not fit this model, with its reason.
-        PatchError: another ablation than that of the corrupted run.
+        PatchError: another ablation than that of the corrupted run, or no edges.
+        BasisError: a circuit of another model.
     """
     theirs, backend = _theirs(), backend_of(model)
+    if circuit.provenance is not None:
+        circuit.provenance.check_basis(backend.provenance(), "The circuit")
+    if not circuit.edges:
+        raise PatchError(
+            "This circuit has no edges to keep.",
+            got=circuit.title,
+            expected="edges from Circuit.grow, ls.path_patching or connected",
+            instead="circuit.connected(…).faithfulness(…, edges=True)",
+        )
     if ablation != "corrupted" or reference is not None:
         raise PatchError(
             "Edges are ablated to the corrupted run.",
@@ -151,36 +174,41 @@ def edge_faithfulness(
             instead="circuit.faithfulness(…, edges=True)",
         )
     pairs = pairs_of(backend, clean, corrupted, prepend_bos)
+    check_pairs(pairs, groups_of(pairs, None))
     measured = as_metric(metric)
     rows = []
-    total = 0
+    kept = total = 0
     for n, pair in enumerate(pairs):
         ids = [torch.tensor([p.ids], device=backend.device) for p in (pair.clean, pair.corrupted)]
         with torch.no_grad():
             logits = model(ids[0], return_type="logits")[0, -1]
-        own = checked(measured.bind(Subject(backend, pair.clean, n, len(pairs), logits)), "")
+        own = checked(
+            measured.bind(Subject(backend, pair.clean, n, len(pairs), logits)), measured.name
+        )
 
         def scalar(logits: Tensor, own: Any = own) -> Tensor:
             return own(logits[:, -1:])[0]
 
-        _, edges = to_transformer_lens(circuit, len(pair.clean))
+        _, edges = to_transformer_lens(circuit, len(pair.clean), backend.n_layers)
         try:
             found = theirs.faithfulness(model, *ids, scalar, edges)
+        except LensscopeError:
+            raise
         except (ValueError, TypeError, AttributeError) as error:
             raise ModelError(
                 "TransformerLens cannot ablate edges here.",
                 got=str(error),
-                expected="a TransformerBridge without grouped queries, whose heads add up",
+                expected="a TransformerBridge without grouped queries, whose heads add up, and "
+                "pairs whose two runs differ",
                 instead="circuit.faithfulness(…) without edges=True, which ablates nodes",
             ) from error
         gap = found.full_metric - found.corrupt_metric
         middle = found.corrupt_metric + found.recovered * gap
         rows.append((found.full_metric, middle, found.corrupt_metric))
-        total = found.total_edges
+        kept, total = found.circuit_size, found.total_edges
     values = np.array(rows)
     data = xr.Dataset(
         {name: ("pair", values[:, n]) for n, name in enumerate(("model", "circuit", "empty"))},
         {"pair": np.arange(len(values))},
     )
-    _, edges = to_transformer_lens(circuit, len(pairs[0].clean))
-    return Faithfulness(data, len(edges), total, "corrupted (edges)", measured.name)
+    return Faithfulness(data, kept, total, ablation, measured.name, "edges")

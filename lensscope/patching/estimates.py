@@ -137,12 +137,13 @@ class Estimate:
         ``a_p`` to ``(a_p + d_p) / z``, where ``z`` is 1 plus all ``d`` of the keys that are new.
         ``d`` is what the share would grow by if the other keys' weights stayed. It is found from
         a run in which every other key is new, by how the shares compare to that of an old one.
+        All in double precision: where a row's weight was on the new keys alone, little is left.
         """
         place_ = pattern(site.layer)
-        base = self.runs_without[place_][0]
+        base, gradient = self.runs_without[place_][0].cpu().double(), gradient.cpu().double()
         grown = torch.zeros_like(base)
         for parity, row in ((0, 1), (1, 2)):
-            new = self._refocused[place_][row]
+            new = self._refocused[place_][row].cpu().double()
             old = base.clone()
             old[..., parity::2] = -1  # is new there
             share, where = old.max(-1, keepdim=True)  # of the heaviest that stayed
@@ -154,10 +155,10 @@ class Estimate:
         found = []
         for tokens in self._to:
             columns = list(tokens)
-            z = 1 + grown[..., columns].sum(-1)
+            z = base.sum(-1) + grown[..., columns].sum(-1)
             direct = (grown * gradient)[..., columns].sum(-1)
             found.append(((1 / z - 1) * level + direct / z).sum(0))
-        heads = torch.stack(found).float().cpu()
+        heads = torch.stack(found).float()
         return heads.view(len(heads), self.backend.n_kv_heads, -1).sum(-1)
 
     @cached_property
@@ -208,10 +209,10 @@ class Estimate:
         for step in range(self.steps):
             share = 0.0 if self.steps == 1 else (step + 0.5) / self.steps
             zeros = {site: self._zeros(site) for site in sites}
-            patches = [resid_pre(0).lerp(self._embedded, share)] if share else []
-            patches += [site.add(zero) for site, zero in zeros.items()]
-            patches += [] if dropped is None else self._constant(dropped)
-            with torch.enable_grad():
+            with torch.enable_grad():  # a patch copies its value, which must not cut it off
+                patches = [resid_pre(0).lerp(self._embedded, share)] if share else []
+                patches += [site.add(zero) for site, zero in zeros.items()]
+                patches += [] if dropped is None else self._constant(dropped)
                 out = run_many(
                     self.backend.model,
                     self.runs.base,

@@ -30,7 +30,8 @@ def panels(result: PatchingResult) -> list[Panel]:
     for site in sites:
         own = mean if site is None else mean.sel(site=site)
         for axis in (name for name in result.axes if name != "site"):
-            own = own.dropna(axis, how="all", subset=["effect"])  # layers and heads it lacks
+            known = own.dropna(axis, how="all", subset=["effect"])  # layers and heads it lacks
+            own = known if known.sizes[axis] else own
         axes = [str(a) for a in own["effect"].dims if own.sizes[a] > 1 or a == "layer"]
         one = own.squeeze([a for a in own["effect"].dims if a not in axes])
         name = str(site or result.data.coords["site"].item())
