@@ -6,6 +6,7 @@ for an answer is a token of the model's own tokenizer, and a divergence needs th
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -292,15 +293,24 @@ def token_ids(subject: Subject, answers: Answers, which: str) -> list[int]:
 
 def _token_id(subject: Subject, answer: str | int) -> int:
     backend = subject.backend
-    if isinstance(answer, int):
-        if not 0 <= answer < backend.d_vocab:
+    if not isinstance(answer, str):
+        try:
+            number = operator.index(answer)
+        except TypeError:
+            raise PromptError(
+                "An answer is a token.",
+                got=repr(answer),
+                expected="its text, its id, or a tuple of several",
+                instead='" Paris", or (" Paris", " Lyon")',
+            ) from None
+        if not 0 <= number < backend.d_vocab:
             raise PromptError(
                 "An answer is outside the vocabulary.",
-                got=answer,
+                got=number,
                 expected=f"0 to {backend.d_vocab - 1}",
                 instead='the token as text, such as " Paris"',
             )
-        return answer
+        return number
     alone = _continuation(subject, answer) if answer else []
     if len(alone) == 1:
         return alone[0]
@@ -326,9 +336,22 @@ def _continuation(subject: Subject, answer: str) -> list[int]:
 
 
 def most_probable(backend: Backend, prompts: Sequence[TokenizedPrompt]) -> list[Answer]:
-    """The model's own next token after each prompt, as text where that says which it is."""
+    """The model's own next token after each prompt, as text where that says which it is.
+
+    Raises:
+        PlanError: logits that are not numbers.
+    """
     out = run_many(backend.model, list(prompts), [[] for _ in prompts], top_k=1)
     assert out.top_tokens is not None
+    assert out.top_log_probabilities is not None
+    unknown = int((~out.top_log_probabilities.isfinite()).sum())
+    if unknown:
+        raise PlanError(
+            "The model has no next token.",
+            got=f"logits that are NaN or infinite, of {unknown} of {len(prompts)} prompts",
+            expected="finite logits",
+            instead="a model without NaN or infinity in its weights",
+        )
     found: list[Answer] = []
     for token in out.top_tokens[:, 0, 0].tolist():
         (text,) = labels_of(backend, [token])

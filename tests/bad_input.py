@@ -23,6 +23,8 @@ training = families.wrap(copy.deepcopy(families.hf_model("llama")))
 training.train()
 P = families.prompt(6)
 WALES = "Diana, Princess of Wales"
+JAPAN, ITALY = "The capital of Japan is the city of", "The capital of Italy is the city of"
+OTHER = families.prompt(6, seed=1)
 scope = ls.Patchscope.entity_description()
 nan = torch.full((32,), torch.nan)
 at = ls.resid_post(1).at(2)
@@ -43,6 +45,14 @@ elsewhere = ls.AffineLens.fit(
     target=ls.resid_post(1),
 )
 where = Path(tempfile.mkdtemp())
+Q = families.prompt(6, seed=1)
+C = ls.Circuit({ls.head_out(1, 2): 0.5, ls.mlp_out(0): 0.2})
+metric = ls.logit_difference(7, 9)
+found = ls.attribution_patching(tiny, P, Q, ls.mlp_out, metric, positions=ls.ALL).circuit(top=2)
+
+
+def difference(logits: torch.Tensor) -> torch.Tensor:
+    return logits[:, -1, 7] - logits[:, -1, 9]
 
 
 def saved() -> Path:
@@ -154,6 +164,82 @@ CASES = {
     "grad": lambda: ls.run_many(tiny, P, [[]], grad=True, max_new_tokens=2),
     "sampling without a seed": lambda: ls.generate(tiny, P, temperature=1.0),
     "top_p": lambda: ls.generate(tiny, P, temperature=1.0, seed=0, top_p=2.0),
+    "prompts of two lengths to patch": lambda: patched(
+        model=demo, clean=JAPAN, corrupted="The capital of Burkina Faso is the city of"
+    ),
+    "patterns of two lengths": lambda: patched(ls.pattern, corrupted=P[:4], positions=[-1]),
+    "a number in prompts of two lengths": lambda: patched(corrupted=P[:4], positions={"it": 2}),
+    "unequal numbers of prompts": lambda: patched(clean=[P, P], corrupted=[P]),
+    "no prompts to patch": lambda: patched(clean=[], corrupted=[]),
+    "an answer of several tokens": lambda: patched(
+        ls.resid_pre(3), ls.logit_difference(" Ouagadougou", " Rome"), demo, JAPAN, ITALY
+    ),
+    "an answer outside the vocabulary": lambda: patched(metric=ls.log_probability(97)),
+    "an empty answer": lambda: patched(metric=ls.log_probability("")),
+    "no answer among several": lambda: patched(metric=ls.log_probability(())),
+    "an answer that is no token": lambda: patched(metric=ls.log_probability(1.5)),
+    "answers of other pairs": lambda: patched(metric=ls.logit_difference([3], [4, 5])),
+    "a measure of NaN": lambda: patched(metric=lambda logits: logits[:, -1, 7] * torch.nan),
+    "a measure of the wrong shape": lambda: patched(metric=lambda logits: logits[:, -1, :2]),
+    "a measure of all rows": lambda: patched(metric=lambda logits: logits[0, -1, 7]),
+    "a measure that is a number": lambda: patched(metric=lambda logits: 3.0),
+    "a metric without its answers": lambda: patched(metric=ls.logit_difference),
+    "a divergence that is not called": lambda: patched(metric=ls.kl_divergence),
+    "a metric by its name": lambda: patched(metric="logit difference"),
+    "a site that the model lacks": lambda: patched(
+        ls.resid_mid, model=families.build(families.Case("neox", "bridge", "raw"))
+    ),
+    "heads of residuals": lambda: patched(heads=[1]),
+    "a head that is not there": lambda: patched(ls.k, heads=[2]),
+    "a head that is no number": lambda: patched(ls.head_out, heads="all"),
+    "keys of heads": lambda: patched(ls.head_out, keys=None),
+    "no keys": lambda: patched(ls.pattern, keys={}),
+    "a layer to patch out of range": lambda: patched(ls.resid_pre(3)),
+    "no sites to patch": lambda: patched([]),
+    "a site by its name": lambda: patched("resid_pre"),
+    "a direction that is none": lambda: patched(direction="forwards"),
+    "no named tokens": lambda: patched(positions={}),
+    "no tokens to patch": lambda: patched(positions=[]),
+    "positions of other pairs": lambda: patched(positions={"it": [1, 2, 3]}),
+    "groups of unequal numbers of tokens": lambda: patched(positions={"it": (slice(0, 2), 3)}),
+    "a position that is out of range": lambda: patched(positions=[6]),
+    "named tokens that are not found": lambda: patched(
+        model=demo, clean=JAPAN, corrupted=ITALY, positions={"subject": "Peru"}
+    ),
+    "two ways of naming tokens": lambda: patched(ls.resid_pre(1).at(2), positions=[3]),
+    "a window of nothing": lambda: patched(window=0),
+    "half a window": lambda: patched(window=1.5),
+    "a model with NaN to patch": lambda: patched(model=broken()),
+    "an interval of percents": lambda: patched(ls.mlp_out(1)).mean(level=95),
+    "a gradient of a rank": lambda: estimated(metric=ls.rank(5)),
+    "a gradient in inference mode": lambda: torch.inference_mode()(estimated)(),
+    "no steps": lambda: estimated(ig_steps=0),
+    "steps between two lengths": lambda: estimated(corrupted=P[:4], positions=[-1], ig_steps=2),
+    "fewer cells than none": lambda: estimated(verify=-1),
+    "a token with two queries": lambda: estimated(ls.q, positions={"one": (2, 4), "other": (3, 4)}),
+    "a sample without a seed": lambda: estimated(verify=1, seed=None),
+    "a sender that does not send": lambda: sent(ls.q, "logits"),
+    "a receiver that does not receive": lambda: sent(ls.mlp_out, ls.resid_post(2)),
+    "a receiver that is a number": lambda: sent(ls.mlp_out, 3),
+    "no receivers": lambda: sent(ls.mlp_out, {}),
+    "a receiver before its sender": lambda: sent(ls.head_out(1), [ls.q(2), ls.q(1, 0)]),
+    "MLPs neither frozen nor live": lambda: sent(ls.mlp_out, "logits", mlps="thawed"),
+    "paths between two lengths": lambda: sent(
+        ls.mlp_out, "logits", corrupted=P[:4], positions=[-1]
+    ),
+    "a subject that is not there": lambda: ls.causal_trace(demo, JAPAN, "Peru"),
+    "subjects of other prompts": lambda: ls.causal_trace(tiny, [P, P], [1, 2, 3]),
+    "noise below zero": lambda: ls.causal_trace(tiny, P, 2, noise=-1),
+    "no samples": lambda: ls.causal_trace(tiny, P, 2, samples=0),
+    "noise without a seed": lambda: ls.causal_trace(tiny, P, 2, seed=None),
+    "two things to measure": lambda: ls.causal_trace(tiny, P, 2, 5, metric=ls.rank(5)),
+    "an answer to trace of several tokens": lambda: ls.causal_trace(
+        demo, JAPAN, "Japan", " Ouagadougou"
+    ),
+    "a model with NaN to trace": lambda: ls.causal_trace(broken(), P, 2),
+    "tokens that come later": lambda: ls.attention_knockout(tiny, P, 5, to=2),
+    "a layer to knock out": lambda: ls.attention_knockout(tiny, P, 2, layers=[3]),
+    "no layers to knock out": lambda: ls.attention_knockout(tiny, P, 2, layers=[]),
     "a lens of another model": lambda: fresh.read(other, P),
     "a lens of another basis": lambda: fresh.read(folded, P),
     "a lens with another unembedding": lambda: fresh.read(retouched, P),
@@ -204,6 +290,59 @@ CASES = {
     "a map by site for raw vectors": lambda: ls.Patchscope(
         scope.inspection, transform=elsewhere
     ).inspect(demo, torch.ones(576)),
+    "a node that writes nothing": lambda: ls.Circuit({ls.q(1, 2): 0.5}),
+    "nodes without effects": lambda: ls.Circuit([ls.mlp_out(1)]),
+    "a node by its name": lambda: ls.Circuit({"mlp_out(1)": 0.5}),
+    "a node from the end": lambda: ls.Circuit({ls.mlp_out(-1): 0.5}),
+    "a node of every layer": lambda: ls.Circuit({ls.mlp_out: 0.5}),
+    "a node that was not looked at": lambda: ls.Circuit({ls.mlp_out(1): 1.0}, kinds=("head_out",)),
+    "an edge past the nodes": lambda: ls.Circuit(C.nodes, {(ls.mlp_out(1), "logits"): 0.5}),
+    "a node that the model lacks": lambda: scored(ls.Circuit({ls.mlp_out(3): 0.5})),
+    "residuals as a circuit": lambda: scored(ls.Circuit({ls.resid_post(1): 0.5})),
+    "attentions beside their heads": lambda: scored(
+        ls.Circuit({ls.attn_out(1): 0.5, ls.head_out(1, 2): 0.5})
+    ),
+    "a circuit of no kind": lambda: scored(ls.Circuit({})),
+    "a circuit of another model": lambda: scored(found, model=other),
+    "a circuit of another basis": lambda: found.connected(folded, P, Q, metric),
+    "a circuit of another model inspected": lambda: found.inspect(scope, other, P),
+    "an unknown ablation": lambda: scored(ablation="zero"),
+    "a reference without a mean": lambda: scored(reference=[P, Q]),
+    "a reference of another length": lambda: scored(ablation="mean", reference=[P[:4]]),
+    "a circuit on prompts of two lengths": lambda: scored(clean=P[:4]),
+    "a circuit on no pairs": lambda: scored(clean=[], corrupted=[]),
+    "a name without tokens": lambda: scored(ls.Circuit({ls.mlp_out(1).at("subject"): 0.5})),
+    "a metric without answers": lambda: scored(metric=ls.logit_difference),
+    "edges that are not there": lambda: scored(edges=True),
+    "edges at some tokens": lambda: scored(edges=True, positions={"last": -1}),
+    "half a subset": lambda: C.completeness(tiny, P, Q, metric, subsets=0.5),
+    "fewer than no subsets": lambda: C.minimality(tiny, P, Q, metric, subsets=-1),
+    "more nodes than there are": lambda: C.curve(tiny, P, Q, metric, sizes=[1, 3]),
+    "no sizes": lambda: C.curve(tiny, P, Q, metric, sizes=[]),
+    "no random circuits": lambda: C.curve(tiny, P, Q, metric, random=0),
+    "a curve of nodes at tokens": lambda: ls.Circuit({ls.mlp_out(1).at(2): 0.5}).curve(
+        tiny, P, Q, metric
+    ),
+    "a threshold below zero": lambda: ls.Circuit.grow(tiny, P, Q, metric, -0.1),
+    "no nodes to grow": lambda: ls.Circuit.grow(tiny, P, Q, metric, max_nodes=0),
+    "no senders to grow from": lambda: ls.Circuit.grow(tiny, P, Q, metric, senders=[]),
+    "senders that do not send": lambda: ls.Circuit.grow(tiny, P, Q, metric, senders=ls.resid_pre),
+    "a direction of growth": lambda: ls.Circuit.grow(tiny, P, Q, metric, direction="up"),
+    "nothing to grow": lambda: ls.Circuit.grow(tiny, P, P, metric),
+    "paths of all heads of a layer": lambda: ls.Circuit({ls.head_out(1): 0.5}).connected(
+        tiny, P, Q, metric
+    ),
+    "all heads of a layer inspected": lambda: ls.Circuit({ls.head_out(1): 0.5}).inspect(
+        scope, tiny, P
+    ),
+    "several prompts to inspect": lambda: C.inspect(scope, tiny, [P, Q]),
+    "a circuit of no effects": lambda: effects().circuit(top=0),
+    "a circuit of all effects": lambda: effects().circuit(),
+    "a circuit of two sizes": lambda: effects().circuit(top=1, threshold=0.1),
+    "a circuit above everything": lambda: effects().circuit(threshold=99),
+    "a circuit of queries": lambda: effects(ls.q).circuit(top=1),
+    "a circuit that is none": lambda: ls.Circuit.from_json("circuit.json"),
+    "a circuit file that is not there": lambda: ls.Circuit.from_json(Path("nowhere.json")),
     "training mode": lambda: ls.run(training, P),
     "not a model": lambda: ls.run(torch.nn.Linear(2, 2), P),
     "a Hugging Face model": lambda: ls.run(families.hf_model("llama"), P),
@@ -212,6 +351,47 @@ CASES = {
     "backend unknown": lambda: ls.load_model(backend="nnsight"),
     "text without a tokenizer": lambda: without_tokenizer("Hello"),
 }
+
+
+def scored(circuit: ls.Circuit = C, **how: object) -> None:
+    given = {"model": tiny, "clean": P, "corrupted": Q, "metric": metric, **how}
+    circuit.faithfulness(**given)
+
+
+def effects(sites: ls.Site = ls.mlp_out) -> ls.PatchingResult:
+    return ls.attribution_patching(tiny, P, Q, sites, metric, positions=ls.ALL)
+
+
+def patched(
+    sites: ls.Site = ls.resid_pre,
+    metric: object = difference,
+    model: object = tiny,
+    clean: object = P,
+    corrupted: object = OTHER,
+    **how: object,
+) -> ls.PatchingResult:
+    return ls.activation_patching(model, clean, corrupted, sites, metric, **how)
+
+
+def estimated(
+    sites: ls.Site = ls.mlp_out,
+    metric: object = difference,
+    corrupted: object = OTHER,
+    **how: object,
+) -> None:
+    ls.attribution_patching(tiny, P, corrupted, sites, metric, **how)
+
+
+def sent(senders: ls.Site, receivers: object, corrupted: object = OTHER, **how: object) -> None:
+    ls.path_patching(tiny, P, corrupted, senders, receivers, difference, **how)
+
+
+def broken() -> object:
+    """A model with NaN in its weights."""
+    inner = copy.deepcopy(families.hf_model("llama"))
+    with torch.no_grad():
+        inner.model.layers[1].mlp.down_proj.weight[0, 0] = torch.nan
+    return families.wrap(inner)
 
 
 def without_tokenizer(text: str) -> None:

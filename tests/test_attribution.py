@@ -105,27 +105,29 @@ def test_estimates_are_gradient_times_difference(few, direction, no_hooks_left):
     no_hooks_left(few)
 
 
-def test_groups_windows_and_keys_add_up(few):
+def test_groups_windows_and_keys_add_up(llama):
     sites = [ls.mlp_out, ls.resid_pre]
-    each = ls.attribution_patching(few, CLEAN, CORRUPTED, sites, difference)
+    each = ls.attribution_patching(llama, CLEAN, CORRUPTED, sites, difference)
     rise = lambda r: r.data["metric"].isel(pair=0) - r.data["corrupted"].item()
     groups = {"start": slice(0, 3), "apart": slice(0, None, 3)}
-    grouped = ls.attribution_patching(few, CLEAN, CORRUPTED, sites, difference, positions=groups)
+    grouped = ls.attribution_patching(llama, CLEAN, CORRUPTED, sites, difference, positions=groups)
     close = lambda got, expected: np.testing.assert_allclose(got, expected, atol=1e-4)
     close(rise(grouped).sel(position="start"), rise(each).sel(position=[0, 1, 2]).sum("position"))
     close(rise(grouped).sel(position="apart"), rise(each).sel(position=[0, 3, 6]).sum("position"))
-    every = ls.attribution_patching(few, CLEAN, CORRUPTED, sites, difference, positions=ls.ALL)
+    every = ls.attribution_patching(llama, CLEAN, CORRUPTED, sites, difference, positions=ls.ALL)
     close(rise(every), rise(each).sum("position"))
-    wide = ls.attribution_patching(few, CLEAN, CORRUPTED, ls.mlp_out, difference, window=3)
+    wide = ls.attribution_patching(llama, CLEAN, CORRUPTED, ls.mlp_out, difference, window=3)
     close(rise(wide).sel(layer=1), rise(each).sel(site="mlp_out").sum("layer"))
     close(rise(wide).sel(layer=0), rise(each).sel(site="mlp_out", layer=[0, 1]).sum("layer"))
     whole, by_key = (
-        ls.attribution_patching(few, CLEAN, CORRUPTED, ls.pattern, difference, keys=keys)
+        ls.attribution_patching(llama, CLEAN, CORRUPTED, ls.pattern, difference, keys=keys)
         for keys in (ls.ALL, None)
     )
     close(rise(by_key).sum("key"), rise(whole))
-    heads = ls.attribution_patching(few, CLEAN, CORRUPTED, ls.head_out, difference)
-    together = ls.attribution_patching(few, CLEAN, CORRUPTED, ls.head_out, difference, heads=ls.ALL)
+    heads = ls.attribution_patching(llama, CLEAN, CORRUPTED, ls.head_out, difference)
+    together = ls.attribution_patching(
+        llama, CLEAN, CORRUPTED, ls.head_out, difference, heads=ls.ALL
+    )
     close(rise(together), rise(heads).sum("head"))
 
 
@@ -166,12 +168,12 @@ def test_steps_are_gradients_on_the_way(few):
 def test_effects_of_the_embeddings_add_up_to_the_gap(few):
     """Completeness of integrated gradients (Sundararajan et al. 2017, proposition 1)."""
     errors = []
-    for steps in (2, 10, 50):
+    for steps in (2, 30):
         result = ls.attribution_patching(
             few, CLEAN, CORRUPTED, ls.resid_pre(0), difference, ig_steps=steps
         )
         errors.append(abs(result.data["effect"].sum().item() - 1))
-    assert errors[-1] < 0.02 and errors[-1] < max(errors[0], 1e-3) / 2
+    assert errors[-1] < 0.03 and errors[-1] < max(errors[0], 1e-3) / 2
 
 
 def test_gradient_drop_is_by_hand(few):
@@ -180,36 +182,35 @@ def test_gradient_drop_is_by_hand(few):
         "head_out": [oracle.HOOKS["head_out"].format(n) for n in range(3)],
     }
     everything = [name for some in names.values() for name in some]
-    for direction in ("denoising", "noising"):
-        base, source = (CORRUPTED, CLEAN) if direction == "denoising" else (CLEAN, CORRUPTED)
-        there, here = caches(few, source, base)
-        total = dict.fromkeys(everything, 0.0)
-        for block in range(3):
-            out = [f"blocks.{block}.hook_{kind}_out" for kind in ("attn", "mlp")]
-            slopes = gradients(few, base, everything, constant=out)
-            for kind, some in names.items():
-                for name in some:
-                    change = there[name][0] - here[name][0]
-                    total[name] += product(kind, change, slopes[name]).abs() / 2
-        result = ls.attribution_patching(
-            few,
-            CLEAN,
-            CORRUPTED,
-            [ls.mlp_out, ls.head_out],
-            difference,
-            direction,
-            grad_drop=True,
-            verify=3,
-            sample=3,
-        )
-        effect = result.data["effect"].isel(pair=0)
-        assert float(effect.min()) >= 0  # sizes
-        gap = abs(result.data["clean"] - result.data["corrupted"]).item()
+    # Noising, where the metric falls: sizes are above 0 all the same.
+    there, here = caches(few, CORRUPTED, CLEAN)
+    total = dict.fromkeys(everything, 0.0)
+    for block in range(3):
+        out = [f"blocks.{block}.hook_{kind}_out" for kind in ("attn", "mlp")]
+        slopes = gradients(few, CLEAN, everything, constant=out)
         for kind, some in names.items():
-            for n, name in enumerate(some):
-                got = effect.sel(site=kind, layer=n)
-                got = got.sel(head=[0, 1, 2, 3]) if kind == "head_out" else got.sel(head=-1)
-                np.testing.assert_allclose(got, total[name] / gap, rtol=1e-3, atol=1e-4)
+            for name in some:
+                change = there[name][0] - here[name][0]
+                total[name] += product(kind, change, slopes[name]).abs() / 2
+    result = ls.attribution_patching(
+        few,
+        CLEAN,
+        CORRUPTED,
+        [ls.mlp_out, ls.head_out],
+        difference,
+        "noising",
+        grad_drop=True,
+        verify=3,
+        sample=3,
+    )
+    effect = result.data["effect"].isel(pair=0)
+    assert float(effect.min()) >= 0  # sizes
+    gap = abs(result.data["clean"] - result.data["corrupted"]).item()
+    for kind, some in names.items():
+        for n, name in enumerate(some):
+            got = effect.sel(site=kind, layer=n)
+            got = got.sel(head=[0, 1, 2, 3]) if kind == "head_out" else got.sel(head=-1)
+            np.testing.assert_allclose(got, total[name] / gap, rtol=1e-3, atol=1e-4)
 
 
 # ------------------------------------------------------- where estimates are exact
@@ -263,7 +264,7 @@ def both(model, *sites, **how):
 def test_estimates_are_exact_where_the_model_is_linear(linear_family):
     model = linear(linear_family, attends=False)
     sites = [ls.Site(kind) for kind in ("embed", "resid_pre", "resid_post", "attn_out", "v")]
-    for how in ({}, {"positions": {"two": slice(1, 3), "end": -1}}, {"direction": "noising"}):
+    for how in ({"positions": {"two": slice(1, 3), "end": -1}}, {"direction": "noising"}):
         exact, estimate = both(model, *sites, ls.head_out, ls.mlp_out, **how)
         assert np.nanmax(np.abs(exact.data["effect"])) > 0.2
         np.testing.assert_allclose(estimate.data["effect"], exact.data["effect"], atol=1e-3)
@@ -274,8 +275,8 @@ def test_estimates_are_exact_where_the_model_is_linear(linear_family):
 def test_queries_keys_and_patterns_are_exact_where_the_model_is_linear_in_patterns(linear_family):
     model = linear(linear_family, attends=True)
     sites = (ls.q(2), ls.k(2), ls.pattern(2), ls.v(2), ls.head_out(2), ls.attn_out(2))
-    groups = {"one": 2, "two": slice(3, 5), "apart": slice(0, None, 3), "end": -1}
-    for how in ({}, {"positions": groups}, {"positions": ls.ALL}, {"direction": "noising"}):
+    groups = {"one": 2, "two": slice(3, 5), "apart": slice(0, None, 3), "end": -1, "all": ls.ALL}
+    for how in ({"positions": groups}, {"direction": "noising"}):
         exact, estimate = both(model, *sites, **how)
         for kind in ("q", "k", "pattern"):
             assert np.nanmax(np.abs(exact.data["effect"].sel(site=kind))) > 0.01
@@ -404,12 +405,12 @@ def test_transformer_lens_finds_the_same():
 # ------------------------------------------------------- verification
 
 
-def test_some_estimates_are_run(few):
+def test_some_estimates_are_run(llama):
     sites = [ls.mlp_out, ls.head_out]
-    exact = ls.activation_patching(few, CLEAN, CORRUPTED, sites, difference)
+    exact = ls.activation_patching(llama, CLEAN, CORRUPTED, sites, difference)
     for k, sample in ((5, 10), (3, 0), (10**3, 5)):
         result = ls.attribution_patching(
-            few, CLEAN, CORRUPTED, sites, difference, verify=k, sample=sample, seed=2
+            llama, CLEAN, CORRUPTED, sites, difference, verify=k, sample=sample, seed=2
         )
         report = result.settings["verified"]
         cells = int(exact.data["effect"].notnull().sum())
@@ -514,9 +515,9 @@ def test_each_metric_has_a_gradient(llama):
         ls.kl_divergence(),
     ):
         result = ls.attribution_patching(
-            llama, CLEAN, CORRUPTED, ls.resid_pre(0), metric, ig_steps=40, positions=ls.ALL
+            llama, CLEAN, CORRUPTED, ls.resid_pre(0), metric, ig_steps=20, positions=ls.ALL
         )
-        assert result.data["effect"].item() == pytest.approx(1, abs=0.02), metric.name
+        assert result.data["effect"].item() == pytest.approx(1, abs=0.04), metric.name
 
 
 def test_a_model_of_one_layer():

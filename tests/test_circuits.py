@@ -199,7 +199,6 @@ def test_components_are_kept_at_their_tokens_alone(few):
 def test_names_are_never_taken_for_words(llama):
     """The prompt holds the name as a word, which is another token."""
     text, other = "w5 w6 last w8 w9", "w4 w6 last w8 w7"
-    llama.tokenizer.add_tokens([])  # w0 stands for what it does not know
     effect = ls.attribution_patching(
         llama, text, other, ls.mlp_out, difference, positions={"last": -1}
     )
@@ -381,8 +380,8 @@ def known(request):
     - "v": it looks equally at all tokens and copies ``b``, so ``c_x`` is (1 + 1/2 + 1/3)/3;
     - "q": it looks for token 2 where ``b_0`` is, for token 3 where ``b_1`` is, and copies them as
       0 and 1;
-    - "k": all tokens look for ``b_0`` and away from ``b_1``, which is stronger at token 2 than at 3;
-      copied as before.
+    - "k": all tokens look for ``b_0`` and away from ``b_1``, of which there is more at token 2 than
+      at 3; copied as before.
 
     Of rotary embeddings only two of the four dimensions of a head turn; the others hold the scores.
     """
@@ -400,7 +399,7 @@ def known(request):
         num_key_value_heads=kv,
         max_position_embeddings=16,
         rms_norm_eps=1e12,
-        rope_theta=1e30,
+        rope_theta=1e16,
         bos_token_id=1,
         eos_token_id=2,
         tie_word_embeddings=False,

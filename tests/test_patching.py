@@ -179,7 +179,7 @@ def test_cells_equal_the_plain_loop_in_every_family(tiny):
 def test_pairs_of_many_lengths_are_what_each_is_alone(few):
     clean = [families.prompt(n, seed=n) for n in (5, 8, 3)]
     corrupted = [families.prompt(n, seed=n + 20) for n in (5, 8, 3)]
-    for sites in (ls.resid_pre, [ls.pattern(1, 2), ls.mlp_out(1)]):
+    for sites in ([ls.resid_pre, ls.pattern(1, 2)],):
         result = ls.activation_patching(few, clean, corrupted, sites, difference)
         effects = result.data["effect"]
         assert result.data.sizes["pair"] == 3 and result.data.sizes["position"] == 8
@@ -749,21 +749,21 @@ def same(got, expected):
 def test_a_circuit_worked_out_by_hand(circuit, method, direction):
     patching = getattr(ls, method)
     found = lambda site, **how: patching(circuit, X, Y, site, RIGHT, direction, **how)
-    same(found(ls.resid_pre).data["effect"][0], [[1, 0, 0], BY_TOKEN])
-    same(found(ls.resid_pre).data["clean"], [11 / 18])
-    same(found(ls.resid_pre).data["corrupted"], [-11 / 18])
-    same(found(ls.resid_post).data["effect"][0], [BY_TOKEN, [0, 0, 1]])
-    heads = found(ls.head_out).data["effect"].isel(pair=0)
-    same(heads.sel(layer=0, head=0), BY_TOKEN)
-    same(heads.sel(layer=1, head=1), [0, 0, 1])
-    same(heads.sel(layer=[0, 1], head=1).sel(layer=0), [0, 0, 0])
-    same(heads.sel(layer=1, head=0), [0, 0, 0])
-    values = found(ls.v).data["effect"].isel(pair=0)
-    same(values.sel(layer=0, head=0), [1, 0, 0])
-    same(values.sel(layer=1, head=1), BY_TOKEN)
-    same(found(ls.attn_out).data["effect"][0], [BY_TOKEN, [0, 0, 1]])
-    for silent in (ls.q, ls.k, ls.pattern, ls.mlp_out, ls.mlp_hidden):
-        same(found(silent).data["effect"], 0 * found(silent).data["effect"])
+    kinds = ("resid_pre", "resid_post", "attn_out", "v", "head_out", "q", "k", "pattern", "mlp_out")
+    data = found([ls.Site(kind) for kind in kinds]).data.isel(pair=0)
+    same(data["clean"], 11 / 18)
+    same(data["corrupted"], -11 / 18)
+    whole = data["effect"].sel(head=-1)
+    same(whole.sel(site="resid_pre"), [[1, 0, 0], BY_TOKEN])
+    same(whole.sel(site="resid_post"), [BY_TOKEN, [0, 0, 1]])
+    same(whole.sel(site="attn_out"), [BY_TOKEN, [0, 0, 1]])
+    same(whole.sel(site="mlp_out"), np.zeros((2, 3)))
+    heads = data["effect"].sel(head=[0, 1])
+    silent = [0, 0, 0]
+    same(heads.sel(site="head_out"), [[BY_TOKEN, silent], [silent, [0, 0, 1]]])
+    same(heads.sel(site="v"), [[[1, 0, 0], silent], [silent, BY_TOKEN]])
+    for kind in ("q", "k", "pattern"):
+        same(heads.sel(site=kind), np.zeros((2, 2, 3)))
     together = found(ls.head_out, positions=ls.ALL)
     same(together.data["effect"][0], [[1, 0], [0, 1]])
     assert together.top(2)[["layer", "head"]].values.tolist() == [[0, 0], [1, 1]]

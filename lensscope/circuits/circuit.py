@@ -73,6 +73,13 @@ class Circuit(Shown):
     words: Mapping[Site, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.nodes, Mapping):
+            raise PatchError(
+                "The nodes of a circuit have effects.",
+                got=type(self.nodes).__name__,
+                expected="a dict from sites to numbers",
+                instead="ls.Circuit({ls.head_out(9, 6): 0.3})",
+            )
         for site in self.nodes:
             _check_node(site)
         ordered = {s: float(self.nodes[s]) for s in sorted(self.nodes, key=order_of)}
@@ -504,11 +511,11 @@ class Circuit(Shown):
             ) from error
 
     def to_transformer_lens(self, n_positions: int) -> tuple[list[Any], list[tuple[Any, Any]]]:
-        """Nodes and edges of TransformerLens' ``attribution_patching`` (4.x), for each of so many
+        """Nodes and edges of TransformerLens' ``attribution_patching``, for each of so many
         positions where a node has none of its own.
 
         Raises:
-            ModelError: TransformerLens lacks the module.
+            ModelError: TransformerLens lacks them: it has edges from 4.0 on.
             PatchError: nodes that its graph does not have.
         """
         from lensscope.circuits.transformer_lens import to_transformer_lens
@@ -523,7 +530,7 @@ class Circuit(Shown):
         Edges at several positions become one, whose effect is their sum.
 
         Raises:
-            ModelError: TransformerLens lacks the module.
+            ModelError: TransformerLens lacks them: it has edges from 4.0 on.
             PatchError: something else than its nodes or edges.
         """
         from lensscope.circuits.transformer_lens import from_transformer_lens
@@ -538,7 +545,7 @@ class Circuit(Shown):
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=Text(self.title), box=box.SIMPLE_HEAD)
+        table = Table(title=Text(self.title), box=box.SIMPLE_HEAD, min_width=48)
         said = bool(self.words)
         for column in ("node or edge", "effect", *(["writes"] if said else [])):
             table.add_column(column, justify="right" if column == "effect" else "left")

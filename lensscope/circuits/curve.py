@@ -91,6 +91,7 @@ class FaithfulnessCurve(Shown):
                 f"{self.components} components; random: mean, least and most"
             ),
             box=box.SIMPLE_HEAD,
+            min_width=72,
         )
         for name in ("components", "recovered", "random"):
             table.add_column(name, justify="right")

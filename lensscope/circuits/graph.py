@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from lensscope.circuits.naming import named, owner
 from lensscope.patching.paths import LOGITS
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import networkx as nx
 
     from lensscope.circuits.circuit import Circuit
+
+
+_PORTS: Final = ("q", "k", "v", "in")
 
 
 def to_networkx(circuit: Circuit) -> nx.DiGraph:
@@ -34,7 +37,8 @@ def to_networkx(circuit: Circuit) -> nx.DiGraph:
             for start in by_whole[named(sender)]:
                 for stop in [LOGITS] if end == LOGITS else by_whole.get(named(end), []):
                     held = graph.get_edge_data(start, stop, {"effect": 0.0, "reads": ""})
-                    reads = dict.fromkeys([*filter(None, held["reads"].split(",")), port])
+                    ports = {*held["reads"].split(","), port}
+                    reads = ",".join(one for one in _PORTS if one in ports)
                     sums = {name: held.get(name, 0.0) + effect for name in ("effect", port)}
-                    graph.add_edge(start, stop, reads=",".join(reads), **sums)
+                    graph.add_edge(start, stop, reads=reads, **sums)
     return graph

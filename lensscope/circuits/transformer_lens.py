@@ -27,24 +27,33 @@ _READERS: Final = {"q": "q_input", "k": "k_input", "v": "v_input", "mlp_out": "m
 _INSTEAD: Final = "Circuit.from_transformer_lens(result.top_edges(20))"
 
 
-def _theirs() -> Any:
+def _theirs(edges: bool = False) -> Any:
+    """TransformerLens' attribution patching; before 4.0 it has no edges.
+
+    Raises:
+        ModelError: TransformerLens lacks it.
+    """
+    lacking = "no edges in transformer_lens.tools.analysis.attribution_patching"
     try:
         from transformer_lens.tools.analysis import attribution_patching
     except ImportError as error:
-        raise ModelError(
-            "This TransformerLens has no attribution patching of its own.",
-            got=str(error),
-            expected="TransformerLens 4.x",
-            instead="pip install 'transformer-lens>=4'",
-        ) from error
-    return attribution_patching
+        lacking = str(error)
+    else:
+        if not edges or hasattr(attribution_patching, "faithfulness"):
+            return attribution_patching
+    raise ModelError(
+        "This TransformerLens has no attribution patching of its own that does this.",
+        got=lacking,
+        expected="TransformerLens 4.x",
+        instead="pip install 'transformer-lens>=4'",
+    )
 
 
 def to_transformer_lens(
     circuit: Circuit, n_positions: int, n_layers: int | None = None
 ) -> tuple[list[Any], list[tuple[Any, Any]]]:
     """See `Circuit.to_transformer_lens`; ``n_layers``, if the circuit does not know."""
-    theirs = _theirs()
+    theirs = _theirs(edges=bool(circuit.edges))
     whole_number(n_positions, "n_positions", 1, 15, PatchError)
     wrong = [s for s in circuit.nodes if s.kind not in _WRITERS]
     if wrong:
@@ -156,7 +165,7 @@ def edge_faithfulness(
         PatchError: another ablation than that of the corrupted run, or no edges.
         BasisError: a circuit of another model.
     """
-    theirs, backend = _theirs(), backend_of(model)
+    theirs, backend = _theirs(edges=True), backend_of(model)
     if circuit.provenance is not None:
         circuit.provenance.check_basis(backend.provenance(), "The circuit")
     if not circuit.edges:

@@ -115,6 +115,7 @@ def attribution_patching(
     steps = whole_number(ig_steps, "ig_steps", 1, 5, PatchError)
     top = whole_number(verify, "verify", 0, 10, PatchError)
     others = whole_number(sample, "sample", 0, 20, PatchError)
+    whole_number(seed, "seed", 0, 0, PatchError)
     if torch.is_inference_mode_enabled():
         raise PlanError(
             "Gradients do not flow in inference mode.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
@@ -182,18 +182,18 @@ def receivers_of(backend: Backend, receivers: ReceiversLike) -> dict[str, list[R
     Raises:
         SiteError: something that does not receive.
     """
-    if isinstance(receivers, Mapping):
+    if isinstance(receivers, Mapping) and receivers:
         return {label: list(_each(backend, some)) for label, some in receivers.items()}
     return {str(one): [one] for one in _each(backend, receivers)}
 
 
 def _each(backend: Backend, receivers: Any) -> Iterator[Receiver]:
-    single = isinstance(receivers, Site | str)
+    single = isinstance(receivers, str) or not isinstance(receivers, Iterable)
     several = [receivers] if single else list(receivers)
     if not several:
         raise PatchError(
             "There are no receivers.",
-            got="an empty list",
+            got=repr(receivers),
             expected="at least one",
             instead='receivers=[ls.q(9, 6), ls.mlp_out(10), "logits"]',
         )

@@ -158,6 +158,7 @@ class PatchingResult(Shown):
                 f"{pairs} pair{'s' * (pairs > 1)}, {self.provenance.model}"
             ),
             box=box.SIMPLE_HEAD,
+            min_width=72,
         )
         found = self._named(self.top(k))
         for column in found.columns:

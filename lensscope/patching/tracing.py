@@ -76,7 +76,7 @@ def causal_trace(
 
     Raises:
         PromptError: an answer of several tokens.
-        PatchError: noise or samples that are none.
+        PatchError: noise, samples or a seed that are none.
         PositionError, SiteError, PlanError, ModelError: see there.
 
     Example:
@@ -89,6 +89,7 @@ def causal_trace(
     backend = backend_of(model)
     number(noise, "noise", 0, 3, PatchError)
     whole_number(samples, "samples", 1, 10, PatchError)
+    whole_number(seed, "seed", 0, 0, PatchError)
     prompts = tokenize(backend, prompt, prepend_bos)
     if metric is not None and answer is not None:
         raise PatchError(
@@ -116,6 +117,7 @@ def causal_trace(
     blurred = [groups[0].clean for groups in groups_of(asked.pairs, {"subject": _whole(subject)})]
     settings = asked.settings(
         "causal tracing",
+        runs=["blurred run", "clean run"],
         noise=noise,
         samples=samples,
         seed=seed,
