@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from lensscope.errors import BasisError
+
+_ON_PURPOSE: Final = "Patchscope(…, model=target) to go from one model to another on purpose"
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class Provenance:
     tokens: tuple[tuple[int, ...], ...]
     versions: dict[str, str]
 
-    def check_basis(self, other: Provenance, what: str) -> None:
-        """Refuse to use values of this model in the other one.
+    def check_basis(self, other: Provenance, what: str, instead: str = _ON_PURPOSE) -> None:
+        """Refuse to use values of this model in the other one; ``instead`` is what can be done.
 
         Raises:
             BasisError: other weights, or the same weights in another basis.
@@ -54,5 +57,5 @@ class Provenance:
                 f"{what} comes from another model.",
                 got=f"{self.model} ({self.backend}, weights {self.fingerprint})",
                 expected=f"{other.model} ({other.backend}, weights {other.fingerprint})",
-                instead="Patchscope(…, model=target) to go from one model to another on purpose",
+                instead=instead,
             )

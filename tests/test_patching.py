@@ -112,47 +112,65 @@ def check_cells(plain, result, kind, sample, tokens=None):
 # ------------------------------------------------------- the plain loop
 
 
-@pytest.mark.parametrize("direction", ["denoising", "noising"])
-def test_cells_equal_the_plain_loop(few, direction, no_hooks_left):
-    plain = Plain(few, CLEAN, CORRUPTED, direction)
-    kinds = [kind for kind in (*KINDS, *HEADED) if has(few, kind)]
+def all_cells(model, direction, where):
+    """Every kind of site that a model has, in one sweep."""
+    kinds = [kind for kind in (*KINDS, *HEADED) if has(model, kind)]
     sites = [ls.Site(kind) for kind in kinds]
-    each, together = (
-        ls.activation_patching(few, CLEAN, CORRUPTED, sites, difference, direction, where)
-        for where in (None, ls.ALL)
-    )
+    call = ls.activation_patching
+    return kinds, call(model, CLEAN, CORRUPTED, sites, difference, direction, where)
+
+
+def test_cells_equal_the_plain_loop(few, no_hooks_left):
+    plain = Plain(few, CLEAN, CORRUPTED)
+    kinds, result = all_cells(few, "denoising", None)
     sizes = {"pair": 1, "site": len(kinds), "layer": 4, "head": 5, "position": 7}
-    assert dict(each.data["effect"].sizes) == sizes
-    assert "position" not in together.data["effect"].dims
+    assert dict(result.data["effect"].sizes) == sizes
     for kind in kinds:
         heads = {"k": backend_of(few).n_kv_heads, "v": backend_of(few).n_kv_heads}.get(kind, 4)
         size = (1 if kind == "embed" else 3) * (heads if kind in HEADED else 1)
-        assert int(each.data["effect"].sel(site=kind).notnull().sum()) == 7 * size
-        check_cells(plain, each, kind, 4)
-        check_cells(plain, together, kind, 1, [range(7)])
+        assert int(result.data["effect"].sel(site=kind).notnull().sum()) == 7 * size
+        check_cells(plain, result, kind, 4)
     base, source = plain.ends
-    ends = {"clean": source, "corrupted": base}
-    if direction == "noising":
-        ends = {"clean": base, "corrupted": source}
-    for name, expected in ends.items():
-        assert each.data[name].item() == pytest.approx(expected, abs=1e-4)
+    assert result.data["corrupted"].item() == pytest.approx(base, abs=1e-4)
+    assert result.data["clean"].item() == pytest.approx(source, abs=1e-4)
     no_hooks_left(few)
+
+
+def test_all_tokens_at_once_equal_the_plain_loop(few, no_hooks_left):
+    plain = Plain(few, CLEAN, CORRUPTED, "noising")
+    kinds, result = all_cells(few, "noising", ls.ALL)
+    assert result.data["effect"].dims == ("pair", "site", "layer", "head")
+    for kind in kinds:
+        check_cells(plain, result, kind, 2, [range(7)])
+    base, source = plain.ends
+    assert result.data["clean"].item() == pytest.approx(base, abs=1e-4)
+    assert result.data["corrupted"].item() == pytest.approx(source, abs=1e-4)
+    no_hooks_left(few)
+
+
+def test_noising_equals_the_plain_loop(llama):
+    plain = Plain(llama, CLEAN, CORRUPTED, "noising")
+    kinds, result = all_cells(llama, "noising", None)
+    for kind in kinds:
+        check_cells(plain, result, kind, 4)
 
 
 def test_patterns_by_head_by_query_and_by_key(few):
     plain = Plain(few, CLEAN, CORRUPTED)
-    patched = lambda **how: ls.activation_patching(
-        few, CLEAN, CORRUPTED, ls.pattern, difference, **how
+    patched = lambda site, **how: ls.activation_patching(
+        few, CLEAN, CORRUPTED, site, difference, **how
     )
-    whole = patched(positions=ls.ALL)
+    whole = patched(ls.pattern, positions=ls.ALL)
     assert dict(whole.data["effect"].sizes) == {"pair": 1, "layer": 3, "head": 4}
     check_cells(plain, whole, "pattern", 8, [range(7)])
-    by_key = patched(keys=None)
+    by_key = patched(ls.pattern(2), keys=None)
     assert by_key.data["effect"].dims == ("pair", "layer", "head", "position", "key")
     check_cells(plain, by_key, "pattern", 12)
     later = by_key.data["effect"].where(by_key.data["key"] > by_key.data["position"], 0.0)
     assert np.abs(later).max() < 1e-5  # no token looks ahead
-    together = patched(positions=ls.ALL, keys={"first": 0, "last two": slice(5, None)})
+    together = patched(
+        ls.pattern(2), positions=ls.ALL, keys={"first": 0, "last two": slice(5, None)}
+    )
     assert together.data["key"].values.tolist() == ["first", "last two"]
     for head, key, columns in ((1, "first", [0]), (3, "last two", [5, 6])):
         expected = plain.effect(plain.edits("pattern", 2, head, range(7), range(7), columns))

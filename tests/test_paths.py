@@ -237,11 +237,15 @@ def test_all_receivers_together_are_the_sender_patched(few):
     np.testing.assert_allclose(
         paths.data["effect"].isel(receiver=0), whole.data["effect"], atol=1e-3
     )
-    heads = patched(few, ls.head_out, {"all": [ls.head_out, ls.mlp_out, "logits"]})
+
+
+def test_heads_that_hear_by_all_they_read(llama):
+    heads = patched(llama, ls.head_out, {"all": [ls.head_out, ls.mlp_out, "logits"]})
+    whole = ls.activation_patching(
+        llama, CLEAN, CORRUPTED, ls.head_out, difference, positions=ls.ALL
+    )
     np.testing.assert_allclose(
-        heads.data["effect"].isel(receiver=0),
-        whole.data["effect"].sel(site="head_out", layer=[0, 1, 2], head=[0, 1, 2, 3]),
-        atol=1e-3,
+        heads.data["effect"].isel(receiver=0), whole.data["effect"], atol=1e-3
     )
 
 

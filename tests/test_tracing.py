@@ -315,7 +315,7 @@ def test_blurred_rows_equal_the_plain_loop(tiny, no_hooks_left):
 
 def test_blurred_rows_share_what_lies_above_the_embedding(few):
     sets, edits = blurred_sets(few, PROMPT, 1, draws=4, each=8)
-    plans = {"depth": False}, {"prefix": False}, {"unchanged": False}, ls.Plan.none()
+    plans = {"prefix": False}, ls.Plan.none()
     shared = ls.run_many(few, PROMPT, sets)
     for n, plain in enumerate(edits):
         close(shared.logits[n, 0], oracle.logits(few, PROMPT, plain)[-1])

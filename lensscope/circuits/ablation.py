@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
-from lensscope.circuits.naming import COMPONENTS
+from lensscope.circuits.naming import ANYWAY, COMPONENTS
 from lensscope.engine import capture
 from lensscope.errors import PatchError, PositionError, PromptError, SiteError
 from lensscope.metrics import PairMetric, as_metric
@@ -26,8 +26,9 @@ from lensscope.prompts import PromptsLike, TokenizedPrompt, tokenize
 from lensscope.sites import Site
 
 if TYPE_CHECKING:
-    from lensscope.circuits.circuit import Ablation, Circuit
+    from lensscope.circuits.circuit import Circuit
 
+Ablation: TypeAlias = Literal["corrupted", "mean"]
 _PROMPTS_AT_ONCE = 16
 
 
@@ -86,7 +87,7 @@ class Ablated:
         """
         backend = backend_of(model)
         if circuit.provenance is not None:
-            circuit.provenance.check_basis(backend.provenance(), "The circuit")
+            circuit.provenance.check_basis(backend.provenance(), "The circuit", ANYWAY)
         wrong = [site for site in circuit.nodes if site.kind not in COMPONENTS]
         if wrong or not circuit.kinds:
             raise SiteError(

@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
-
+from lensscope.circuits.forms import Formed
 from lensscope.circuits.naming import (
     COMPONENTS,
     NODES,
-    named,
     order_of,
     owner,
     short_name,
-    site_named,
 )
+from lensscope.circuits.scored import Scored
 from lensscope.errors import PatchError, SiteError
 from lensscope.patching.paths import LOGITS, Receiver
 from lensscope.plots import short
 from lensscope.prompts import PromptsLike
 from lensscope.provenance import Provenance
-from lensscope.showing import Shown, without_control, written
+from lensscope.showing import Shown
 from lensscope.sites import Site
 
 if TYPE_CHECKING:
-    import networkx as nx
     from rich.table import Table
 
-    from lensscope.circuits.curve import FaithfulnessCurve
-    from lensscope.circuits.scores import Faithfulness
     from lensscope.patchscope import Patchscope
 
 Edge = tuple[Site, Receiver]
-Ablation = Literal["corrupted", "mean"]
 
 
 @dataclass(frozen=True, eq=False)
-class Circuit(Shown):
+class Circuit(Scored, Formed, Shown):
     """Components of a model that carry an effect, and the paths between them.
 
     Made by ``effect.circuit(top=…)`` or ``effect.circuit(threshold=…)`` of any patching result, or
@@ -116,221 +108,6 @@ class Circuit(Shown):
         """How many nodes and edges."""
         return f"Circuit of {len(self.nodes)} nodes and {len(self.edges)} edges"
 
-    # ---------------------------------------------------------------- how far it carries
-
-    def faithfulness(
-        self,
-        model: Any,
-        clean: PromptsLike,
-        corrupted: PromptsLike,
-        metric: Any,
-        *,
-        ablation: Ablation = "corrupted",
-        reference: PromptsLike | None = None,
-        positions: Mapping[str, Any] | None = None,
-        edges: bool = False,
-        prepend_bos: bool | None = None,
-    ) -> Faithfulness:
-        """How much of the clean run's metric is left with everything outside the circuit ablated.
-
-        ``F(M)`` is the metric of the whole model on clean prompts, ``F(C)`` with everything outside
-        ablated (Wang et al. 2022, section 4).
-
-        Args:
-            model: the model.
-            clean: a prompt, or a list of them.
-            corrupted: as many, each as long as its partner.
-            metric: as in `activation_patching`.
-            ablation: what is outside becomes what it is in the ``"corrupted"`` run, or its
-                ``"mean"`` over prompts, token by token.
-            reference: the prompts of that mean; the corrupted ones by default, all equally long.
-            positions: named tokens, if nodes have such names.
-            edges: ablate every edge outside, not every node, with TransformerLens' own measure
-                (4.x, without grouped queries), at all tokens; only the ``"corrupted"`` run.
-            prepend_bos: ``None`` follows the model's own default.
-
-        Raises:
-            SiteError: nodes that cannot be ablated (only heads, attentions and MLPs can).
-            PositionError: names of tokens that ``positions`` does not give.
-            BasisError: a circuit of another model.
-            PromptError, PlanError, ModelError: see `activation_patching`.
-
-        Example:
-            >>> circuit = ls.Circuit({ls.mlp_out(n): 1.0 for n in range(30)}, kinds=("mlp_out",))
-            >>> pair = "The capital of Japan is the city of", "The capital of Italy is the city of"
-            >>> metric = ls.logit_difference(" Tokyo", " Rome")
-            >>> circuit.faithfulness(model, *pair, metric).recovered
-            1.0
-        """
-        from lensscope.circuits.scores import faithfulness
-
-        if edges:
-            from lensscope.circuits.transformer_lens import edge_faithfulness
-
-            if positions is not None:
-                raise PatchError(
-                    "Edges are kept or ablated at all tokens.",
-                    got="edges=True with positions=",
-                    expected="one without the other",
-                    instead="circuit.faithfulness(…, edges=True)",
-                )
-            return edge_faithfulness(
-                self, model, clean, corrupted, metric, ablation, reference, prepend_bos
-            )
-        return faithfulness(
-            self, model, clean, corrupted, metric, ablation, reference, positions, prepend_bos
-        )
-
-    def completeness(
-        self,
-        model: Any,
-        clean: PromptsLike,
-        corrupted: PromptsLike,
-        metric: Any,
-        *,
-        subsets: int = 20,
-        seed: int = 0,
-        ablation: Ablation = "corrupted",
-        reference: PromptsLike | None = None,
-        positions: Mapping[str, Any] | None = None,
-        prepend_bos: bool | None = None,
-    ) -> pd.DataFrame:
-        """Whether the circuit without some nodes does what the model without them does.
-
-        For subsets ``K`` of the circuit, ``|F(C \\ K) - F(M \\ K)|`` is small if nothing outside
-        stands in for ``K`` (Wang et al. 2022, section 4.1).
-
-        Args:
-            model: the model.
-            clean: as in `faithfulness`.
-            corrupted: as there.
-            metric: as there.
-            subsets: so many are drawn, of every size; the empty one comes first.
-            seed: of the draws.
-            ablation: as there.
-            reference: as there.
-            positions: as there.
-            prepend_bos: as there.
-
-        Returns:
-            One line a subset: ``removed`` (its nodes), ``circuit``, ``model`` (the metric of each
-            without them, averaged over pairs) and ``difference``.
-        """
-        from lensscope.circuits.scores import completeness
-
-        return completeness(
-            self,
-            model,
-            clean,
-            corrupted,
-            metric,
-            ablation,
-            reference,
-            positions,
-            prepend_bos,
-            subsets,
-            seed,
-        )
-
-    def minimality(
-        self,
-        model: Any,
-        clean: PromptsLike,
-        corrupted: PromptsLike,
-        metric: Any,
-        *,
-        subsets: int = 5,
-        seed: int = 0,
-        ablation: Ablation = "corrupted",
-        reference: PromptsLike | None = None,
-        positions: Mapping[str, Any] | None = None,
-        prepend_bos: bool | None = None,
-    ) -> pd.DataFrame:
-        """Whether each node makes a difference.
-
-        For each node ``v``, ``|F(C \\ (K ∪ {v})) - F(C \\ K)|`` is large for some subset ``K``
-        (Wang et al. 2022, section 4.2). The largest over the empty subset and some that are drawn
-        is given: a lower bound.
-
-        Args:
-            model: the model.
-            clean: as in `faithfulness`.
-            corrupted: as there.
-            metric: as there.
-            subsets: so many are drawn for each node, besides the empty one.
-            seed: of the draws.
-            ablation: as there.
-            reference: as there.
-            positions: as there.
-            prepend_bos: as there.
-
-        Returns:
-            One line a node: ``node``, ``change``, its ``share`` of ``F(M) - F(empty)``, and
-            ``removed``, the subset that it was largest for.
-        """
-        from lensscope.circuits.scores import minimality
-
-        return minimality(
-            self,
-            model,
-            clean,
-            corrupted,
-            metric,
-            ablation,
-            reference,
-            positions,
-            prepend_bos,
-            subsets,
-            seed,
-        )
-
-    def curve(
-        self,
-        model: Any,
-        clean: PromptsLike,
-        corrupted: PromptsLike,
-        metric: Any,
-        *,
-        sizes: Sequence[int] | None = None,
-        random: int = 10,
-        seed: int = 0,
-        ablation: Ablation = "corrupted",
-        reference: PromptsLike | None = None,
-        prepend_bos: bool | None = None,
-    ) -> FaithfulnessCurve:
-        """Faithfulness of the first so many nodes, beside random circuits of the same size.
-
-        Nodes are whole components, without positions.
-
-        Args:
-            model: the model.
-            clean: as in `faithfulness`.
-            corrupted: as there.
-            metric: as there.
-            sizes: how many nodes, in the order of the size of their effects; some up to all of
-                them by default.
-            random: so many circuits of components drawn from all of the same kinds.
-            seed: of the draws.
-            ablation: as there.
-            reference: as there.
-            prepend_bos: as there.
-        """
-        from lensscope.circuits.curve import faithfulness_curve
-
-        return faithfulness_curve(
-            self,
-            model,
-            clean,
-            corrupted,
-            metric,
-            ablation,
-            reference,
-            prepend_bos,
-            sizes,
-            random,
-            seed,
-        )
-
     # ---------------------------------------------------------------- finding out more
 
     @classmethod
@@ -391,7 +168,7 @@ class Circuit(Shown):
         clean: PromptsLike,
         corrupted: PromptsLike,
         metric: Any,
-        threshold: float = 0.0,
+        threshold: float = 0.02,
         *,
         direction: Literal["denoising", "noising"] = "denoising",
         mlps: Literal["frozen", "live"] = "frozen",
@@ -455,88 +232,6 @@ class Circuit(Shown):
 
         return inspected(self, scope, model, prompt, position, positions)
 
-    # ---------------------------------------------------------------- other forms
-
-    def frame(self) -> pd.DataFrame:
-        """One line a node or edge: ``sender``, ``receiver`` (of edges), ``effect``, ``words``."""
-        rows: list[tuple[str, str | None, float, str | None]]
-        rows = [(named(s), None, e, self.words.get(s)) for s, e in self.nodes.items()]
-        rows += [(named(s), named(r), e, None) for (s, r), e in self.edges.items()]
-        return pd.DataFrame(rows, columns=["sender", "receiver", "effect", "words"])
-
-    def to_networkx(self) -> nx.DiGraph:
-        """A directed graph: nodes by name with kind, layer, head, effect and words; edges from
-        writer to reader with effect and what is read (``q``, ``k``, ``v``, ``in``)."""
-        from lensscope.circuits.graph import to_networkx
-
-        return to_networkx(self)
-
-    def to_graphml(self, path: str | Path | None = None) -> str:
-        """The graph as GraphML; written to ``path`` if there is one."""
-        import networkx as nx
-
-        graph = self.to_networkx()
-        for _, held in graph.nodes(data=True):
-            held |= {k: without_control(v) for k, v in held.items() if isinstance(v, str)}
-        return written("\n".join(nx.generate_graphml(graph)) + "\n", path)
-
-    @classmethod
-    def from_json(cls, text: str | Path) -> Circuit:
-        """A circuit from what `to_json` gave: the text, or the path of a file.
-
-        Raises:
-            PatchError: neither.
-        """
-        try:
-            given = text.read_text(encoding="utf-8") if isinstance(text, Path) else text
-            held = json.loads(given)
-            nodes = {_site(row["node"]): row["effect"] for row in held["nodes"]}
-            edges = {
-                (_site(row["sender"]), site_named(row["receiver"])): row["effect"]
-                for row in held["edges"]
-            }
-            words = {_site(r["node"]): r["words"] for r in held["nodes"] if r.get("words")}
-            before = held.get("provenance")
-            known = None
-            if before is not None:
-                before["tokens"] = tuple(map(tuple, before["tokens"]))
-                known = Provenance(**before)
-            return cls(nodes, edges, tuple(held["kinds"]), known, held["settings"], words)
-        except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
-            raise PatchError(
-                "This is not a circuit.",
-                got=f"{type(error).__name__}: {error}",
-                expected="what circuit.to_json() gives",
-                instead='ls.Circuit.from_json(Path("circuit.json"))',
-            ) from error
-
-    def to_transformer_lens(self, n_positions: int) -> tuple[list[Any], list[tuple[Any, Any]]]:
-        """Nodes and edges of TransformerLens' ``attribution_patching``, for each of so many
-        positions where a node has none of its own.
-
-        Raises:
-            ModelError: TransformerLens lacks them: it has edges from 4.0 on.
-            PatchError: nodes that its graph does not have.
-        """
-        from lensscope.circuits.transformer_lens import to_transformer_lens
-
-        return to_transformer_lens(self, n_positions)
-
-    @classmethod
-    def from_transformer_lens(cls, found: Any) -> Circuit:
-        """A circuit of TransformerLens' nodes or edges with their scores: its
-        ``AttributionResult``, or what ``top_nodes`` or ``top_edges`` of one gives.
-
-        Edges at several positions become one, whose effect is their sum.
-
-        Raises:
-            ModelError: TransformerLens lacks them: it has edges from 4.0 on.
-            PatchError: something else than its nodes or edges.
-        """
-        from lensscope.circuits.transformer_lens import from_transformer_lens
-
-        return from_transformer_lens(found)
-
     # ---------------------------------------------------------------- showing
 
     def table(self) -> Table:
@@ -570,28 +265,6 @@ class Circuit(Shown):
 
         return circuit_svg(self)
 
-    def _json(self) -> str:
-        known = None
-        if self.provenance is not None:
-            known = {**asdict(self.provenance), "tokens": []}
-        return json.dumps(
-            {
-                "nodes": [
-                    {"node": named(s), "effect": e, "words": self.words.get(s)}
-                    for s, e in self.nodes.items()
-                ],
-                "edges": [
-                    {"sender": named(s), "receiver": named(r), "effect": e}
-                    for (s, r), e in self.edges.items()
-                ],
-                "kinds": list(self.kinds),
-                "settings": dict(self.settings),
-                "provenance": known,
-            },
-            ensure_ascii=False,
-            indent=1,
-        )
-
     def __repr__(self) -> str:
         shown = ", ".join(repr(s) for s in list(self.nodes)[:4])
         more = ", …" if len(self.nodes) > 4 else ""
@@ -619,10 +292,3 @@ def _check_node(site: Any) -> None:
             expected="its layer, and head, counted from 0",
             instead="ls.Circuit({ls.head_out(9, 6): 0.3})",
         )
-
-
-def _site(name: str) -> Site:
-    found = site_named(name)
-    if not isinstance(found, Site):
-        raise ValueError(f"{name!r} is not a site")
-    return found

@@ -60,6 +60,11 @@ def _row_of(site: Site) -> tuple[int, int]:
     return (-1 if site.layer is None else site.layer, int(after))
 
 
+def _slot(site: Site) -> tuple[int, int, str]:
+    """The column of a node: heads by number, then what has none; by position, if it has one."""
+    return (int(site.head is None), site.head or 0, str(site.position or ""))
+
+
 def _row_label(name: str) -> str:
     if name == LOGITS:
         return ""
@@ -79,28 +84,30 @@ def _placed(circuit: Circuit) -> tuple[dict[str, list[_Box]], float, float]:
     wide = max([7.4 * max(map(len, labels), default=4) + 18, 7.0 * _WORDS + 16 if said else 0, 64])
     tall = 42.0 if said else 26.0
     step = _ROW + (14 if said else 0)
-    most = max(map(len, rows.values()), default=1)
-    # Rows stand beside each other's middle, or paths would run behind the boxes between.
-    aside = wide * 0.62
-    width = _LEFT + most * (wide + 18) + 2 * aside + 24
-    middle = _LEFT + most * (wide + 18) / 2 + aside
+    # Every head number has a column, and MLPs have one beside them, in which they stand to and fro:
+    # so few paths run behind a box between their ends.
+    column = {slot: n for n, slot in enumerate(sorted({_slot(s) for s in circuit.nodes}))}
+    gap, aside = wide + 18, 0.55 * wide
+    width = _LEFT + len(column) * gap + 2 * aside + 24
     boxes: dict[str, list[_Box]] = {}
     top = 24.0
     if to_logits:
+        middle = _LEFT + len(column) * gap / 2
         boxes[LOGITS] = [_Box(LOGITS, LOGITS, "", 0.0, middle - 36, top, 72, 26)]
         top += step
-    for number, row in enumerate(order):
-        some = rows[row]
-        shift = aside * (1, 0.5)[number // 2 % 2] * (1 if row[1] else -1)
-        start = middle - len(some) * (wide + 18) / 2 + 9 + shift
-        for n, site in enumerate(some):
+    turns = 0
+    for row in order:
+        late = any(site.head is None for site in rows[row])
+        shift = aside * (0, 1, 2, 1)[turns % 4] if late else 0.0
+        turns += late
+        for site in rows[row]:
             words = short(circuit.words.get(site, ""), _WORDS)
             box = _Box(
                 named(site),
                 short_name(site),
                 words,
                 circuit.nodes[site],
-                start + n * (wide + 18),
+                _LEFT + column[_slot(site)] * gap + shift,
                 top,
                 wide,
                 tall,

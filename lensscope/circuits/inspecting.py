@@ -10,7 +10,7 @@ import torch
 
 from lensscope.backends import backend_of
 from lensscope.circuits.ablation import tokens_of
-from lensscope.circuits.naming import check_heads
+from lensscope.circuits.naming import ANYWAY, check_heads
 from lensscope.engine import capture
 from lensscope.errors import PromptError
 from lensscope.lenses.components import as_residual
@@ -35,7 +35,7 @@ def inspected(
     """See `Circuit.inspect`."""
     backend = backend_of(model)
     if circuit.provenance is not None:
-        circuit.provenance.check_basis(backend.provenance(), "The circuit")
+        circuit.provenance.check_basis(backend.provenance(), "The circuit", ANYWAY)
     check_heads(circuit.nodes)
     prompts = tokenize(backend, prompt)
     if len(prompts) != 1:

@@ -22,6 +22,8 @@ _NAME: Final = re.compile(
 )
 _SHORT: Final = {"mlp_out": "MLP", "attn_out": "attention", "embed": "embedding"}
 
+ANYWAY: Final = "dataclasses.replace(circuit, provenance=None) to use it in this model all the same"
+
 
 def named(one: Receiver) -> str:
     """A site or the logits by name, which `site_named` reads."""

@@ -10,6 +10,7 @@ import xarray as xr
 from torch import Tensor
 
 from lensscope.backends import backend_of
+from lensscope.circuits.naming import ANYWAY
 from lensscope.circuits.scores import Faithfulness
 from lensscope.errors import LensscopeError, ModelError, PatchError
 from lensscope.lenses.checks import several, whole_number
@@ -167,7 +168,7 @@ def edge_faithfulness(
     """
     theirs, backend = _theirs(edges=True), backend_of(model)
     if circuit.provenance is not None:
-        circuit.provenance.check_basis(backend.provenance(), "The circuit")
+        circuit.provenance.check_basis(backend.provenance(), "The circuit", ANYWAY)
     if not circuit.edges:
         raise PatchError(
             "This circuit has no edges to keep.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +43,8 @@ class Grid:
 
     Attributes:
         kinds: the kinds of site.
-        layers: of each kind, with ``NONE`` for one without layers.
-        heads: of each kind: numbers, or ``[NONE]`` where it has none or they go together.
+        places: of each kind, its layers, with ``NONE`` for one without, and of each layer its
+            heads: numbers, or ``NONE`` where it has none or they go together.
         window: how many layers go together.
         n_layers: of the model.
         keys: whether each key of a pattern is a cell of its own.
@@ -52,8 +52,7 @@ class Grid:
     """
 
     kinds: tuple[str, ...]
-    layers: tuple[tuple[int, ...], ...]
-    heads: tuple[tuple[int, ...], ...]
+    places: tuple[Mapping[int, tuple[int, ...]], ...]
     window: int
     n_layers: int
     keys: bool
@@ -64,8 +63,10 @@ class Grid:
         """Site, layer and head: all that any kind has."""
         return {
             "site": self.kinds,
-            "layer": tuple(sorted({n for numbers in self.layers for n in numbers})),
-            "head": tuple(sorted({n for numbers in self.heads for n in numbers})),
+            "layer": tuple(sorted({layer for layers in self.places for layer in layers})),
+            "head": tuple(
+                sorted({n for layers in self.places for heads in layers.values() for n in heads})
+            ),
         }
 
     @property
@@ -81,8 +82,8 @@ class Grid:
         where = {name: {v: i for i, v in enumerate(c)} for name, c in self.coordinates.items()}
         for k, kind in enumerate(self.kinds):
             by_key: Sequence[int | None] = range(keys) if self.keys else [None]
-            for layer in self.layers[k]:
-                for head in self.heads[k]:
+            for layer, heads in self.places[k].items():
+                for head in heads:
                     sites = self._window(kind, layer, head)
                     for group in range(groups):
                         for key in by_key:
@@ -125,12 +126,12 @@ def grid_of(
             instead="sites=ls.resid_pre, or sites=[ls.head_out, ls.mlp_out]",
         )
     number = whole_number(window, "window", 1, 1, PatchError)
-    found: dict[str, tuple[dict[int, None], dict[int, None]]] = {}
+    found: dict[str, dict[int, set[int]]] = {}
     for site in asked:
-        layers, numbers = found.setdefault(site.kind, ({}, {}))
+        layers = found.setdefault(site.kind, {})
         for concrete in backend.concrete(site):
-            layers[NONE if concrete.layer is None else concrete.layer] = None
-            numbers |= dict.fromkeys(_heads(backend, concrete, heads))
+            layer = NONE if concrete.layer is None else concrete.layer
+            layers.setdefault(layer, set()).update(_heads(backend, concrete, heads))
     kinds = tuple(found)
     if heads is not None and all(KINDS[kind].head_axis is None for kind in kinds):
         raise SiteError(
@@ -148,8 +149,7 @@ def grid_of(
         )
     return Grid(
         kinds,
-        tuple(tuple(sorted(found[kind][0])) for kind in kinds),
-        tuple(tuple(sorted(found[kind][1])) for kind in kinds),
+        tuple({n: tuple(sorted(found[kind][n])) for n in sorted(found[kind])} for kind in kinds),
         number,
         backend.n_layers,
         keys,
