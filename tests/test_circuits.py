@@ -509,7 +509,7 @@ def test_grown_edges_are_paths(few, mlps, no_hooks_left):
 
 def test_paths_through_shared_keys_lead_to_the_heads_that_are_there(llama):
     nodes = [ls.head_out(0, 1), ls.head_out(1, 2), ls.head_out(1, 3), ls.mlp_out(1)]
-    linked = circuit(nodes).connected(llama, CLEAN, CORRUPTED, difference)
+    linked = circuit(nodes).connected(llama, CLEAN, CORRUPTED, difference, 0.0)
     receivers = {r for s, r in linked.edges if s == nodes[0]}
     assert receivers == {
         *(ls.q(1, 2), ls.q(1, 3), ls.k(1, 1), ls.v(1, 1), ls.mlp_out(1), "logits"),
@@ -532,7 +532,7 @@ def test_paths_through_shared_keys_lead_to_the_heads_that_are_there(llama):
 def test_the_connections_of_a_circuit_are_paths(few):
     """Whole attentions send and receive too."""
     nodes = [ls.attn_out(0), ls.mlp_out(1), ls.attn_out(2)]
-    linked = ls.Circuit(dict.fromkeys(nodes, 1.0)).connected(few, CLEAN, CORRUPTED, difference)
+    linked = ls.Circuit(dict.fromkeys(nodes, 1.0)).connected(few, CLEAN, CORRUPTED, difference, 0.0)
     assert set(linked.edges) == {
         *((nodes[0], r) for r in (nodes[1], nodes[2], "logits")),
         *((nodes[1], r) for r in (nodes[2], "logits")),
