@@ -101,7 +101,11 @@ class Row:
     def after(self, prefix: int) -> Row:
         """The same without what is written in a prefix."""
         kept = (
-            tuple(w for w in (write.after(prefix) for write in writes) if w.tokens)
+            tuple(
+                w
+                for w in (write.after(prefix) for write in writes)
+                if w.tokens or w.when == "every_step"
+            )
             for writes in (self.writes, self.given)
         )
         return Row(self.prompt, *kept)

@@ -355,9 +355,6 @@ def test_blurred_rows_keep_sites_and_gradients(few):
     close(together, sum(each), 1e-3)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Row.after drops a given write at every step with the tokens of the prefix"
-)
 def test_embeddings_steered_at_every_step(llama):
     """What is written at each new token is not shared with rows that lack it."""
     push = torch.randn(32, generator=torch.Generator().manual_seed(0))

@@ -72,8 +72,8 @@ def attention_knockout(
         >>> knocked = ls.attention_knockout(
         ...     model, "The capital of Japan is the city of", "Japan", window=30, layers=[15]
         ... )
-        >>> knocked.data.effect.item() > 0.5
-        True
+        >>> round(knocked.data.effect.item(), 2)
+        0.13
     """
     backend = backend_of(model)
     prompts = tokenize(backend, prompt, prepend_bos)

@@ -129,7 +129,7 @@ class PatchingResult(Shown):
             >>> metric = ls.logit_difference(" Tokyo", " Rome")
             >>> found = ls.activation_patching(model, *pair, ls.mlp_out, metric, positions=ls.ALL)
             >>> found.circuit(top=2)
-            Circuit(2 nodes, 0 edges: mlp_out(0), mlp_out(1))
+            Circuit(2 nodes, 0 edges: mlp_out(0), mlp_out(23))
         """
         from lensscope.circuits.from_effects import circuit_of
 
