@@ -70,7 +70,7 @@ class FaithfulnessCurve(Shown):
             Line("largest effects", sizes, column("recovered"), *band("recovered")),
             Line("random components", sizes, column("random"), *band("random")),
         )
-        return Chart(self.title, "components kept", "share of the metric recovered", lines)
+        return Chart("Faithfulness by size", "components kept", "share recovered", lines)
 
     def plot(self) -> go.Figure:
         """A plotly figure: the circuit, and random ones with their range as a band."""
