@@ -144,10 +144,11 @@ def test_imports_run_one_way():
         lenses.corpus lenses.settings lenses.training lenses.scores lenses.tuned
         lenses.tuned_lens_folder lenses.moments lenses.affine lenses.jacobian lenses.patchscope
         lenses.named lenses.reading lenses.reader lenses.comparison lenses.compare
-        lenses.fit_report lens_plots metrics pairs.alignment pairs.words pairs.data pairs.drafts
-        pairs.tasks pairs.files patching.pairing patching.grid patching.measuring
+        lenses.fit_report lens_plots answers metrics pairs.alignment pairs.words pairs.data
+        pairs.drafts pairs.tasks pairs.files patching.pairing patching.grid patching.measuring
         patching.result patching.heatmaps patching.activation patching.estimates
-        patching.verification patching.attribution patching.paths patching.tracing
+        patching.verification patching.attribution patching.receivers
+        patching.sending patching.paths patching.tracing
         patching.knockout circuits.naming circuits.ablation circuits.scores circuits.curve
         circuits.circuit circuits.transformer_lens circuits.graph circuits.drawing
         circuits.inspecting circuits.growth circuits.from_effects report terminal cli_lenses

@@ -16,7 +16,7 @@ from lensscope.circuits.naming import (
 )
 from lensscope.circuits.scored import Scored
 from lensscope.errors import PatchError, SiteError
-from lensscope.patching.paths import LOGITS, Receiver
+from lensscope.patching.receivers import LOGITS, Receiver
 from lensscope.plots import short
 from lensscope.prompts import PromptsLike
 from lensscope.provenance import Provenance

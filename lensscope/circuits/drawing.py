@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 from lensscope.circuits.naming import named, owner, short_name
-from lensscope.patching.paths import LOGITS
+from lensscope.patching.receivers import LOGITS
 from lensscope.plots import diverging, short, svg_text
 from lensscope.showing import without_control
 from lensscope.sites import Site

@@ -9,7 +9,7 @@ from lensscope.circuits.naming import COMPONENTS, NODES, owner, site_named
 from lensscope.errors import PatchError
 from lensscope.lenses.checks import number, whole_number
 from lensscope.patching.grid import NONE
-from lensscope.patching.paths import Receiver
+from lensscope.patching.receivers import Receiver
 from lensscope.sites import Site
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from lensscope.circuits.naming import ANYWAY, COMPONENTS, check_heads, named, or
 from lensscope.engine import as_sites
 from lensscope.errors import PatchError
 from lensscope.lenses.checks import number, whole_number
-from lensscope.patching.paths import LOGITS, Receiver, path_patching, precedes
+from lensscope.patching.paths import path_patching
+from lensscope.patching.receivers import LOGITS, Receiver, precedes
 from lensscope.sites import Site, head_out, mlp_out
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from lensscope.errors import SiteError
-from lensscope.patching.paths import LOGITS, Receiver
+from lensscope.patching.receivers import LOGITS, Receiver
 from lensscope.positions import ALL, PositionLike, span
 from lensscope.sites import KINDS, Site
 

@@ -9,15 +9,16 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from lensscope.answers import Subject
 from lensscope.backends import backend_of
 from lensscope.circuits.naming import ANYWAY
 from lensscope.circuits.scores import Faithfulness
 from lensscope.errors import LensscopeError, ModelError, PatchError
 from lensscope.lenses.checks import several, whole_number
-from lensscope.metrics import Subject, as_metric, checked
+from lensscope.metrics import as_metric, checked
 from lensscope.patching.measuring import check_pairs
 from lensscope.patching.pairing import groups_of, pairs_of
-from lensscope.patching.paths import LOGITS, Receiver
+from lensscope.patching.receivers import LOGITS, Receiver
 from lensscope.sites import Site
 
 if TYPE_CHECKING:

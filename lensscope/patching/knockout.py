@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lensscope.answers import most_probable
 from lensscope.backends import backend_of
 from lensscope.errors import PatchError
-from lensscope.metrics import as_metric, most_probable, probability
+from lensscope.metrics import as_metric, probability
 from lensscope.operations import Map
 from lensscope.patching.activation import Asked, index_of
 from lensscope.patching.measuring import Pairwise, place

@@ -12,12 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lensscope.answers import Subject
 from lensscope.backend import Backend
 from lensscope.cache import Cache
 from lensscope.engine import run_many
 from lensscope.errors import PatchError, PromptError
 from lensscope.lenses.files import resume, save
-from lensscope.metrics import Measure, PairMetric, Subject, checked
+from lensscope.metrics import Measure, PairMetric, checked
 from lensscope.patches import Patch
 from lensscope.patching.pairing import Group, Pair
 from lensscope.progress import one_bar, progress

@@ -9,12 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lensscope.answers import Answers, most_probable
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.engine import SitesLike, capture
 from lensscope.errors import PatchError
 from lensscope.lenses.checks import number, whole_number
-from lensscope.metrics import Answers, as_metric, most_probable, probability
+from lensscope.metrics import as_metric, probability
 from lensscope.patches import Patch
 from lensscope.patching.activation import Asked, index_of, patches_of
 from lensscope.patching.measuring import Both, Pairwise, place
