@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lensscope.cli_circuit import circuit
 from lensscope.cli_lenses import compare, lens_app
-from lensscope.cli_patching import circuit, patch, trace
+from lensscope.cli_patching import patch, trace
 from lensscope.terminal import (
     BackendChoice,
     Html,

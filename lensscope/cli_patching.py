@@ -1,13 +1,29 @@
-"""The commands about patching: ``patch``, ``trace``, ``circuit``."""
+"""The commands about patching: ``patch`` and ``trace``."""
 
 from __future__ import annotations
 
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lensscope.cli_pairs import (
+    Answer,
+    Checkpoint,
+    Clean,
+    Corrupted,
+    Direction,
+    MetricChoice,
+    Number,
+    PairSet,
+    Seed,
+    Svg,
+    Wrong,
+    load,
+    metric_of,
+    pairs_of,
+    picture,
+)
 from lensscope.terminal import (
     BackendChoice,
     Html,
@@ -18,38 +34,14 @@ from lensscope.terminal import (
     deliver,
     errors,
     position_of,
-    print_table,
     say,
     usage,
-    write,
 )
 
 if TYPE_CHECKING:
-    from lensscope.circuits.circuit import Circuit
     from lensscope.pairs import Pairs
 
-Clean = Annotated[str | None, typer.Option(help="A clean prompt.")]
-Corrupted = Annotated[str | None, typer.Option(help="A corrupted prompt, as long.")]
-Answer = Annotated[
-    str | None, typer.Option(help='The right answer: one token, such as " Paris" with its space.')
-]
-Wrong = Annotated[str | None, typer.Option(help="The wrong answer.")]
-PairSet = Annotated[
-    str | None,
-    typer.Option(
-        "--pairs",
-        help="In place of one pair: ioi, greater_than, country_capital, gendered_pronoun, or a "
-        ".csv or .jsonl file with clean, corrupted, correct, wrong.",
-    ),
-]
-Number = Annotated[int, typer.Option("--n", help="Pairs of a set that is made.")]
-Seed = Annotated[int, typer.Option(help="Of what is drawn.")]
-Checkpoint = Annotated[
-    Path | None,
-    typer.Option(help="Keep what is measured here; the same command again does the rest."),
-]
 Restored = Annotated[list[str], typer.Option(help="What is given back. May be given again.")]
-Svg = Annotated[Path | None, typer.Option(help="Write the picture to this file.")]
 Positions = Annotated[
     list[str] | None,
     typer.Option(
@@ -60,43 +52,11 @@ Positions = Annotated[
 ]
 
 
-class MetricChoice(str, Enum):
-    """What is measured."""
-
-    logit_difference = "logit-difference"
-    log_probability = "log-probability"
-    probability = "probability"
-    kl_divergence = "kl-divergence"
-    rank = "rank"
-
-
-class Direction(str, Enum):
-    """Which run is patched."""
-
-    denoising = "denoising"
-    noising = "noising"
-
-
 class Method(str, Enum):
     """How effects are found."""
 
     activation = "activation"
     attribution = "attribution"
-
-
-class Search(str, Enum):
-    """How circuits are found."""
-
-    activation = "activation"
-    attribution = "attribution"
-    grow = "grow"
-
-
-class Ablation(str, Enum):
-    """What is outside a circuit does."""
-
-    corrupted = "corrupted"
-    mean = "mean"
 
 
 def patch(
@@ -136,8 +96,8 @@ def patch(
         unknown = [name for name in site if name not in sites.KINDS]
         if unknown:
             raise usage(f"there is no site {unknown[0]!r}", f"write {', '.join(sites.KINDS)}")
-        loaded = _load(model, backend, processing, quiet)
-        found = _pairs(loaded, clean, corrupted, answer, wrong, pairs, n, seed, metric)
+        loaded = load(model, backend, processing, quiet)
+        found = pairs_of(loaded, clean, corrupted, answer, wrong, pairs, n, seed, metric)
         shared: dict[str, Any] = {
             "direction": direction.value,
             "positions": _positions(position, found),
@@ -146,7 +106,7 @@ def patch(
         }
         given = (list(found.clean), list(found.corrupted))
         kinds = [getattr(sites, name) for name in site]
-        measured = _metric(metric, found)
+        measured = metric_of(metric, found)
         if method is Method.activation:
             if verify or ig_steps > 1:
                 raise usage("--verify and --ig-steps are of estimates", "add --method attribution")
@@ -156,7 +116,7 @@ def patch(
             result = attribution_patching(loaded, *given, kinds, measured, **shared | more)
             if verify:
                 say(quiet, f"Checked by exact runs: {result.settings['verified']}")
-        _picture(result, svg, quiet)
+        picture(result, svg, quiet)
         deliver(result, html, json, quiet)
 
 
@@ -188,7 +148,7 @@ def trace(
         unknown = [name for name in site if name not in sites.KINDS]
         if unknown:
             raise usage(f"there is no site {unknown[0]!r}", f"write {', '.join(sites.KINDS)}")
-        loaded = _load(model, backend, processing, quiet)
+        loaded = load(model, backend, processing, quiet)
         result = causal_trace(
             loaded,
             prompt,
@@ -201,176 +161,8 @@ def trace(
             seed=seed,
             checkpoint=checkpoint,
         )
-        _picture(result, svg, quiet)
+        picture(result, svg, quiet)
         deliver(result, html, json, quiet)
-
-
-def circuit(
-    clean: Clean = None,
-    corrupted: Corrupted = None,
-    answer: Answer = None,
-    wrong: Wrong = None,
-    pairs: PairSet = None,
-    n: Number = 20,
-    metric: Annotated[MetricChoice, typer.Option()] = MetricChoice.logit_difference,
-    search: Annotated[
-        Search, typer.Option(help="By effects of heads and MLPs, or grown from the logits.")
-    ] = Search.attribution,
-    top: Annotated[int, typer.Option(help="Nodes (at most).")] = 20,
-    threshold: Annotated[
-        float, typer.Option(help="Least effect of a path: of --search grow and --edges.")
-    ] = 0.05,
-    direction: Annotated[Direction, typer.Option()] = Direction.denoising,
-    edges: Annotated[bool, typer.Option("--edges", help="Find the paths between nodes.")] = False,
-    ablation: Annotated[
-        Ablation, typer.Option(help="What everything outside does.")
-    ] = Ablation.corrupted,
-    curve: Annotated[
-        bool, typer.Option("--curve", help="Faithfulness by size, beside random circuits.")
-    ] = False,
-    words: Annotated[
-        bool, typer.Option("--words", help="Say what each node writes, by token identity.")
-    ] = False,
-    seed: Seed = 0,
-    model: ModelName = "demo",
-    backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
-    processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
-    checkpoint: Checkpoint = None,
-    graphml: Annotated[Path | None, typer.Option(help="Write the graph to this file.")] = None,
-    svg: Svg = None,
-    html: Html = None,
-    json: Json = None,
-    quiet: Quiet = False,
-) -> None:
-    """Find the heads and MLPs that carry a behaviour, and how far they do it alone."""
-    with errors(quiet):
-        loaded = _load(model, backend, processing, quiet)
-        found = _pairs(loaded, clean, corrupted, answer, wrong, pairs, n, seed, metric)
-        data = (list(found.clean), list(found.corrupted), _metric(metric, found))
-        made = _found(loaded, data, search, top, threshold, direction.value, checkpoint)
-        if edges and search is not Search.grow:
-            made = made.connected(loaded, *data, threshold, direction=direction.value)
-        if words:
-            from lensscope.patchscope import Patchscope
-
-            made = made.inspect(Patchscope.token_identity(max_new_tokens=4), loaded, data[0][0])
-        how: dict[str, Any] = {"ablation": ablation.value}
-        faithful = made.faithfulness(loaded, *data, **how)
-        grown = made.curve(loaded, *data, seed=seed, **how) if curve else None
-        if graphml is not None:
-            write(graphml, made.to_graphml())
-            say(quiet, f"Graph written to {graphml}")
-        _picture(made, svg, quiet)
-        if html is not None:
-            from html import escape
-
-            from lensscope.report import page
-
-            sections = [f"<p>{escape(repr(faithful))}</p>", made.section()]
-            sections += [grown.section()] if grown is not None else []
-            write(html, page(made.title, sections))
-            say(quiet, f"Page written to {html}")
-        deliver(made, None, json, quiet)
-        if grown is not None and not quiet and json != "-":
-            print_table(grown)
-        say(quiet, repr(faithful))
-
-
-def _found(
-    model: Any,
-    data: tuple[Any, Any, Any],
-    search: Search,
-    top: int,
-    threshold: float,
-    direction: str,
-    checkpoint: Path | None,
-) -> Circuit:
-    """A circuit, found as asked."""
-    from lensscope.circuits.circuit import Circuit
-    from lensscope.patching.activation import activation_patching
-    from lensscope.patching.attribution import attribution_patching
-    from lensscope.positions import ALL
-    from lensscope.sites import head_out, mlp_out
-
-    if search is Search.grow:
-        if checkpoint is not None:
-            raise usage("--checkpoint keeps effects", "leave it out with --search grow")
-        return Circuit.grow(
-            model,
-            *data,
-            threshold,
-            max_nodes=top,
-            direction=direction,  # type: ignore[arg-type]
-        )
-    patching: Any = activation_patching if search is Search.activation else attribution_patching
-    effect = patching(
-        model,
-        *data[:2],
-        [head_out, mlp_out],
-        data[2],
-        direction,
-        ALL,
-        checkpoint=checkpoint,
-    )
-    return effect.circuit(top=top)
-
-
-def _load(model: str, backend: BackendChoice, processing: ProcessingChoice, quiet: bool) -> Any:
-    from lensscope.models import load_model
-
-    say(quiet, f"Loading {model} …")
-    return load_model(model, backend=backend.value, processing=processing.value)
-
-
-def _pairs(
-    model: Any,
-    clean: str | None,
-    corrupted: str | None,
-    answer: str | None,
-    wrong: str | None,
-    pairs: str | None,
-    n: int,
-    seed: int,
-    metric: MetricChoice,
-) -> Pairs:
-    """The one pair, or the set of pairs, that was asked for."""
-    from lensscope import pairs as sets
-
-    one = (clean, corrupted, answer, wrong)
-    if pairs is not None:
-        if any(given is not None for given in one):
-            raise usage("--pairs has its own prompts and answers", "leave out the others")
-        if pairs in sets.TASKS:
-            return sets.TASKS[pairs](model, n, seed=seed)
-        path = Path(pairs)
-        if path.suffix not in (".csv", ".jsonl"):
-            known = ", ".join(sets.TASKS)
-            raise usage(f"there is no set {pairs!r}", f"write {known}, or a .csv or .jsonl file")
-        return (sets.from_csv if path.suffix == ".csv" else sets.from_jsonl)(path, model)
-    if clean is None or corrupted is None:
-        raise usage("there are no prompts", "give --clean and --corrupted, or --pairs")
-    needs_wrong = metric is MetricChoice.logit_difference
-    if metric is not MetricChoice.kl_divergence and answer is None:
-        raise usage("there is no answer", 'such as --answer " Paris"')
-    if needs_wrong and wrong is None:
-        raise usage("a logit difference needs --wrong", "or --metric log-probability")
-    none = () if wrong is None else (wrong,)
-    right = (answer,) if answer is not None else (" ",)
-    return sets.Pairs("one pair", (clean,), (corrupted,), (right,), (none,), {})
-
-
-def _metric(choice: MetricChoice, pairs: Pairs) -> Any:
-    from lensscope import metrics
-
-    right: Any = list(pairs.correct)
-    wrong: Any = list(pairs.wrong) if all(pairs.wrong) else None
-    if choice is MetricChoice.kl_divergence:
-        return metrics.kl_divergence()
-    if choice is MetricChoice.logit_difference:
-        return pairs.metric
-    if choice is MetricChoice.probability:
-        return metrics.probability(right, wrong)
-    return (metrics.rank if choice is MetricChoice.rank else metrics.log_probability)(right)
 
 
 def _positions(position: list[str] | None, pairs: Pairs) -> Any:
@@ -396,9 +188,3 @@ def _either(where: str) -> Any:
     """A position in both prompts, or one in each."""
     clean, bar, corrupted = where.partition("|")
     return (position_of(clean), position_of(corrupted)) if bar else position_of(clean)
-
-
-def _picture(result: Any, svg: Path | None, quiet: bool) -> None:
-    if svg is not None:
-        write(svg, result.to_svg())
-        say(quiet, f"Picture written to {svg}")

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from lensscope.bootstrap import ratio_interval
 from lensscope.circuits.ablation import Ablated, Kept
-from lensscope.circuits.scores import bootstrapped
 from lensscope.errors import PatchError
 from lensscope.lenses.checks import whole_number
 from lensscope.showing import Shown
@@ -164,7 +164,7 @@ def faithfulness_curve(circuit: Circuit, *arguments: Any) -> FaithfulnessCurve:
     with np.errstate(invalid="ignore", divide="ignore"):
         share = moved.sum(0) / whole.sum(0)
     n = len(chosen)
-    low, high = bootstrapped(moved[:, :n], whole)
+    low, high = ratio_interval(moved[:, :n], whole)
     each = share[n:].reshape(n, draws)
     data = xr.Dataset(
         {

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 from torch import Tensor
 
+from lensscope.bootstrap import ratio_interval
 from lensscope.circuits.ablation import Ablated, Kept
 from lensscope.circuits.naming import named
 from lensscope.errors import PatchError
@@ -62,15 +63,8 @@ class Faithfulness:
         Raises:
             PatchError: no such interval.
         """
-        if not 0 < level < 1 or resamples < 1:
-            raise PatchError(
-                "There is no such interval.",
-                got=f"level={level}, resamples={resamples}",
-                expected="a level between 0 and 1, and at least one draw",
-                instead="interval(level=0.95, resamples=1000)",
-            )
         return tuple(
-            bootstrapped(
+            ratio_interval(
                 self.data["circuit"].values - self.data["empty"].values,
                 self.data["model"].values - self.data["empty"].values,
                 level,
@@ -93,20 +87,6 @@ class Faithfulness:
             f"circuit {mean['circuit'].item():.4g}, nothing {mean['empty'].item():.4g}; "
             f"{pairs} pair{'s' * (pairs > 1)}, {self.ablation} ablation)"
         )
-
-
-def bootstrapped(
-    over: Any, under: Any, level: float = 0.95, resamples: int = 1000, seed: int = 0
-) -> Any:
-    """The interval of a ratio of means over the first axis; draws without a gap do not count."""
-    n = len(over)
-    edges = (50 * (1 - level), 100 - 50 * (1 - level))
-    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
-    gaps = drawn.astype(float) @ under
-    known = (gaps != 0).reshape(resamples, -1).all(1)
-    if n < 2 or not known.any():
-        return np.full((2, *np.shape(over)[1:]), np.nan)
-    return np.percentile((drawn[known].astype(float) @ over) / gaps[known], edges, axis=0)
 
 
 def faithfulness(circuit: Circuit, *arguments: Any) -> Faithfulness:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from lensscope.bootstrap import ratio_interval
 from lensscope.errors import LensError
 from lensscope.provenance import Provenance
 from lensscope.showing import Shown
@@ -188,9 +189,6 @@ def summarised(values: xr.Dataset, level: float, resamples: int, seed: int) -> x
     """
     prompts = values["prompt_index"].values
     n = int(prompts.max()) + 1
-    generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
-    edges = (50 * (1 - level), 100 - 50 * (1 - level))
     starts = np.searchsorted(prompts, np.arange(n))
     found: dict[str, Any] = {}
     for name in VALUES:
@@ -203,11 +201,8 @@ def summarised(values: xr.Dataset, level: float, resamples: int, seed: int) -> x
         counts = np.add.reduceat(known.astype(float), starts, axis=-1)
         with np.errstate(invalid="ignore", divide="ignore"):
             means = sums.sum(-1) / counts.sum(-1)
-            each = (sums @ drawn.T) / (counts @ drawn.T)
-        some = np.isfinite(each).any(-1)
-        low, high = np.full(some.shape, np.nan), np.full(some.shape, np.nan)
-        if some.any() and n > 1:  # one prompt, drawn again, is itself
-            low[some], high[some] = np.nanpercentile(each[some], edges, axis=-1)
+        over, under = np.moveaxis(sums, -1, 0), np.moveaxis(counts, -1, 0)
+        low, high = ratio_interval(over, under, level, resamples, seed)
         dims = ("lens", "layer")
         found |= {
             name: (dims, means),

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lensscope.errors import PatchError
+from lensscope.bootstrap import ratio_interval
 from lensscope.patching.grid import AXES, NONE
 from lensscope.provenance import Provenance
 from lensscope.showing import Shown, without_control
@@ -304,13 +304,6 @@ def averaged(
     Raises:
         PatchError: no such interval.
     """
-    if not 0 < level < 1 or resamples < 1:
-        raise PatchError(
-            "There is no such interval.",
-            got=f"level={level}, resamples={resamples}",
-            expected="a level between 0 and 1, and at least one draw",
-            instead="mean(level=0.95, resamples=1000)",
-        )
     first, last = ("clean", "corrupted") if direction == "noising" else ("corrupted", "clean")
     metric = data["metric"].transpose("pair", ...)
     values, base, source = metric.values, data[first].values, data[last].values
@@ -322,23 +315,10 @@ def averaged(
     counts = known.reshape(n, -1).sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         effect = flat.sum(0) / gap.sum(0)
-        low, high = np.full_like(effect, np.nan), np.full_like(effect, np.nan)
-        if n > 1:
-            generator = np.random.default_rng(seed)
-            drawn = generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
-            edges = (50 * (1 - level), 100 - 50 * (1 - level))
-            step = max(1, (1 << 24) // resamples)  # so many cells at a time
-            for start in range(0, flat.shape[1], step):
-                part = slice(start, start + step)
-                each = (drawn @ flat[:, part]) / (drawn @ gap[:, part])
-                each[~np.isfinite(each)] = np.nan
-                some = np.isfinite(each).any(0)
-                found = np.nanpercentile(each[:, some], edges, axis=0) if some.any() else []
-                for ends, edge in zip((low, high), found, strict=False):
-                    ends[part][some] = edge
         mean = np.where(counts > 0, np.where(known, values, 0.0).reshape(n, -1).sum(0), np.nan)
         mean = mean / np.maximum(counts, 1)
     effect = np.where(np.isfinite(effect), effect, np.nan)
+    low, high = ratio_interval(flat, gap, level, resamples, seed)
     dims, shape = metric.dims[1:], values.shape[1:]
     named = {"effect": effect, "effect_low": low, "effect_high": high, "metric": mean}
     coords = {name: data.coords[name] for name in data.coords if name != "pair"}
