@@ -136,6 +136,7 @@ def most_probable(backend: Backend, prompts: Sequence[TokenizedPrompt]) -> list[
 
 
 def shown(answers: Answers, which: str) -> str:
+    """Answers in words: themselves for one pair, which they are for several."""
     if isinstance(answers, list):
         return shown(answers[0], which) if len(answers) == 1 else f"{which} answer"
     several: Sequence[Any] = answers if isinstance(answers, tuple) else (answers,)

@@ -54,6 +54,7 @@ class Direction(str, Enum):
 
 
 def load(model: str, backend: BackendChoice, processing: ProcessingChoice, quiet: bool) -> Any:
+    """The model that was named."""
     from lensscope.models import load_model
 
     say(quiet, f"Loading {model} …")
@@ -98,6 +99,7 @@ def pairs_of(
 
 
 def metric_of(choice: MetricChoice, pairs: Pairs) -> Any:
+    """The metric that was asked for, with the answers of the pairs."""
     from lensscope import metrics
 
     right: Any = list(pairs.correct)
@@ -112,6 +114,7 @@ def metric_of(choice: MetricChoice, pairs: Pairs) -> Any:
 
 
 def picture(result: Any, svg: Path | None, quiet: bool) -> None:
+    """A picture of a result, if there is a file for it."""
     if svg is not None:
         write(svg, result.to_svg())
         say(quiet, f"Picture written to {svg}")
