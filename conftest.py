@@ -43,6 +43,10 @@ from lensscope import planning
 from tests import families
 
 
+# Its cases run in a process of their own, without the type checker.
+collect_ignore = ["tests/bad_input.py"]
+
+
 @pytest.fixture(scope="session")
 def demo():
     """The real demo model, fetched as `make demo` fetches it; its absence is a failure."""

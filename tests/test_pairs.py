@@ -170,7 +170,7 @@ def test_parts_of_pairs(demo):
 
 @pytest.mark.parametrize("task", pairs.TASKS.values(), ids=pairs.TASKS)
 def test_metric_says_which_answer_the_model_prefers(demo, task):
-    made = task(demo, 20)
+    made = task(demo, 8)
     assert made.metric.name == "logit difference right answer - wrong answer"
     end = {"end": made.groups["end"]}
     with warnings.catch_warnings():

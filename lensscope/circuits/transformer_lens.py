@@ -167,7 +167,7 @@ def edge_faithfulness(
         PatchError: another ablation than that of the corrupted run, or no edges.
         BasisError: a circuit of another model.
     """
-    theirs, backend = _theirs(edges=True), backend_of(model)
+    backend = backend_of(model)
     if circuit.provenance is not None:
         circuit.provenance.check_basis(backend.provenance(), "The circuit", ANYWAY)
     if not circuit.edges:
@@ -184,6 +184,7 @@ def edge_faithfulness(
             expected='ablation="corrupted"',
             instead="circuit.faithfulness(…, edges=True)",
         )
+    theirs = _theirs(edges=True)
     pairs = pairs_of(backend, clean, corrupted, prepend_bos)
     check_pairs(pairs, groups_of(pairs, None))
     measured = as_metric(metric)
