@@ -42,7 +42,6 @@ import torch
 from lensscope import planning
 from tests import families
 
-
 # Its cases run in a process of their own, without the type checker.
 collect_ignore = ["tests/bad_input.py"]
 
