@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lensscope import pairs as pairs
+    from lensscope import studies as studies
     from lensscope.cache import Cache as Cache
     from lensscope.circuits.circuit import Circuit as Circuit
     from lensscope.engine import capture as capture
@@ -110,7 +111,7 @@ _HOMES = {
     "transforms": "affine identity scaled_to",
 }
 # Modules that are used as such: `ls.pairs.ioi(model)`.
-_MODULES = ("pairs",)
+_MODULES = ("pairs", "studies")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __version__ = "0.1.0"

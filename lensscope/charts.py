@@ -32,12 +32,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over one axis."""
+    """Lines over one axis; ``top`` is shown at least."""
 
     title: str
     x_title: str
     y_title: str
     lines: tuple[Line, ...]
+    top: float = 1e-9
 
 
 def to_plotly(chart: Chart) -> go.Figure:
@@ -119,7 +120,7 @@ def _axes(chart: Chart, x0: int, top: int, width: int, height: int) -> str:
     xs = [v for line in lines for v in line.x]
     ys = [v for line in lines for v in (*line.y, *line.low, *line.high) if math.isfinite(v)]
     x_low, x_high = (min(xs), max(xs)) if xs else (0, 1)
-    y_ticks = _ticks(min([0.0, *ys]), max([*ys, 1e-9]))
+    y_ticks = _ticks(min([0.0, *ys]), max([*ys, chart.top]))
     y_low, y_high = min(y_ticks[0], min([0.0, *ys])), y_ticks[-1]
 
     def at(x: float, y: float) -> tuple[float, float]:

@@ -11,6 +11,7 @@ import typer
 from lensscope.cli_circuit import circuit
 from lensscope.cli_lenses import compare, lens_app
 from lensscope.cli_patching import patch, trace
+from lensscope.cli_studies import report, study_app
 from lensscope.terminal import (
     BackendChoice,
     Html,
@@ -40,7 +41,8 @@ app = typer.Typer(
 )
 
 app.add_typer(lens_app, name="lens")
-for command in (compare, patch, trace, circuit):
+app.add_typer(study_app, name="study")
+for command in (compare, patch, trace, circuit, report):
     app.command()(command)
 
 DEMO_ENTITIES = ("Diana, Princess of Wales", "Jurassic Park", "Alexander the Great")

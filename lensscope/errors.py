@@ -12,6 +12,7 @@
     ├── CacheError          a site that a cache lacks, or a file that is not a cache
     ├── BasisError          two models or two bases mixed where it makes no sense
     ├── LensError           a lens that lacks a layer, cannot be fitted, or is not a lens file
+    ├── StudyError          an output folder of something else, a worker or disk that fails
     ├── PlanError           a plan, metric or top_k that a sweep cannot follow
     └── BudgetError         a memory budget that not even one row fits
 
@@ -82,6 +83,10 @@ class LensError(LensscopeError, ValueError):
 
 class PlanError(LensscopeError, ValueError):
     """A plan, metric or top_k that a sweep cannot follow."""
+
+
+class StudyError(LensscopeError, RuntimeError):
+    """A study that cannot be run, gone on with or read as it was asked for."""
 
 
 class BudgetError(LensscopeError, MemoryError):

@@ -32,6 +32,21 @@ class InspectionPrompt:
     placeholder: str = "x"
     prepend_bos: bool | None = None
 
+    @property
+    def _pattern(self) -> re.Pattern[str]:
+        before = r"(?<!\w)" if self.placeholder[0].isalnum() else ""
+        after = r"(?!\w)" if self.placeholder[-1].isalnum() else ""
+        return re.compile(before + re.escape(self.placeholder) + after)
+
+    def filled(self, text: str) -> str:
+        """The prompt with a text in place of its placeholder.
+
+        Example:
+            >>> ls.InspectionPrompt("The largest city in x").filled("Japan")
+            'The largest city in Japan'
+        """
+        return self._pattern.sub(lambda _: text, self.text)
+
     def tokens(self, model: Any) -> TokenizedPrompt:
         """The prompt as the model's tokens."""
         return self.tokenized(backend_of(model))
@@ -58,10 +73,7 @@ class InspectionPrompt:
                 instead='InspectionPrompt("The largest city in x", placeholder="x")',
             )
         prompt = self.tokenized(backend)
-        pattern = re.escape(self.placeholder)
-        before = r"(?<!\w)" if self.placeholder[0].isalnum() else ""
-        after = r"(?!\w)" if self.placeholder[-1].isalnum() else ""
-        matches = list(re.finditer(before + pattern + after, self.text))
+        matches = list(self._pattern.finditer(self.text))
         if not matches:
             raise PromptError(
                 f"The placeholder {self.placeholder!r} does not occur in the inspection prompt.",

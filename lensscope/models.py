@@ -7,7 +7,9 @@ that is already loaded.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+import functools
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -88,7 +90,23 @@ def load_model(
     model.cfg.dtype = dtype
     if demo:
         model.cfg.default_prepend_bos = False  # it was trained without
+    _LOADERS[model] = functools.partial(
+        load_model,
+        name if name is None or demo or not Path(name).exists() else Path(name).resolve(),
+        backend=backend,
+        processing=processing,
+        dtype=dtype,
+        device=device,
+    )
     return model
+
+
+_LOADERS: weakref.WeakKeyDictionary[Any, Callable[[], Any]] = weakref.WeakKeyDictionary()
+
+
+def loader_of(model: Any) -> Callable[[], Any] | None:
+    """A function that loads the same again, of a model that `load_model` loaded."""
+    return _LOADERS.get(model)
 
 
 def _bridge(

@@ -261,7 +261,7 @@ class Patchscope:
         """One reading for each prompt, position, source layer and target layer."""
         read = self.read or self.write
         kind = replace(where, kind=read.kind, head=read.head)
-        sources = _layers(here, kind, layers)
+        sources = layers_of(here, kind, layers)
         sites = [kind(layer) for layer in sources]
         cache = capture(here.model, prompts, sites)
         readings = []
@@ -307,11 +307,11 @@ class Patchscope:
             )
         mapped = [self.mapped(row, target, None) for row in rows]
         if self.write.layer is not None:
-            targets = _layers(target, self.write.whole, [self.write.layer])
+            targets = layers_of(target, self.write.whole, [self.write.layer])
         elif isinstance(target_layers, str):
-            targets = _layers(target, self.write.whole, layers)
+            targets = layers_of(target, self.write.whole, layers)
         else:
-            targets = _layers(target, self.write.whole, target_layers)
+            targets = layers_of(target, self.write.whole, target_layers)
         return [
             Reading(n, f"vector {n}", 0, None, "", None, to, row, value)
             for n, (row, value) in enumerate(zip(rows, mapped, strict=True))
@@ -321,12 +321,12 @@ class Patchscope:
     def _targets(self, target: Backend, layer: int, target_layers: TargetLayers) -> list[int]:
         kind = self.write.whole
         if self.write.layer is not None:
-            return _layers(target, kind, [self.write.layer])
+            return layers_of(target, kind, [self.write.layer])
         if target_layers == "same":
-            return _layers(target, kind, [layer])
+            return layers_of(target, kind, [layer])
         if isinstance(target_layers, str):
-            return _layers(target, kind, None)
-        return _layers(target, kind, target_layers)
+            return layers_of(target, kind, None)
+        return layers_of(target, kind, target_layers)
 
     def _check_targets(
         self, target_layers: TargetLayers, vector_layers: Iterable[SupportsIndex] | None
@@ -465,7 +465,7 @@ class Patchscope:
         )
 
 
-def _layers(backend: Backend, kind: Site, layers: Iterable[SupportsIndex] | None) -> list[int]:
+def layers_of(backend: Backend, kind: Site, layers: Iterable[SupportsIndex] | None) -> list[int]:
     """Layers in range and not negative, in the order asked for, each once."""
     if layers is not None and (isinstance(layers, int | str) or not list(layers)):
         raise SiteError(

@@ -104,7 +104,7 @@ def compare(
     numbers = [None] if layers is None else listed(layers, "layers", "layers=[10, 20]")
     wanted = [resid_post(n) for n in numbers]
     sites = concrete(backend, wanted)
-    reads_at = {lens.name: _readable(lens, backend, sites, wanted=layers) for lens in several}
+    reads_at = {lens.name: readable(lens, backend, sites, wanted=layers) for lens in several}
     reads = asked(backend, prompts, positions, prepend_bos)
     settings = {
         "lenses": {lens.name: _identity(lens, needed=checkpoint is not None) for lens in several},
@@ -126,7 +126,7 @@ def compare(
     )
 
 
-def _readable(lens: Lens, backend: Backend, sites: Sequence[Site], *, wanted: Any) -> list[Site]:
+def readable(lens: Lens, backend: Backend, sites: Sequence[Site], *, wanted: Any) -> list[Site]:
     """The sites of a comparison that a lens can read; all, where they were asked for by number."""
     found = list(sites)
     if wanted is None:

@@ -64,13 +64,19 @@ def compared(
     """
     log_q = logits.float().log_softmax(-1)
     refuse_nan(log_q, what)
-    best = log_q.argmax(-1)
     return {
-        "precision_at_1": (best == final.log_p.argmax(-1)).float(),
-        "surprisal": -final.log_p.gather(1, best[:, None])[:, 0],
+        **agreement(log_q.argmax(-1), final),
         "kl": kl_divergence(final.log_p, log_q),
         "entropy": entropy(log_q),
         **next_token(log_q, final.next_token),
+    }
+
+
+def agreement(best: Int[Tensor, " row"], final: FinalDistribution) -> dict[str, Tensor]:
+    """``precision_at_1`` and ``surprisal``, as in `compared`, of most probable tokens."""
+    return {
+        "precision_at_1": (best == final.log_p.argmax(-1)).float(),
+        "surprisal": -final.log_p.gather(1, best[:, None])[:, 0],
     }
 
 

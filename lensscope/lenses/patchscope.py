@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from lensscope.backend import Backend
@@ -105,13 +106,19 @@ class PatchscopeLens(Lens):
 
     def each(self, backend: Backend, states: States) -> Iterator[tuple[Site, Tensor]]:
         """The logits at each site, all cells of a patchscope in one sweep."""
-        found: list[Tensor] = [self._sweep(backend, scope, states) for scope in self.scopes]
-        logits = found[0]
-        if len(found) > 1:
-            each = torch.stack([one.float().log_softmax(-1) for one in found])
-            logits = each.logsumexp(0) - math.log(len(found))
+        logits = _averaged([self._sweep(backend, scope, states) for scope in self.scopes])
         for n, site in enumerate(states):
             yield site, logits[n]
+
+    def prior(self, backend: Backend) -> Float[Tensor, " d_vocab"]:
+        """The logits when nothing is written into the inspection prompts."""
+        found = []
+        for scope in self.scopes:
+            target = self._target(backend, scope)
+            logits = run_many(target.model, scope.inspection.tokenized(target), [[]]).logits
+            assert logits is not None
+            found.append(logits[0, 0])
+        return _averaged(found)
 
     @staticmethod
     def _target(backend: Backend, scope: Patchscope) -> Backend:
@@ -134,6 +141,14 @@ class PatchscopeLens(Lens):
         logits = run_many(target.model, prompt, patchsets, grad=grad).logits
         assert logits is not None
         return logits[:, 0].reshape(len(states), n_rows, -1)
+
+
+def _averaged(found: Sequence[Tensor]) -> Tensor:
+    """Logits of the mean of distributions; of one, its own."""
+    if len(found) == 1:
+        return found[0]
+    each = torch.stack([one.float().log_softmax(-1) for one in found])
+    return each.logsumexp(0) - math.log(len(found))
 
 
 def _written(scope: Patchscope, site: Site, n_layers: int) -> Site | None:

@@ -79,14 +79,14 @@ class Both:
 
     def source_states(self, site: Site) -> Float[Tensor, "position *axes"]:
         """What the run that is patched in held, over all tokens."""
-        return self._states(site, int(self.noising), self.pair)
+        return self._states(site, int(self.noising))
 
     def base_states(self, site: Site) -> Float[Tensor, "position *axes"]:
         """What the run that is patched held, over all tokens."""
-        return self._states(site, int(not self.noising), self.pair)
+        return self._states(site, int(not self.noising))
 
-    def _states(self, site: Site, row: int, pair: Pair) -> Tensor:
-        width = len(pair.corrupted if row else pair.clean)
+    def _states(self, site: Site, row: int) -> Tensor:
+        width = len(self.pair.corrupted if row else self.pair.clean)
         states = self.cache[site][row, :width]
         return states[..., :width] if site.kind == "pattern" else states
 

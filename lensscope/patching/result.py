@@ -306,20 +306,35 @@ def averaged(
     """
     first, last = ("clean", "corrupted") if direction == "noising" else ("corrupted", "clean")
     metric = data["metric"].transpose("pair", ...)
-    values, base, source = metric.values, data[first].values, data[last].values
-    n = len(base)
+    values = metric.values
+    effect, moved, gaps = ratio_of_means(values, data[first].values, data[last].values)
+    low, high = ratio_interval(moved, gaps, level, resamples, seed)
     known = np.isfinite(values)
-    moved = np.where(known, values - base.reshape(-1, *[1] * (values.ndim - 1)), 0.0)
-    gaps = known * (source - base).reshape(-1, *[1] * (values.ndim - 1))
-    flat, gap = moved.reshape(n, -1), gaps.reshape(n, -1)
-    counts = known.reshape(n, -1).sum(0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        effect = flat.sum(0) / gap.sum(0)
-        mean = np.where(counts > 0, np.where(known, values, 0.0).reshape(n, -1).sum(0), np.nan)
-        mean = mean / np.maximum(counts, 1)
-    effect = np.where(np.isfinite(effect), effect, np.nan)
-    low, high = ratio_interval(flat, gap, level, resamples, seed)
+    counts = known.sum(0)
+    mean = np.where(counts > 0, np.where(known, values, 0.0).sum(0), np.nan)
+    mean = mean / np.maximum(counts, 1)
     dims, shape = metric.dims[1:], values.shape[1:]
     named = {"effect": effect, "effect_low": low, "effect_high": high, "metric": mean}
     coords = {name: data.coords[name] for name in data.coords if name != "pair"}
     return xr.Dataset({k: (dims, v.reshape(shape)) for k, v in named.items()}, coords)
+
+
+def ratio_of_means(values: Any, base: Any, source: Any) -> tuple[Any, Any, Any]:
+    """Effects over all pairs, NaN where there are none, and what they are ratios of.
+
+    Args:
+        values: the metric of the patched runs, ``[pair, *cells]``; NaN where there is none.
+        base: that of the runs that are patched, ``[pair]``.
+        source: that of the runs that are patched in, ``[pair]``.
+
+    Returns:
+        The effects, ``[*cells]``, and of each pair how far the metric of a cell goes and how far
+        it could go, ``[pair, cell]``.
+    """
+    n, known = len(base), np.isfinite(values).reshape(len(base), -1)
+    moved = np.where(known, values.reshape(n, -1) - base[:, None], 0.0)
+    gaps = known * (source - base)[:, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        effect = moved.sum(0) / gaps.sum(0)
+    effect = np.where(np.isfinite(effect), effect, np.nan)
+    return effect.reshape(values.shape[1:]), moved, gaps

@@ -120,7 +120,7 @@ class Paths:
                 at = {"embed": resid_pre(0), "mlp_out": mlp_out(layer)}.get(kind, attn_out(layer))
                 if layer is not None:
                     self.backend.check_writable({(at.kind, layer)})
-                kept = self._run([self._patches(*one) for one in [*mine]] + [[]], [at])[at]
+                kept = self._run([self._patches(*one) for one in mine] + [[]], [at])[at]
                 for n, one in enumerate(mine):
                     self._sent[one] = dict.fromkeys(stages, kept[n] - kept[-1])
 

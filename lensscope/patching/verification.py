@@ -10,8 +10,9 @@ import pandas as pd
 import torch
 
 from lensscope.patching.activation import Asked, patches_of
+from lensscope.patching.grid import AXES
 from lensscope.patching.measuring import Pairwise
-from lensscope.patching.result import PatchingResult, dataset
+from lensscope.patching.result import PatchingResult, dataset, ratio_of_means
 
 
 def verified(
@@ -53,13 +54,13 @@ def verified(
     true = _effects(asked, exact)
     data = dataset(
         exact,
-        {name: tuple(range(size)) for name, size in zip(_NAMES, work.shape, strict=True)},
+        {name: tuple(range(size)) for name, size in zip(AXES, work.shape, strict=True)},
         np.full((work.pairs, work.shape[3]), "", dtype=object),
-        set(_NAMES),
+        set(AXES),
         asked.direction,
     )
     shape = tuple(result.data["effect"].sizes[name] for name in result.data["effect"].dims)
-    values = data["effect"].transpose("pair", *_NAMES).values.reshape(shape)
+    values = data["effect"].transpose("pair", *AXES).values.reshape(shape)
     filled = result.data.assign(exact=(result.data["effect"].dims, values))
     own, other = ([float(numbers[c.index]) for c in chosen] for numbers in (estimates, true))
     if result.settings["grad_drop"]:  # whose estimates are sizes
@@ -68,19 +69,11 @@ def verified(
     return replace(result, data=filled, settings={**result.settings, "verified": report})
 
 
-_NAMES = ("site", "layer", "head", "position", "key")
-
-
 def _effects(asked: Asked, work: Pairwise) -> Any:
     """Effects over all pairs, ``[site, layer, head, position, key]``, as ratios of means."""
     ends = (work.corrupted.double(), work.clean.double())
     base, source = ends[::-1] if asked.direction == "noising" else ends
-    values = work.values.double()
-    known = values.isfinite()
-    shape = (-1, *[1] * (values.ndim - 1))
-    moved = torch.where(known, values - base.view(shape), 0.0).sum(0)
-    gap = (known * (source - base).view(shape)).sum(0)
-    return torch.where(known.any(0), moved / gap, torch.nan).numpy()
+    return ratio_of_means(work.values.double().numpy(), base.numpy(), source.numpy())[0]
 
 
 def agreement(estimates: list[float], exact: list[float], top: int) -> dict[str, Any]:

@@ -1,0 +1,229 @@
+"""At which layer, and from which tokens, does a model know what a name is the name of?
+
+Ghandeharioun et al. 2024, "Patchscopes", section 4.3: the state of the last token of a name is
+written into a prompt of described entities, and what is generated is compared with a description.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Final
+
+from lensscope.errors import StudyError
+from lensscope.inspection import InspectionPrompt
+from lensscope.patchscope import ENTITY_DESCRIPTION, Patchscope, TargetLayers
+from lensscope.positions import resolve, span
+from lensscope.prompts import tokenize
+from lensscope.studies.entities import Entity, entities
+from lensscope.studies.entity_summary import entity_result
+from lensscope.studies.folder import Folder
+from lensscope.studies.given import as_layers, as_scopes, as_targets
+from lensscope.studies.result import StudyResult
+from lensscope.studies.scoring import rouge_l, sentence_model
+from lensscope.studies.study import BUDGET
+from lensscope.studies.sweep import Sample, SweepStudy, derangement
+
+INSPECTIONS: Final = (
+    ENTITY_DESCRIPTION,
+    "Mount Everest: Highest mountain on Earth, Wolfgang Amadeus Mozart: Austrian composer, Toyota: "
+    "Japanese manufacturer of cars, x",
+)
+"""The paper's inspection prompt, and one of the same form with other entities."""
+
+VARIANTS: Final[Mapping[str, Callable[[str], tuple[str, str]]]] = {
+    "bare": lambda name: ("{}", name),
+    "space": lambda name: (" {}", name),
+    "lower": lambda name: ("{}", name.lower()),
+    "upper": lambda name: ("{}", name.upper()),
+    "sentence": lambda name: ("Yesterday I read a long article about {}", name),
+}
+"""Ways to put a name, which the tokenizer cuts in as many ways."""
+
+
+class Scores:
+    """Scores a description against what an entity is, and what its last word means.
+
+    Args:
+        given: the entities.
+        similarity: a sentence model, or ``None`` for ROUGE-L alone.
+    """
+
+    def __init__(self, given: Sequence[Entity], similarity: str | None) -> None:
+        self.given, self.similarity = given, similarity
+        self.names: tuple[str, ...] = ("resolved", "rouge_reference", "rouge_unresolved")
+        if similarity is not None:
+            self.names += ("similarity_reference", "similarity_unresolved")
+        self.both = functools.lru_cache(maxsize=1 << 16)(self._both)
+
+    def __call__(self, text: str, item: int) -> tuple[float, ...]:
+        entity = self.given[item]
+        return self.both(first_description(text), entity.reference, entity.unresolved)
+
+    def _both(self, said: str, reference: str, unresolved: str) -> tuple[float, ...]:
+        right = rouge_l(said, reference)
+        wrong = rouge_l(said, unresolved) if unresolved else 0.0
+        found = (float(right > wrong), right, wrong)
+        if self.similarity is None:
+            return found
+        alike = sentence_model(self.similarity)
+        return (*found, alike(said, reference), alike(said, unresolved) if unresolved else 0.0)
+
+
+def first_description(text: str) -> str:
+    """What a text says before it goes on to the next entity of the pattern, or to another line.
+
+    Example:
+        >>> from lensscope.studies.entity_resolution import first_description
+        >>> first_description(": American film franchise, The Hunger Games: American film")
+        'American film franchise'
+    """
+    line = text.lstrip(": \n").split("\n", 1)[0]
+    return re.split(r",\s[^,:]{1,60}:", line, maxsplit=1)[0].strip()
+
+
+@dataclass(frozen=True, eq=False)
+class EntityResolution(SweepStudy):
+    """See `entity_resolution`."""
+
+    given: tuple[Entity, ...]
+    ways: tuple[str, ...]
+    all_tokens: bool
+    similarity: str | None
+    kind: ClassVar[str] = "entity_resolution"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scores", Scores(self.given, self.similarity))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return self.scores.names  # type: ignore[attr-defined]
+
+    @property
+    def names(self) -> Sequence[str]:
+        return [entity.name for entity in self.given]
+
+    @property
+    def variants(self) -> Sequence[str]:
+        return self.ways
+
+    def sample(self, item: int, variant: int) -> Sample:
+        name, way = self.given[item].name, self.ways[variant]
+        template, said = VARIANTS[way](name) if way in VARIANTS else (way, name)
+        (prompt,) = tokenize(self.backend, template.replace("{}", said), None)
+        tokens = resolve(span(said), prompt, -1)
+        read = tokens if self.all_tokens else tokens[-1:]
+        return Sample(item, variant, prompt, read, len(tokens))
+
+    def score(self, text: str, item: int) -> Sequence[float]:
+        return self.scores(text, item)  # type: ignore[attr-defined]
+
+    def others(self) -> Sequence[int]:
+        return _others(self.given, self.seed)
+
+    def check(self) -> None:
+        """Refuse what cannot be run, before anything is."""
+        super().check()
+        self.others()
+        self.score("", 0)
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            **self.common(),
+            "title": f"{len(self.given)} entities",
+            "entities": [asdict(entity) for entity in self.given],
+            "all_tokens": self.all_tokens,
+            "similarity": self.similarity,
+        }
+
+    @classmethod
+    def summary(cls, folder: Folder) -> StudyResult:
+        arguments = folder.manifest()["arguments"]
+        given = [Entity(**row) for row in arguments["entities"]]
+        return entity_result(folder, Scores(given, arguments["similarity"]))
+
+
+def _others(given: Sequence[Entity], seed: int) -> list[int]:
+    return derangement([[entity.reference] for entity in given], seed)
+
+
+def entity_resolution(
+    model: Any,
+    given: Iterable[Entity] | str | None = None,
+    *,
+    variants: Iterable[str] = ("bare",),
+    all_tokens: bool = False,
+    layers: Iterable[int] | None = None,
+    target_layers: TargetLayers | int = "same",
+    inspection: str | InspectionPrompt | Patchscope | Iterable[Any] | None = None,
+    max_new_tokens: int = 15,
+    similarity: str | None = None,
+    random_draws: int = 2,
+    seed: int = 0,
+    memory_budget: int = BUDGET,
+) -> EntityResolution:
+    """At which layer, and from which tokens, an entity is resolved: a study, to be `run`.
+
+    The state of a token of a name, at each source layer, is written over the placeholder of an
+    inspection prompt that describes entities. What is generated, up to where it goes on to another
+    entity, is scored by ROUGE-L (F-measure) against the reference and against the unresolved
+    reading, what the last word alone means. A cell is ``resolved`` where the first is larger. The
+    same is done for the controls: what the states of another entity gave; the mean state of the
+    layer over all names; random vectors as long as states; the inspection prompt as it is.
+
+    Args:
+        model: the model, or a function without arguments that loads it.
+        given: entities, or the path of a file of them (`entities`); by default those that come with
+            lensscope.
+        variants: ways to put the name: ``"bare"``, ``"space"`` (one before it), ``"lower"``,
+            ``"upper"``, ``"sentence"``, or a template with ``{}``.
+        all_tokens: read each token of the name, not the last one only.
+        layers: source layers; all by default.
+        target_layers: ``"same"``, one layer, a list, or ``"all"``, to search.
+        inspection: one or several inspection prompts with the placeholder ``x``, or patchscopes;
+            by default the paper's, and another of the same form.
+        max_new_tokens: of each description.
+        similarity: also score by the cosine under this sentence model: a folder, or a name in the
+            local cache (extra ``similarity``).
+        random_draws: random vectors for each layer.
+        seed: of random vectors, of which other entity is the control, of halves and intervals.
+        memory_budget: bytes that the batches of a part may take.
+
+    Raises:
+        StudyError: no entities, an unknown variant, a sentence model that is not there.
+        PromptError: an inspection prompt without its placeholder.
+
+    Example:
+        >>> study = ls.studies.entity_resolution(
+        ...     model, ls.studies.entities(limit=6), layers=[4, 8, 12], max_new_tokens=5)
+        >>> result = study.run()
+        >>> result.data.resolved.sel(condition="state").dims
+        ('variant', 'inspection', 'source_layer')
+    """
+    if given is None or isinstance(given, str):
+        given = entities(given)
+    ways = (variants,) if isinstance(variants, str) else tuple(variants)
+    unknown = [way for way in ways if way not in VARIANTS and way.count("{}") != 1]
+    if unknown or not ways or len(set(ways)) < len(ways):
+        raise StudyError(
+            "These are not ways to put a name.",
+            got=repr(unknown or ways),
+            expected=f"{', '.join(VARIANTS)}, or a template with {{}}, none of them twice",
+            instead='variants=["bare", "My teacher told us about {}"]',
+        )
+    return EntityResolution(
+        model=model,
+        seed=seed,
+        memory_budget=memory_budget,
+        scopes=as_scopes(INSPECTIONS if inspection is None else inspection),
+        layers=as_layers(layers),
+        target_layers=as_targets(target_layers),
+        max_new_tokens=max_new_tokens,
+        random_draws=random_draws,
+        given=tuple(given),
+        ways=ways,
+        all_tokens=all_tokens,
+        similarity=similarity,
+    )

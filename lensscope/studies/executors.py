@@ -1,0 +1,211 @@
+"""Where the parts of a study are run: here, or by Ray's actors."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor
+
+from lensscope.errors import LensscopeError, StudyError
+from lensscope.progress import one_bar
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lensscope.studies.study import Loader, Study
+
+_REACH_S: Final = 5.0
+
+
+def local(
+    study: Study, keys: Sequence[str], shared: Mapping[str, Tensor]
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Parts one after another in this process."""
+    for key in keys:
+        with one_bar(), torch.no_grad():
+            found = study.measure(key, shared)
+        yield key, found
+
+
+class Worker:
+    """What an actor does: load the models once, then run parts.
+
+    Args:
+        study: without its models.
+        loaders: of its models.
+        shared: what all parts need.
+        expected: the fingerprints that the models must have.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        loaders: Mapping[str, Loader],
+        shared: Mapping[str, Tensor],
+        expected: Mapping[str, Any],
+    ) -> None:
+        from lensscope.progress import be_quiet
+
+        be_quiet()
+        self.shared = shared
+        self.study = replace(study, **dict[str, Any](loaders)).loaded()
+        found = self.study.provenances()
+        differ = [name for name in expected if found[name] != expected[name]]
+        if differ:
+            raise StudyError(
+                "A worker loads another model than this process has.",
+                got=repr(found[differ[0]]),
+                expected=repr(expected[differ[0]]),
+                instead="ls.load_model with the same arguments on all machines; a model whose "
+                "weights were edited needs a function that loads and edits it",
+            )
+
+    def measure(self, key: str) -> tuple[str, pd.DataFrame]:
+        """One part."""
+        with torch.no_grad():
+            return key, self.study.measure(key, self.shared)
+
+
+def on_ray(
+    study: Study,
+    loaders: Mapping[str, Loader],
+    keys: Sequence[str],
+    shared: Mapping[str, Tensor],
+    num_workers: int | None,
+    num_gpus: float,
+    address: str | None,
+    expected: Mapping[str, Any],
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Parts by Ray's actors, in the order in which they finish.
+
+    Ray starts an actor that died again, and what it was at.
+
+    Raises:
+        StudyError: Ray is not installed or not to be reached, or a worker cannot start.
+    """
+    if not keys:
+        return
+    ray = _ray()
+    with _cluster(ray, address):
+        have = ray.cluster_resources()
+        gpus, cpus = have.get("GPU", 0), int(have.get("CPU", 1))
+        if num_gpus > gpus:
+            raise StudyError(
+                "The cluster has not so many GPUs.",
+                got=f"num_gpus={num_gpus} for each worker",
+                expected=f"at most {gpus:g}",
+                instead="num_gpus=0 for workers on CPUs",
+            )
+        most = int(gpus // num_gpus) if num_gpus else cpus
+        workers = min(num_workers or most, len(keys))
+        if workers < 1 or workers > most:
+            raise StudyError(
+                "The cluster does not serve so many workers.",
+                got=f"num_workers={num_workers}",
+                expected=f"1 to {most}",
+                instead=f"num_workers={most}",
+            )
+        from ray.util import ActorPool
+
+        held = ray.put(dict(shared))
+        actor = ray.remote(Worker).options(
+            num_cpus=1, num_gpus=num_gpus, max_restarts=-1, max_task_retries=-1
+        )
+        actors = [actor.remote(study, dict(loaders), held, dict(expected)) for _ in range(workers)]
+        try:
+            yield from ActorPool(actors).map_unordered(lambda a, key: a.measure.remote(key), keys)
+        except ray.exceptions.RayTaskError as error:
+            cause = error.cause
+            if isinstance(cause, LensscopeError):
+                raise cause from error
+            raise StudyError(
+                "A part of the study failed on a worker.",
+                got=f"{type(cause).__name__}: {str(cause)[:500]}",
+                expected="a part that runs",
+                instead='executor="local", to see where it fails; then the same call again',
+            ) from error
+        except ray.exceptions.RayError as error:
+            raise StudyError(
+                "Ray's workers cannot do the study.",
+                got=f"{type(error).__name__}: {str(error)[:800]}",
+                expected="workers that start, and stay",
+                instead="the same call again does what is missing; lensscope must be installed, "
+                "and the model be found, on all machines",
+            ) from error
+        finally:
+            for one in actors:
+                ray.kill(one, no_restart=True)
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise StudyError(
+            "Ray is not installed.",
+            got=str(error),
+            expected="the extra ray",
+            instead="pip install 'lensscope[ray]', or executor=\"local\"",
+        ) from error
+    return ray
+
+
+@contextmanager
+def _cluster(ray: Any, address: str | None) -> Iterator[None]:
+    """The user's own cluster, or the one at an address, or this machine for as long as it takes."""
+    if ray.is_initialized():
+        if address is not None:
+            raise StudyError(
+                "Ray is connected already.",
+                got=f"address={address!r} after ray.init()",
+                expected="one of the two",
+                instead="leave address= out",
+            )
+        yield
+        return
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address is None:
+        options |= {"include_dashboard": False}
+    else:
+        _reach(address)
+        options |= {"address": address}
+    try:
+        ray.init(**options)
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        raise _unreachable(address, error) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Refuse an address where nobody answers, which Ray itself finds out after minutes.
+
+    Raises:
+        StudyError: with the address.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if address in ("auto", "local") or not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _REACH_S).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(address, error) from error
+
+
+def _unreachable(address: str | None, error: BaseException) -> StudyError:
+    return StudyError(
+        "No Ray cluster answers.",
+        got=f"address={address!r}: {type(error).__name__}: {str(error)[:300]}",
+        expected="a cluster that runs: `ray start --head` on one machine, `ray start "
+        "--address=HOST:6379` on the others",
+        instead='its address, "auto" on a machine of the cluster, or no address for this machine '
+        "alone",
+    )

@@ -1,0 +1,149 @@
+"""Pictures of sweeps, from numbers alone: accuracy over layers, heat maps, texts; with controls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+
+from lensscope.charts import Chart, Line
+from lensscope.plots import Panel, short
+from lensscope.studies.folder import Folder
+
+TITLES: Final = {
+    "state": "state of the item",
+    "shuffled": "state of another item",
+    "mean": "mean state of the layer",
+    "random": "random vector",
+    "prior": "nothing written",
+}
+_SHOWN: Final = 30
+"""Texts are shown in so many characters."""
+
+
+def layer_chart(title: str, values: xr.Dataset, name: str, y_title: str) -> Chart:
+    """A line for each condition over source layers, with its interval.
+
+    Args:
+        title: above the chart.
+        values: with the axes ``condition`` and ``source_layer`` alone.
+        name: the value.
+        y_title: what it is.
+    """
+    lines = []
+    for condition in values["condition"].values.tolist():
+        own = values.sel(condition=condition)
+        if not np.isfinite(own[name]).any():
+            continue
+        numbers = [own[name + end].values.tolist() for end in ("", "_low", "_high")]
+        lines.append(
+            Line(
+                TITLES.get(condition, condition),
+                tuple(own["source_layer"].values.tolist()),
+                *map(tuple, numbers),
+            )
+        )
+    return Chart(title, "source layer", y_title, tuple(lines), top=0.5)
+
+
+def heat_maps(values: xr.Dataset, name: str, title: str) -> list[Panel]:
+    """A heat map of source by target layers for the state and for each control."""
+    panels: list[Panel] = []
+    high = max(float(values[name].max()), 1e-9)
+    for condition in values["condition"].values.tolist():
+        own = values[name].sel(condition=condition)
+        if condition == "prior" or not np.isfinite(own).any():
+            continue
+        sources, targets = own["source_layer"].values, own["target_layer"].values
+        low, top = (values[name + end].sel(condition=condition) for end in ("_low", "_high"))
+        panels.append(
+            Panel(
+                title=f"{TITLES[condition]}" if panels else f"{title}: {TITLES[condition]}",
+                x=tuple(map(str, targets)),
+                y=tuple(map(str, sources)),
+                x_title="target layer",
+                y_title="source layer",
+                values=tuple(map(tuple, own.values.astype(float))),
+                texts=tuple(
+                    tuple("" if np.isnan(v) else f"{v:.2f}" for v in row) for row in own.values
+                ),
+                hovers=tuple(
+                    tuple(
+                        f"{s} to {t}: {own.values[i, j]:.2f} "
+                        f"[{low.values[i, j]:.2f}, {top.values[i, j]:.2f}]"
+                        for j, t in enumerate(targets)
+                    )
+                    for i, s in enumerate(sources)
+                ),
+                cell_width=4,
+                high=high,
+            )
+        )
+    return panels
+
+
+def text_panel(
+    folder: Folder,
+    names: Sequence[str],
+    metric: str,
+    *,
+    scope: int,
+    target: int | None,
+    title: str,
+) -> list[Panel]:
+    """What some items' states gave by layer, beside what the layer's mean state gave.
+
+    Args:
+        folder: where the parts are.
+        names: which items.
+        metric: the colour of a cell.
+        scope: the number of the inspection prompt.
+        target: the target layer; ``None`` where it is the source layer.
+        title: above the panel.
+    """
+    columns: list[tuple[str, dict[int, tuple[str, float]]]] = []
+    for key in sorted(folder.done()):
+        if len(columns) == len(names) or not key.startswith("cells-"):
+            continue
+        part = folder.part(key)
+        if key.endswith("-00") and len(part) and part["name"].iloc[0] in names:
+            found = _column(part, "state", scope, target, metric)
+            if found:
+                columns.append((str(part["name"].iloc[0]), found))
+    if not columns:
+        return []
+    control = f"control-{scope:03d}-000"
+    if control in folder.done():
+        columns.append((TITLES["mean"], _column(folder.part(control), "mean", scope, target, None)))
+    layers = sorted(columns[0][1])
+    empty = ("", float("nan"))
+    cells = [[column.get(layer, empty) for _, column in columns] for layer in layers]
+    return [
+        Panel(
+            title=title,
+            x=tuple(short(name, _SHOWN) for name, _ in columns),
+            y=tuple(map(str, layers)),
+            x_title="item",
+            y_title="source layer",
+            values=tuple(tuple(value for _, value in row) for row in cells),
+            texts=tuple(tuple(short(text, _SHOWN) for text, _ in row) for row in cells),
+            hovers=tuple(tuple(text for text, _ in row) for row in cells),
+            cell_width=_SHOWN,
+        )
+    ]
+
+
+def _column(
+    part: Any, condition: str, scope: int, target: int | None, metric: str | None
+) -> dict[int, tuple[str, float]]:
+    """Texts and values by source layer."""
+    own = part[(part["condition"] == condition) & (part["scope"] == scope)]
+    if target is not None:
+        own = own[own["target_layer"] == target]
+    if condition == "state":
+        own = own[own["place"] == 0]
+    values = own[metric] if metric is not None else [0.0] * len(own)
+    rows = zip(own["source_layer"], own["text"], values, strict=True)
+    return {int(layer): (str(text), float(value)) for layer, text, value in rows}

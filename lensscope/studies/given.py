@@ -1,0 +1,70 @@
+"""What studies are given, as they keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from lensscope.errors import StudyError
+from lensscope.inspection import InspectionPrompt
+from lensscope.lenses.checks import several
+from lensscope.patchscope import Patchscope, TargetLayers
+
+
+def as_scopes(given: Any) -> tuple[Patchscope, ...]:
+    """Patchscopes from one or several inspection prompts or patchscopes.
+
+    Raises:
+        StudyError: none, two alike, or ones that read or write at different sites or models.
+    """
+    one = isinstance(given, str | InspectionPrompt | Patchscope)
+    each = [given] if one else several(given, "inspection", '["The largest city in x"]', StudyError)
+    prompts = [InspectionPrompt(one) if isinstance(one, str) else one for one in each]
+    scopes = tuple(one if isinstance(one, Patchscope) else Patchscope(one) for one in prompts)
+    places = {(repr(scope.read), repr(scope.write), id(scope.model)) for scope in scopes}
+    texts = {scope.inspection.text for scope in scopes}
+    if not scopes or len(places) > 1 or len(texts) < len(scopes):
+        raise StudyError(
+            "These inspection prompts do not make one study.",
+            got=", ".join(repr(scope.inspection.text) for scope in scopes) or "none",
+            expected="at least one, each another text, all read and written at the same sites",
+            instead='inspection=["The largest city in x"]',
+        )
+    for scope in scopes:
+        if scope.write.layer is not None or scope.model is not None:
+            raise StudyError(
+                "A study chooses layers and models itself.",
+                got=f"write={scope.write!r}, model={type(scope.model).__name__}",
+                expected="a patchscope that writes at a kind of site, in the model of the study",
+                instead="target_layers=2 for one layer; ls.studies.cross_model for two models",
+            )
+    return scopes
+
+
+def as_layers(layers: Iterable[int] | int | None) -> tuple[int, ...] | None:
+    """Source layers; ``None`` for all."""
+    if layers is None:
+        return None
+    if isinstance(layers, int):
+        return (layers,)
+    return tuple(several(layers, "layers", "layers=[4, 8, 12]", StudyError))
+
+
+def as_targets(targets: Any) -> TargetLayers:
+    """Target layers: ``"same"``, ``"all"``, or a list.
+
+    Raises:
+        StudyError: something else.
+    """
+    if isinstance(targets, str):
+        if targets not in ("same", "all"):
+            raise StudyError(
+                "There is no such choice of target layers.",
+                got=repr(targets),
+                expected='"same", "all", one layer, or a list of layers',
+                instead="target_layers=[2, 4, 6]",
+            )
+        return targets  # type: ignore[return-value]
+    if isinstance(targets, int):
+        return (targets,)
+    return tuple(several(targets, "target_layers", "target_layers=[2, 4, 6]", StudyError))

@@ -1,0 +1,376 @@
+"""Can one patch make a model take the second step of a question after the first?
+
+Ghandeharioun et al. 2024, "Patchscopes", section 5: the state of the first step's phrase is written
+where the second step asks about something. Biran et al. 2024, "Hopping Too Late: Exploring the
+Limitations of Large Language Models on Multi-Hop Queries" (EMNLP): the state of the phrase is
+written back into the same prompt at a lower layer, so that what comes too late may act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lensscope.engine import capture, run_many
+from lensscope.errors import StudyError
+from lensscope.inspection import InspectionPrompt
+from lensscope.lenses.checks import several, whole_number
+from lensscope.patchscope import layers_of
+from lensscope.positions import resolve
+from lensscope.prompts import TokenizedPrompt, tokenize
+from lensscope.sites import resid_post
+from lensscope.studies.folder import Folder
+from lensscope.studies.given import as_layers
+from lensscope.studies.multihop_summary import WAYS, multihop_result
+from lensscope.studies.questions import Question
+from lensscope.studies.questions import questions as read_questions
+from lensscope.studies.result import StudyResult
+from lensscope.studies.scoring import contains
+from lensscope.studies.study import BUDGET, Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_AT_ONCE: Final = 32
+_ROWS: Final = 1024
+"""Prompts, and rows of a sweep, that are run together."""
+_CHAIN, _BACK = range(len(WAYS))
+
+
+@dataclass(frozen=True)
+class Written:
+    """A state of a sweep and where it goes.
+
+    Attributes:
+        condition: what it is the state of.
+        draw: which one, of several.
+        source: its layer.
+        target: where it is written.
+        state: ``[d_model]``.
+    """
+
+    condition: str
+    draw: int
+    source: int
+    target: int
+    state: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Multihop(Study):
+    """See `multihop`."""
+
+    questions: tuple[Question, ...]
+    layers: tuple[int, ...] | None
+    target_layers: tuple[int, ...] | None
+    max_new_tokens: int
+    random_draws: int
+    placeholder: str
+    kind: ClassVar[str] = "multihop"
+
+    # ---------------------------------------------------------------- cells
+
+    def sources(self) -> list[int]:
+        """Source layers, as numbers."""
+        return layers_of(self.backend, resid_post, self.layers)
+
+    def targets(self) -> list[int]:
+        """Target layers, as numbers."""
+        return layers_of(self.backend, resid_post, self.target_layers)
+
+    def pairs(self, way: int) -> list[tuple[int, int]]:
+        """Source and target layers of a way; going back is to a lower layer."""
+        cells = [(s, t) for s in self.sources() for t in self.targets()]
+        return cells if way == _CHAIN else [(s, t) for s, t in cells if t < s]
+
+    def read(self, item: int, way: int) -> tuple[TokenizedPrompt, int]:
+        """The prompt that a question's state is read from, and its token."""
+        question = self.questions[item]
+        if way == _CHAIN:
+            (prompt,) = tokenize(self.backend, question.first)
+            return prompt, len(prompt) - 1
+        text, start = question.text, question.second.index("{}")
+        (prompt,) = tokenize(self.backend, text)
+        before = sum(text.startswith(question.first, n) for n in range(start))
+        return prompt, resolve(question.first, prompt, before)[0]
+
+    def written(self, item: int, way: int) -> tuple[TokenizedPrompt, int]:
+        """The prompt that it is written into, and the token.
+
+        Raises:
+            StudyError: a placeholder that occurs elsewhere in the second step.
+            PromptError: one that is not a token of its own.
+        """
+        if way == _BACK:
+            return self.read(item, way)
+        asked = self.questions[item].asked(self.placeholder)
+        inspection = InspectionPrompt(asked, self.placeholder)
+        places = inspection.placed(self.backend)
+        if len(places) != 1:
+            raise StudyError(
+                "The placeholder of a second step is not the only one.",
+                got=f"{self.placeholder!r} {len(places)} times in {asked!r}",
+                expected="a word that does not occur in the second step",
+                instead='placeholder="?"',
+            )
+        return inspection.tokenized(self.backend), places[0]
+
+    def others(self) -> list[int]:
+        """For each question another one with nothing in common.
+
+        Raises:
+            StudyError: some question has no such other.
+        """
+        return _others(self.questions, self.seed)
+
+    # ---------------------------------------------------------------- parts
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "title": f"{len(self.questions)} questions",
+            "questions": [asdict(question) for question in self.questions],
+            "source_layers": self.sources(),
+            "target_layers": self.targets(),
+            "max_new_tokens": self.max_new_tokens,
+            "random_draws": self.random_draws,
+            "placeholder": self.placeholder,
+            "seed": self.seed,
+            "memory_budget": self.memory_budget,
+        }
+
+    def keys(self) -> list[str]:
+        return [f"cells-{item:06d}" for item in range(len(self.questions))]
+
+    def check(self) -> None:
+        """Refuse what cannot be run, before anything is.
+
+        Raises:
+            StudyError: no questions, ones that cannot be told apart, no layer to go back to.
+            PromptError, PositionError, SiteError: of prompts and layers.
+        """
+        whole_number(self.max_new_tokens, "max_new_tokens", 1, 10, error=StudyError)
+        whole_number(self.random_draws, "random_draws", 1, 1, error=StudyError)
+        if not self.questions:
+            raise StudyError(
+                "The study has no questions.",
+                got="an empty set",
+                expected="at least two",
+                instead="ls.studies.questions()",
+            )
+        if not self.pairs(_BACK):
+            raise StudyError(
+                "There is no layer to write back to.",
+                got=f"source layers {self.sources()}, target layers {self.targets()}",
+                expected="a target layer below a source layer",
+                instead="layers=[8, 12, 16], target_layers=[2, 4, 6]",
+            )
+        self.others()
+        for item in range(len(self.questions)):
+            for way in range(len(WAYS)):
+                self.read(item, way)
+                self.written(item, way)
+
+    def prepare(self) -> Mapping[str, Tensor]:
+        """The mean state of each layer over all questions, ``[way, layer, width]``."""
+        items = range(len(self.questions))
+        total = torch.zeros(len(WAYS), 1, 1, dtype=torch.float64)
+        for first in range(0, len(items), _AT_ONCE):
+            some = items[first : first + _AT_ONCE]
+            found = [self._states(some, way).double().sum(0).cpu() for way in range(len(WAYS))]
+            total = total + torch.stack(found)
+        return {"mean": (total / len(items)).float()}
+
+    def _states(self, items: Sequence[int], way: int) -> Tensor:
+        """``[item, source layer, width]``."""
+        reads = [self.read(item, way) for item in items]
+        sites = [resid_post(layer) for layer in self.sources()]
+        cache = capture(
+            self.backend.model,
+            [prompt for prompt, _ in reads],
+            sites,
+            memory_budget=self.memory_budget,
+        )
+        at = [token for _, token in reads]
+        return torch.stack([cache[site][range(len(items)), at] for site in sites], 1)
+
+    def measure(self, key: str, shared: Mapping[str, Tensor]) -> pd.DataFrame:
+        """A line for each text of a question: alone, and by way, condition and cell."""
+        import pandas as pd
+
+        item = int(key.split("-")[1])
+        question, other = self.questions[item], self.others()[item]
+        lines: list[dict[str, Any]] = []
+
+        def line(way: int, text: str, written: Written | None, condition: str) -> None:
+            lines.append(
+                {
+                    "item": item,
+                    "name": question.text,
+                    "variant": way,
+                    "condition": condition,
+                    "draw": 0 if written is None else written.draw,
+                    "source_layer": -1 if written is None else written.source,
+                    "target_layer": -1 if written is None else written.target,
+                    "text": text,
+                    "answered": float(contains(text, question.answers)),
+                }
+            )
+
+        for way in range(len(WAYS)):
+            own, others = self._states([item, other], way)
+            sweep = self._sweep(item, way, own, others, shared["mean"][way])
+            prior, *texts = self._texts(*self.written(item, way), sweep)
+            line(way, prior, None, "prior")
+            if way == _BACK:
+                line(-1, prior, None, "alone")
+            for written, text in zip(sweep, texts, strict=True):
+                line(way, text, written, written.condition)
+        return pd.DataFrame(lines)
+
+    def _sweep(
+        self, item: int, way: int, own: Tensor, others: Tensor, mean: Tensor
+    ) -> list[Written]:
+        """All that is written for a question: its states, and the controls."""
+        drawn = np.random.default_rng([self.seed, item, way])
+        states = [("state", 0, own), ("shuffled", 0, others), ("mean", 0, mean.to(own))]
+        for draw in range(self.random_draws):
+            noise = torch.from_numpy(drawn.standard_normal(tuple(own.shape))).to(own)
+            length = own.norm(dim=-1, keepdim=True) / noise.norm(dim=-1, keepdim=True)
+            states.append(("random", draw, noise * length))
+        at = {layer: n for n, layer in enumerate(self.sources())}
+        return [
+            Written(condition, draw, s, t, by_layer[at[s]])
+            for condition, draw, by_layer in states
+            for s, t in self.pairs(way)
+        ]
+
+    def _texts(self, prompt: TokenizedPrompt, token: int, sweep: Sequence[Written]) -> list[str]:
+        """What is generated after a prompt as it is, then with each state written into it."""
+        sets = [[], *([resid_post(w.target).at(token).set(w.state)] for w in sweep)]
+        found: list[str] = []
+        for first in range(0, len(sets), _ROWS):
+            runs = run_many(
+                self.backend.model,
+                prompt,
+                sets[first : first + _ROWS],
+                positions=None,
+                max_new_tokens=self.max_new_tokens,
+                memory_budget=self.memory_budget,
+            )
+            assert runs.generation is not None
+            found += runs.generation.texts
+        return found
+
+    @classmethod
+    def summary(cls, folder: Folder) -> StudyResult:
+        return multihop_result(folder)
+
+
+def _others(given: Sequence[Question], seed: int) -> list[int]:
+    """For each question another one with no phrase, bridge or answer in common, if possible one
+    that asks the same second step, so that its answer is wrong here; each about as often.
+
+    Raises:
+        StudyError: some question has no such other.
+    """
+    order = np.random.default_rng(seed).permutation(len(given)).tolist()
+    own = [{t.casefold() for t in (q.first, q.bridge, *q.answers)} for q in given]
+    found = [0] * len(given)
+    for n, item in enumerate(order):
+        rest = [order[(n + step) % len(order)] for step in range(1, len(order))]
+        apart = [other for other in rest if not own[item] & own[other]]
+        alike = [other for other in apart if given[other].second == given[item].second]
+        if not apart:
+            raise StudyError(
+                "The control with another question needs questions of different answers.",
+                got=f"{given[item].text!r}, and {len(given) - 1} others with the same phrase, "
+                "bridge or answer",
+                expected="at least two questions that have nothing in common",
+                instead="more questions",
+            )
+        found[item] = (alike or apart)[0]
+    return found
+
+
+def multihop(
+    model: Any,
+    questions: Iterable[Question] | str | Path | None = None,
+    *,
+    layers: Iterable[int] | int | None = None,
+    target_layers: Iterable[int] | int | None = None,
+    max_new_tokens: int = 10,
+    random_draws: int = 1,
+    placeholder: str = "x",
+    seed: int = 0,
+    memory_budget: int = BUDGET,
+) -> Multihop:
+    """Whether one patch makes a model answer questions in two steps: a study, to be `run`.
+
+    Three ways to the answer, which is right where it occurs in what is generated (greedily):
+
+    - *alone*: the question as it is;
+    - *chain of thought*: the first step's phrase is run alone, and the state of its last token is
+      written over the placeholder of the second step's prompt. So does the first experiment of the
+      paper's published code, where the source prompt is the first step; in its main one the two
+      prompts change places, and the state of the second step goes to the end of the phrase;
+    - *back-patching*: the state of the phrase's last token in the question is written to the same
+      token of the same prompt at a lower layer.
+
+    Written is, besides the question's own state: that of another question (of the same second step
+    where there is one); the layer's mean state over all questions; random vectors as long as the
+    state; nothing, which for back-patching is the question alone. The result has the fixed cell,
+    chosen on one half of the questions and scored on the other, and "some cell", which is right
+    where one of all cells is; the controls there say what so many tries give by chance.
+
+    Args:
+        model: the model, or a function without arguments that loads it.
+        questions: a list, or the path of a file (`questions`); by default those that come with
+            lensscope.
+        layers: source layers of block outputs; all by default, which is for a large machine.
+        target_layers: layers that are written to; all by default.
+        max_new_tokens: of each answer.
+        random_draws: random vectors for each question and source layer.
+        placeholder: what stands for the first step in the second one's prompt.
+        seed: of random vectors, of which other question is the control, of halves and intervals.
+        memory_budget: bytes that the batches of a part may take.
+
+    Raises:
+        StudyError: no questions, a field that is missing, a file that cannot be read.
+
+    Example:
+        >>> study = ls.studies.multihop(
+        ...     model, ls.studies.questions(limit=3), layers=[12], target_layers=[4],
+        ...     max_new_tokens=2)
+        >>> result = study.run()
+        >>> result.data["answered"].dims
+        ('condition', 'way', 'source_layer', 'target_layer')
+    """
+    if questions is None or isinstance(questions, str | Path):
+        given = read_questions(questions)
+    else:
+        given = several(questions, "questions", "ls.studies.questions()", StudyError)
+    wrong = [q for q in given if not isinstance(q, Question)]
+    if wrong:
+        raise StudyError(
+            "These are not questions.",
+            got=repr(wrong[0])[:120],
+            expected="ls.studies.Question, or the path of a file",
+            instead="ls.studies.questions('questions.json')",
+        )
+    return Multihop(
+        model=model,
+        seed=seed,
+        memory_budget=memory_budget,
+        questions=tuple(given),
+        layers=as_layers(layers),
+        target_layers=as_layers(target_layers),
+        max_new_tokens=max_new_tokens,
+        random_draws=random_draws,
+        placeholder=placeholder,
+    )

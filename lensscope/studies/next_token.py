@@ -1,0 +1,294 @@
+"""At which layer can a lens read the token that the model will say?
+
+Ghandeharioun et al. 2024, "Patchscopes", section 4.1: precision@1 and surprisal of what lenses read
+in hidden states, against the model's own final distribution. As `compare`, with controls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from lensscope.errors import StudyError
+from lensscope.head import rows_at_once
+from lensscope.lenses.checks import refuse_nan, several, whole_number
+from lensscope.lenses.compare import readable
+from lensscope.lenses.lens import Lens, States
+from lensscope.lenses.logit import LogitLens
+from lensscope.lenses.measures import agreement
+from lensscope.lenses.patchscope import PatchscopeLens
+from lensscope.lenses.states import Asked, Gathered, asked, gathered
+from lensscope.patchscope import Patchscope, layers_of
+from lensscope.positions import ALL, PositionLike
+from lensscope.sites import Site, resid_post
+from lensscope.studies.folder import Folder
+from lensscope.studies.given import as_layers
+from lensscope.studies.groups import groups
+from lensscope.studies.next_token_summary import next_token_result
+from lensscope.studies.result import StudyResult
+from lensscope.studies.study import BUDGET, Study
+from lensscope.studies.texts import Rows, Text, texts_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_GROUP: Final = 8
+"""Texts of a part."""
+_Cell: TypeAlias = "tuple[int, Site, str, int]"
+"""A lens by number, a site, a condition, and which draw of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class NextToken(Study):
+    """See `next_token`."""
+
+    texts: tuple[Text, ...]
+    lenses: tuple[Lens, ...]
+    positions: Any
+    layers: tuple[int, ...] | None
+    random_draws: int
+    kind: ClassVar[str] = "next_token"
+
+    # ---------------------------------------------------------------- what is read
+
+    def sites(self) -> list[Site]:
+        """Block outputs."""
+        return [resid_post(layer) for layer in layers_of(self.backend, resid_post, self.layers)]
+
+    def reads(self, items: Sequence[int]) -> list[Asked]:
+        """Texts as prompts, with the tokens that are read."""
+        given = [self.texts[item] for item in items]
+        prompts: list[Any] = [text if isinstance(text, str) else list(text) for text in given]
+        if not isinstance(self.positions, tuple):
+            return asked(self.backend, prompts, self.positions)
+        return asked(self.backend, [(prompt, self.positions) for prompt in prompts], None)
+
+    def groups(self) -> list[list[int]]:
+        """The texts of each part."""
+        return groups(len(self.texts), _GROUP, self.seed)
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "title": f"{len(self.texts)} texts",
+            "texts": [text if isinstance(text, str) else list(text) for text in self.texts],
+            "lenses": [[lens.name, lens.signature] for lens in self.lenses],
+            "positions": repr(self.positions),
+            "layers": [site.layer for site in self.sites()],
+            "random_draws": self.random_draws,
+            "seed": self.seed,
+            "memory_budget": self.memory_budget,
+        }
+
+    def keys(self) -> list[str]:
+        return [f"cells-{n:06d}" for n in range(len(self.groups()))]
+
+    def check(self) -> None:
+        """Refuse what cannot be run, before anything is.
+
+        Raises:
+            StudyError: one text alone.
+            LensError, BasisError: a lens of another model, or that reads none of the layers.
+            PromptError, PositionError, SiteError: of texts, positions and layers.
+        """
+        whole_number(self.random_draws, "random_draws", 1, 1, error=StudyError)
+        self.groups()
+        self.reads(range(len(self.texts)))
+        for lens in self.lenses:
+            readable(lens, self.backend, self.sites(), wanted=self.layers)
+
+    def prepare(self) -> Mapping[str, Tensor]:
+        """The mean state of each layer over all that is read, ``[layer, width]``."""
+        sites, number = self.sites(), 0
+        total = torch.zeros(len(sites), self.backend.d_model, dtype=torch.float64)
+        for group in self.groups():
+            for part in self._gathered(self.reads(group), final=False):
+                total += torch.stack([part.states[s].double().sum(0).cpu() for s in sites])
+                number += sum(part.rows)
+        return {"mean": (total / number).float()}
+
+    def _gathered(self, reads: Sequence[Asked], *, final: bool) -> Iterator[Gathered]:
+        return gathered(
+            self.backend, reads, self.sites(), final=final, memory_budget=self.memory_budget
+        )
+
+    # ---------------------------------------------------------------- parts
+
+    def measure(self, key: str, shared: Mapping[str, Tensor]) -> pd.DataFrame:
+        """A line for each token that is read, by lens, layer and condition."""
+        items = self.groups()[int(key.split("-")[1])]
+        rows = Rows(items, self.reads(items))
+        lenses = [lens.on(self.backend.device) for lens in self.lenses]
+        found: dict[_Cell, Tensor] = {}
+        finals: list[tuple[list[int], Gathered]] = []
+        for part in self._gathered(rows.reads, final=True):
+            at = rows.of(part.prompts)
+            draws = [self._random(part.states, rows, at, d) for d in range(self.random_draws)]
+            for n, lens in enumerate(lenses):
+                written = [("state", 0, part.states)]
+                written += [("random", draw, states) for draw, states in enumerate(draws)]
+                for condition, draw, states in written:
+                    for site, best in self._best(lens, states).items():
+                        empty = torch.empty(len(rows), dtype=torch.long)
+                        found.setdefault((n, site, condition, draw), empty)[at] = best
+            finals.append((at, replace(part, states={})))
+        for n, lens in enumerate(lenses):
+            means = {s: m[None] for s, m in zip(self.sites(), shared["mean"], strict=True)}
+            prior = self._prior(lens)
+            for site, best in self._best(lens, means).items():
+                found[n, site, "mean", 0] = best.expand(len(rows))
+                found[n, site, "shuffled", 0] = found[n, site, "state", 0][rows.others()]
+                if prior is not None:
+                    found[n, site, "prior", 0] = prior.expand(len(rows))
+        return self._scored(rows, found, finals)
+
+    def _scored(
+        self,
+        rows: Rows,
+        found: Mapping[_Cell, Tensor],
+        finals: Sequence[tuple[list[int], Gathered]],
+    ) -> pd.DataFrame:
+        """Most probable tokens against what the model says."""
+        import pandas as pd
+
+        frames, step = [], rows_at_once(self.backend)
+        for at, part in finals:
+            for first in range(0, len(at), step):
+                some = at[first : first + step]
+                final = part.final(self.backend, slice(first, first + len(some)))
+                same = rows.columns(some)
+                for (n, site, condition, draw), best in found.items():
+                    own = best[some].to(final.log_p.device)
+                    scores = {k: v.tolist() for k, v in agreement(own, final).items()}
+                    columns = {
+                        "lens": self.lenses[n].name,
+                        "layer": site.layer,
+                        "condition": condition,
+                        "draw": draw,
+                        "predicted": own.tolist(),
+                    }
+                    frames.append(pd.DataFrame({**same, **columns, **scores}))
+        return pd.concat(frames, ignore_index=True)
+
+    def _random(self, states: States, rows: Rows, at: Sequence[int], draw: int) -> States:
+        """For each state a random vector of its length, which its text and token decide."""
+        found = {}
+        for n, (site, own) in enumerate(states.items()):
+            seeds = [(self.seed, rows.item(row), rows.token(row), draw, n) for row in at]
+            drawn = [np.random.default_rng(s).standard_normal(own.shape[1]) for s in seeds]
+            noise = torch.from_numpy(np.stack(drawn)).to(own)
+            found[site] = noise * (own.norm(dim=-1) / noise.norm(dim=-1))[:, None]
+        return found
+
+    def _best(self, lens: Lens, states: States) -> dict[Site, Int[Tensor, " row"]]:
+        """The most probable token of each state."""
+        backend = self.backend
+        sites = readable(lens, backend, self.sites(), wanted=self.layers)
+        own = {s: states[s].to(backend.device, backend.dtype) for s in sites}
+        number, step = len(next(iter(own.values()))), lens.rows(backend, len(sites))
+        found: dict[Site, list[Tensor]] = {site: [] for site in sites}
+        for first in range(0, number, step):
+            some = {site: rows[first : first + step] for site, rows in own.items()}
+            for site, logits in lens.each(backend, some):
+                found[site].append(_most_probable(logits, f"{lens.name} at {site!r}"))
+        return {site: torch.cat(best) for site, best in found.items()}
+
+    def _prior(self, lens: Lens) -> Int[Tensor, " one"] | None:
+        """The most probable token of a patchscope's prompt as it is; other lenses have none."""
+        if not isinstance(lens, PatchscopeLens):
+            return None
+        return _most_probable(lens.prior(self.backend)[None], lens.name)
+
+    @classmethod
+    def summary(cls, folder: Folder) -> StudyResult:
+        return next_token_result(folder)
+
+
+def _most_probable(logits: Tensor, what: str) -> Int[Tensor, " row"]:
+    log_q = logits.float().log_softmax(-1)
+    refuse_nan(log_q, what)
+    return log_q.argmax(-1).cpu()
+
+
+def next_token(
+    model: Any,
+    texts: Iterable[Any] | Path | None = None,
+    lenses: Lens | Iterable[Lens] | None = None,
+    *,
+    positions: PositionLike | Sequence[PositionLike] | None = -1,
+    layers: Iterable[int] | int | None = None,
+    random_draws: int = 1,
+    seed: int = 0,
+    memory_budget: int = BUDGET,
+) -> NextToken:
+    """How early lenses read what the model will say next: a study, to be `run`.
+
+    For each lens and block output, ``precision_at_1`` and ``surprisal`` as `compare` has them, of
+    the states themselves and of controls: the state of another text at this layer, the layer's mean
+    state, a random vector as long as each state, and, of a patchscope, its inspection prompt with
+    nothing written into it. Other lenses have no such prior.
+
+    Args:
+        model: the model, or a function without arguments that loads it.
+        texts: texts or token ids; a ``Path`` to a text file with a text a line; by default those
+            that come with lensscope.
+        lenses: one or several, of different names; by default the logit lens and the token-identity
+            patchscope.
+        positions: which tokens are read; the last by default, ``None`` for all.
+        layers: of block outputs; all by default.
+        random_draws: random vectors for each state.
+        seed: of random vectors, of which other text is the control, of halves and intervals.
+        memory_budget: bytes that running texts may take.
+
+    Raises:
+        StudyError: no texts, no lenses, two of one name, or one that cannot be told apart later.
+        PromptError: a file that cannot be read.
+
+    Example:
+        >>> study = ls.studies.next_token(
+        ...     model, ["The capital of Japan is the city of", "Two and two make"],
+        ...     ls.LogitLens(), layers=[10, 29])
+        >>> study.run().data.precision_at_1.sel(condition="state", lens="logit lens").values
+        array([0., 1.], dtype=float32)
+    """
+    several_lenses = (
+        [LogitLens(), Patchscope.token_identity().as_lens()]
+        if lenses is None
+        else [lenses]
+        if isinstance(lenses, Lens)
+        else several(lenses, "lenses", "[ls.LogitLens()]", StudyError)
+    )
+    names = [lens.name for lens in several_lenses if isinstance(lens, Lens)]
+    if len(set(names)) < len(several_lenses):
+        raise StudyError(
+            "These lenses cannot be told apart.",
+            got=", ".join(map(repr, names)) or repr(lenses),
+            expected="lenses, and no name twice",
+            instead='ls.LogitLens(name="plain"), or dataclasses.replace(lens, name="wiki")',
+        )
+    for lens in several_lenses:
+        if lens.signature is None:
+            raise StudyError(
+                f"Of the lens {lens.name!r} it cannot be told whether it is the same later.",
+                got=f"{type(lens).__name__} without a signature",
+                expected="a lens of lensscope, without functions of your own in it",
+                instead="ls.compare, which can do without",
+            )
+    if positions is None:
+        positions = ALL
+    return NextToken(
+        model=model,
+        seed=seed,
+        memory_budget=memory_budget,
+        texts=texts_of(texts),
+        lenses=tuple(several_lenses),
+        positions=tuple(positions) if isinstance(positions, list | range) else positions,
+        layers=as_layers(layers),
+        random_draws=random_draws,
+    )

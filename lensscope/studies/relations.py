@@ -1,0 +1,210 @@
+"""Relations between subjects and objects: those that come along, and files in the LRE format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+from lensscope.errors import StudyError
+
+_SENTENCES: Final = (
+    "{}",
+    "They were talking about {}",
+    "Yesterday I read something about {}",
+    "The next chapter of the book is about {}",
+)
+"""Source sentences of relations that have none of their own."""
+_KEYS: Final = '{"name": …, "prompt_templates": ["The capital of {} is"], "samples": […]}'
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Subjects with their objects, and prompts that ask for the object.
+
+    Attributes:
+        name: of the relation.
+        subjects: each once.
+        objects: for each subject what counts as right, the object first, then other spellings.
+        inspection: inspection prompts with the placeholder ``x``.
+        sentences: for each subject its source sentences, all as many.
+    """
+
+    name: str
+    subjects: tuple[str, ...]
+    objects: tuple[tuple[str, ...], ...]
+    inspection: tuple[str, ...]
+    sentences: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        if not self.subjects:
+            raise StudyError(
+                f"The relation {self.name!r} has no samples.",
+                got="an empty set",
+                expected="at least two subjects with their objects",
+                instead='"samples": [{"subject": "Japan", "object": "Tokyo"}, …]',
+            )
+        for subject, own in zip(self.subjects, self.sentences, strict=True):
+            for sentence in own:
+                if subject not in sentence:
+                    raise StudyError(
+                        "A source sentence does not contain its subject.",
+                        got=f"{subject!r} in {sentence!r}",
+                        expected="the subject as it is written, upper and lower case too",
+                        instead=f"a sentence such as {'a story about ' + subject!r}",
+                    )
+        if len({len(own) for own in self.sentences}) > 1 or not self.sentences[0]:
+            raise StudyError(
+                f"The subjects of {self.name!r} have not equally many source sentences.",
+                got=str(sorted({len(own) for own in self.sentences})),
+                expected="the same number, at least one",
+                instead='"source_sentences": ["a flight to {}"] for all of them',
+            )
+
+    def __len__(self) -> int:
+        return len(self.subjects)
+
+    def first(self, subjects: int | None = None, sentences: int | None = None) -> Relation:
+        """The first so many subjects and source sentences.
+
+        Example:
+            >>> few = ls.studies.relation("capital").first(subjects=3, sentences=1)
+            >>> len(few)
+            3
+        """
+        return replace(
+            self,
+            subjects=self.subjects[:subjects],
+            objects=self.objects[:subjects],
+            sentences=tuple(own[:sentences] for own in self.sentences[:subjects]),
+        )
+
+
+def relations() -> list[str]:
+    """The names of the relations that come with lensscope.
+
+    Example:
+        >>> "capital" in ls.studies.relations()
+        True
+    """
+    folder = files("lensscope.studies").joinpath("data/relations")
+    return sorted(p.name.removesuffix(".json") for p in folder.iterdir() if p.name[-5:] == ".json")
+
+
+def relation(name: str | Path) -> Relation:
+    """A relation that comes with lensscope, or that a file holds.
+
+    Files are in the format of the LRE data set (Hernandez et al. 2024, "Linearity of Relation
+    Decoding in Transformer Language Models"): ``name``, ``prompt_templates`` with ``{}`` for the
+    subject, and ``samples`` with ``subject`` and ``object``. Lensscope also knows
+    ``inspection_prompts`` with the placeholder ``x`` (by default the templates),
+    ``source_sentences`` with ``{}`` (by default some that suit anything), and in a sample
+    ``aliases`` of its object and ``sentences`` of its own. A subject that comes twice counts once,
+    with all its objects.
+
+    Args:
+        name: one of `relations`, or the path of a ``.json`` file.
+
+    Raises:
+        StudyError: no such relation or file, a field that is missing or of the wrong form, no
+            samples, a source sentence without its subject.
+
+    Example:
+        >>> ls.studies.relation("capital").inspection[0]
+        'The capital city of x'
+    """
+    path = Path(name)
+    if str(name) in relations():
+        place = files("lensscope.studies").joinpath(f"data/relations/{name}.json")
+        return _parsed(json.loads(place.read_text("utf-8")), f"the relation {name!r}")
+    if path.suffix != ".json":
+        raise StudyError(
+            "There is no such relation.",
+            got=repr(str(name)),
+            expected=", ".join(relations()) + ", or the path of a .json file",
+            instead="ls.studies.relation('capital')",
+        )
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise StudyError(
+            f"{path} cannot be read.",
+            got=f"{type(error).__name__}: {error}",
+            expected=f"a JSON file in UTF-8: {_KEYS}",
+            instead="the path of such a file",
+        ) from error
+    return _parsed(found, str(path))
+
+
+def _parsed(found: Any, where: str) -> Relation:
+    """A relation from what JSON says."""
+    if not isinstance(found, Mapping) or not isinstance(found.get("samples"), list):
+        raise _wrong(where, "no list of samples", _KEYS)
+    templates = _texts(found, "prompt_templates", "{}", where)
+    inspection = _texts(found, "inspection_prompts", None, where)
+    if not inspection:
+        inspection = [template.replace("{}", "x") for template in templates]
+    if not inspection:
+        raise _wrong(where, "neither prompt_templates nor inspection_prompts", _KEYS)
+    shared = _texts(found, "source_sentences", "{}", where) or list(_SENTENCES)
+    objects: dict[str, list[str]] = {}
+    sentences: dict[str, tuple[str, ...]] = {}
+    for n, sample in enumerate(found["samples"]):
+        subject, *answers = _sample(sample, n, where)
+        own = sample.get("sentences")
+        sentences[subject] = tuple(
+            own if own is not None else [s.replace("{}", subject) for s in shared]
+        )
+        objects.setdefault(subject, []).extend(answers)
+    return Relation(
+        str(found.get("name") or Path(where).stem),
+        tuple(objects),
+        tuple(tuple(dict.fromkeys(answers)) for answers in objects.values()),
+        tuple(dict.fromkeys(inspection)),
+        tuple(sentences.values()),
+    )
+
+
+def _sample(sample: Any, n: int, where: str) -> list[str]:
+    """The subject, the object, and other spellings of it."""
+    if not isinstance(sample, Mapping):
+        raise _wrong(where, f"sample {n}: {sample!r}"[:160], '{"subject": …, "object": …}')
+    found = []
+    for key in ("subject", "object"):
+        value = sample.get(key)
+        if not isinstance(value, str) or not value.strip():
+            raise _wrong(
+                where, f"sample {n} without its {key}: {dict(sample)!r}"[:200], f"a text as {key!r}"
+            )
+        found.append(value.strip())
+    return [*found, *_strings(sample.get("aliases") or [], f"aliases of sample {n}", where)]
+
+
+def _texts(found: Mapping[str, Any], key: str, marker: str | None, where: str) -> list[str]:
+    """A list of texts, each with its marker once."""
+    texts = _strings(found.get(key) or [], key, where)
+    for text in texts:
+        if marker is not None and text.count(marker) != 1:
+            raise _wrong(where, f"{key}: {text!r}", f"{marker} once in each, for the subject")
+    return texts
+
+
+def _strings(value: Any, what: str, where: str) -> list[str]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise _wrong(where, f"{what}: {value!r}"[:160], "a list of texts")
+    if not all(isinstance(text, str) and text.strip() for text in value):
+        raise _wrong(where, f"{what}: {list(value)!r}"[:160], "texts, none of them empty")
+    return list(value)
+
+
+def _wrong(where: str, got: str, expected: str) -> StudyError:
+    return StudyError(
+        f"{where} is not a relation in the LRE format.",
+        got=got,
+        expected=expected,
+        instead='{"subject": "Japan", "object": "Tokyo"} for a sample; '
+        "ls.studies.relation shows the format",
+    )

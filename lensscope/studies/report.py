@@ -1,0 +1,69 @@
+"""The page of a study: its table, its pictures with their controls, its texts."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from lensscope.charts import to_svg
+from lensscope.plots import to_svg as panels_svg
+from lensscope.showing import without_control
+from lensscope.studies.tables import shown
+
+if TYPE_CHECKING:
+    from lensscope.studies.result import StudyResult
+
+_ACROSS = 3
+
+
+def study_section(result: StudyResult) -> str:
+    """What a study found, as a piece of HTML."""
+    parts = [f"<p>{escape(result.caption)}</p>", _table(result.headline)]
+    parts.append("<p>" + "<br>".join(map(escape, result.notes)) + "</p>")
+    for first in range(0, len(result.charts), _ACROSS - 1):
+        drawn = to_svg(*result.charts[first : first + _ACROSS - 1])
+        parts.append(f"<div class='wide'>{drawn}</div>")
+    maps = [panel for panel in result.panels if panel.cell_width <= 6]
+    texts = [panel for panel in result.panels if panel.cell_width > 6]
+    for group, across, value in ((maps, 2, "accuracy"), (texts, 1, "score")):
+        if group:
+            parts.append(f"<div class='wide'>{panels_svg(group, value, across)}</div>")
+    for name, table in result.tables.items():
+        if len(table):
+            parts.append(f"<h2>{escape(name.capitalize())}</h2>{_table(table)}")
+    parts.append(f"<h2>How it was run</h2>{_manifest(result)}")
+    return "".join(parts)
+
+
+def _table(frame: pd.DataFrame) -> str:
+    found = shown(frame)
+    head = "".join(f"<th>{escape(str(name))}</th>" for name in found.columns)
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{_class(value)}>{escape(without_control(str(value)))}</td>" for value in row)
+        + "</tr>"
+        for row in found.itertuples(index=False)
+    )
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<div class='wide'>{table}</div>"
+
+
+def _class(value: object) -> str:
+    """A number with its interval stays on one line."""
+    return " style='white-space:nowrap'" if str(value).endswith("]") else ""
+
+
+def _manifest(result: StudyResult) -> str:
+    """Arguments, models and sessions, briefly."""
+    rows = []
+    for name, value in {**result.manifest["arguments"], **result.manifest["models"]}.items():
+        text = str(value)
+        brief = text if len(text) <= 300 else text[:297] + "…"
+        rows.append({"what": name, "value": brief})
+    for session in result.manifest["sessions"]:
+        versions = ", ".join(f"{name} {v}" for name, v in session["versions"].items())
+        ran = f"{session['executor']}; {versions}; git {session['git'] or 'none'}"
+        rows.append({"what": f"run of {session['started']}", "value": ran})
+    return _table(pd.DataFrame(rows))

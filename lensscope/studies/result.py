@@ -1,0 +1,157 @@
+"""What a study found, from its folder alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import xarray as xr
+
+from lensscope.showing import Shown, without_control, written
+from lensscope.studies.folder import Folder
+from lensscope.studies.tables import latex, markdown, shown
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from rich.table import Table
+
+    from lensscope.charts import Chart
+    from lensscope.plots import Panel
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResult(Shown):
+    """Accuracies of a study with their controls.
+
+    Attributes:
+        data: every cell by condition (``"state"`` and the controls), with ``…_low`` and ``…_high``,
+            a 95 % interval by bootstrap over items; axes and values by name.
+        headline: the table for a paper, a line for each way of choosing layers.
+        tables: other tables by name.
+        charts: lines over layers, with the controls.
+        panels: heat maps, and generated texts by layer.
+        notes: what a reader must know, a sentence each.
+        manifest: what was run: arguments, models, versions.
+        folder: where the parts are.
+    """
+
+    data: xr.Dataset
+    headline: pd.DataFrame
+    tables: Mapping[str, pd.DataFrame]
+    charts: tuple[Chart, ...]
+    panels: tuple[Panel, ...]
+    notes: tuple[str, ...]
+    manifest: Mapping[str, Any]
+    folder: Folder
+
+    @property
+    def title(self) -> str:
+        """What it is a study of."""
+        of = self.manifest["arguments"].get("title")
+        name = str(self.manifest["study"]).replace("_", " ").capitalize()
+        return f"{name}: {of}" if of else name
+
+    @property
+    def finished(self) -> bool:
+        """Whether all parts are there."""
+        return len(self.folder.done()) >= int(self.manifest["parts"])
+
+    # ---------------------------------------------------------------- numbers
+
+    def frame(self) -> pd.DataFrame:
+        """One line a cell and condition: axes first, then values with their intervals."""
+        dims = max((self.data[name].dims for name in self.data), key=len)
+        names = [str(name) for name in self.data if self.data[name].dims == dims]
+        frame = self.data[names].to_dataframe(dim_order=list(dims)).reset_index()
+        return frame.dropna(subset=names[:1]).reset_index(drop=True)
+
+    def cells(self) -> Iterator[pd.DataFrame]:
+        """All that was generated or measured, part after part, as it is kept."""
+        return self.folder.read()
+
+    def texts(self, name: str, **where: Any) -> pd.DataFrame:
+        """What was generated for an item, a line a cell.
+
+        Args:
+            name: the item.
+            **where: values of columns, such as ``source_layer=12``.
+        """
+        found = []
+        for part in self.folder.read("cells-"):
+            own = part[part["name"] == name]
+            for column, value in where.items():
+                own = own[own[column] == value]
+            if len(own):
+                found.append(own)
+        return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+    # ---------------------------------------------------------------- showing
+
+    def table(self) -> Table:
+        """The headline, for the terminal."""
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        found = shown(self.headline)
+        table = Table(title=Text(self.title), caption=Text(self.caption), box=box.SIMPLE_HEAD)
+        for name in found.columns:
+            table.add_column(Text(str(name)))
+        for row in found.itertuples(index=False):
+            table.add_row(*(Text(without_control(str(value))) for value in row))
+        return table
+
+    @property
+    def caption(self) -> str:
+        """What the numbers are of."""
+        models = ", ".join(str(own["model"]) for own in self.manifest["models"].values())
+        done, parts = len(self.folder.done()), int(self.manifest["parts"])
+        unfinished = "" if self.finished else f" UNFINISHED: {done} of {parts} parts."
+        return f"{models}; 95% intervals by bootstrap over items.{unfinished}"
+
+    def to_markdown(self, path: str | Path | None = None) -> str:
+        """The headline as a table of Markdown; written to ``path`` if there is one."""
+        return written(markdown(self.headline), path)
+
+    def to_latex(self, path: str | Path | None = None) -> str:
+        """The headline as a ``tabular`` of LaTeX (booktabs); written to ``path`` if there is
+        one."""
+        return written(latex(self.headline, self.caption), path)
+
+    def plot(self, number: int = 0) -> go.Figure:
+        """One of the charts as a plotly figure: accuracy over layers, with the controls."""
+        from lensscope.charts import to_plotly
+
+        return to_plotly(self.charts[number])
+
+    def _svg(self) -> str:
+        from lensscope.charts import to_svg
+
+        return to_svg(*self.charts[:3])
+
+    def section(self) -> str:
+        """What it says, as a piece of HTML."""
+        from lensscope.studies.report import study_section
+
+        return study_section(self)
+
+    def _json(self) -> str:
+        tables = {"headline": self.headline, "cells": self.frame(), **self.tables}
+        return json.dumps(
+            {
+                "title": self.title,
+                "notes": list(self.notes),
+                "manifest": dict(self.manifest),
+                **{n: json.loads(t.to_json(orient="records")) for n, t in tables.items()},
+            },
+            ensure_ascii=False,
+            indent=1,
+        )
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name}: {size}" for name, size in self.data.sizes.items())
+        return f"StudyResult({self.title}; {sizes}; {self.caption})"

@@ -1,0 +1,114 @@
+"""Is what was generated right? Occurrence of an answer, ROUGE-L, similarity of sentences."""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lensscope.errors import StudyError
+
+
+def contains(text: str, answers: Sequence[str]) -> bool:
+    """Whether one of the answers occurs in a text as whole words, upper or lower case.
+
+    Letters with marks are compared as they are, however they are encoded.
+
+    Example:
+        >>> from lensscope.studies.scoring import contains
+        >>> contains(", Tokyo, with a population", ["tokyo"]), contains("a European", ["euro"])
+        (True, False)
+    """
+    return any(_pattern(answer).search(_plain(text)) for answer in answers)
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+@functools.lru_cache(maxsize=4096)
+def _pattern(answer: str) -> re.Pattern[str]:
+    words = r"\s+".join(map(re.escape, _plain(answer).split()))
+    return re.compile(rf"(?<!\w){words}(?!\w)")
+
+
+def rouge_l(text: str, reference: str) -> float:
+    """The F-measure of ROUGE-L, words stemmed, with Google's ``rouge-score``.
+
+    Lin 2004; as the Patchscopes paper scores descriptions (section 4.3).
+
+    Example:
+        >>> from lensscope.studies.scoring import rouge_l
+        >>> rouge_l(": American film franchise", "American film franchise")
+        1.0
+    """
+    return float(_rouge().score(reference, text)["rougeL"].fmeasure)
+
+
+@functools.lru_cache(maxsize=1)
+def _rouge() -> Any:
+    from rouge_score import tokenizers
+    from rouge_score.rouge_scorer import RougeScorer
+
+    class Words(tokenizers.Tokenizer):  # type: ignore[misc]
+        """Words of any alphabet; rouge-score's own tokenizer drops all but a to z."""
+
+        def tokenize(self, text: str) -> list[str]:
+            return [_stem(word) for word in re.findall(r"\w+", _plain(text))]
+
+    return RougeScorer(["rougeL"], tokenizer=Words())
+
+
+@functools.lru_cache(maxsize=65536)
+def _stem(word: str) -> str:
+    stemmed: str = _stemmer().stem(word) if len(word) > 3 else word
+    return stemmed
+
+
+@functools.lru_cache(maxsize=1)
+def _stemmer() -> Any:
+    from nltk.stem.porter import PorterStemmer
+
+    return PorterStemmer()
+
+
+@functools.lru_cache(maxsize=4)
+def sentence_model(name: str) -> Callable[[str, str], float]:
+    """The cosine of two sentences under a sentence model.
+
+    Args:
+        name: a folder, or the name of a model in the local cache, that ``sentence-transformers``
+            can load.
+
+    Raises:
+        StudyError: not installed, or no such model here.
+    """
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise StudyError(
+            "Sentence models need the extra similarity.",
+            got=str(error),
+            expected="sentence-transformers",
+            instead="pip install 'lensscope[similarity]', or similarity=None",
+        ) from error
+    try:
+        model = SentenceTransformer(name, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise StudyError(
+            "There is no such sentence model here.",
+            got=f"{name!r}: {str(error)[:200]}",
+            expected="a folder, or a model in the local cache",
+            instead="similarity='path/to/all-MiniLM-L6-v2'",
+        ) from error
+
+    @functools.lru_cache(maxsize=8192)
+    def vector(text: str) -> Any:
+        return model.encode(text, normalize_embeddings=True, show_progress_bar=False)
+
+    def alike(text: str, reference: str) -> float:
+        return float(vector(text) @ vector(reference))
+
+    return alike

@@ -1,0 +1,281 @@
+"""What all studies are: independent parts, run anywhere, kept as they finish."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import subprocess
+import tempfile
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from lensscope.backend import Backend
+from lensscope.backends import backend_of
+from lensscope.errors import StudyError
+from lensscope.models import loader_of
+from lensscope.progress import one_bar, progress
+from lensscope.studies.executors import local, on_ray
+from lensscope.studies.folder import Folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lensscope.studies.result import StudyResult
+
+Executor: TypeAlias = Literal["local", "ray"]
+Loader: TypeAlias = Callable[[], Any]
+
+BUDGET: Final = 1 << 30
+"""Bytes for the batches of a part. Fixed, so that every machine cuts the same batches."""
+_VERSIONS: Final = (
+    "lensscope",
+    "transformer-lens",
+    "transformers",
+    "torch",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "rouge-score",
+    "ray",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Study(ABC):
+    """An experiment of many independent cells, cut into parts.
+
+    A study is a value: nothing is run before `run`. Each part depends on the arguments, the models
+    and what `prepare` found, and on no other part; so parts may be run in any order, anywhere, and
+    a run that was broken off goes on where it stopped.
+
+    Attributes:
+        model: a ``HookedTransformer`` or ``TransformerBridge``; or a function without arguments
+            that loads one, which other processes need unless `load_model` loaded it.
+        seed: of everything that is drawn.
+        memory_budget: bytes that the batches of a part may take.
+    """
+
+    model: Any
+    seed: int
+    memory_budget: int
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """Everything that decides the results, as JSON has it."""
+
+    @abstractmethod
+    def keys(self) -> list[str]:
+        """The parts, in order."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Refuse what cannot be run, before anything is."""
+
+    @abstractmethod
+    def prepare(self) -> Mapping[str, Tensor]:
+        """What all parts need of the models, found once."""
+
+    @abstractmethod
+    def measure(self, key: str, shared: Mapping[str, Tensor]) -> pd.DataFrame:
+        """One part: a line a cell."""
+
+    @property
+    def models(self) -> dict[str, Any]:
+        """The models by the names of their fields."""
+        return {"model": self.model}
+
+    def provenances(self) -> dict[str, Any]:
+        """What tells each model apart, as JSON has it."""
+        found = {}
+        for name, model in self.models.items():
+            own = asdict(backend_of(model).provenance())
+            del own["tokens"], own["versions"]
+            found[name] = own
+        return found
+
+    def loaded(self) -> Study:
+        """The same study with its models in memory."""
+        found: dict[str, Any] = {name: _loaded(model) for name, model in self.models.items()}
+        return replace(self, **found)
+
+    # ---------------------------------------------------------------- running
+
+    def run(
+        self,
+        out: str | Path | None = None,
+        executor: Executor = "local",
+        num_workers: int | None = None,
+        num_gpus: float = 0,
+        address: str | None = None,
+    ) -> StudyResult:
+        """Run what is not run yet, and sum it up.
+
+        Finished parts are kept in ``out`` as parquet files. The same call again does only what is
+        missing, also after the process was killed; with other arguments it is refused.
+
+        Args:
+            out: a folder; by default a temporary one, which goes with the result.
+            executor: ``"local"``, one part after another in this process; or ``"ray"``, where each
+                worker is an actor that loads the model once, and what a worker that died was at is
+                run again by another.
+            num_workers: of Ray: how many actors; by default one for each CPU of the cluster, or
+                as many as its GPUs serve.
+            num_gpus: of Ray: GPUs for each worker.
+            address: of Ray: of a cluster that runs, such as ``"auto"`` or ``"10.0.0.1:6379"``;
+                by default what ``ray.init()`` was called with, or else this machine.
+
+        Raises:
+            StudyError: the folder holds something else, the disk is full, the cluster cannot be
+                reached, or a worker cannot load the model.
+            PromptError, SiteError, PositionError, ModelError: see there.
+
+        Example:
+            >>> study = ls.studies.entity_resolution(
+            ...     model, ls.studies.entities(limit=2), layers=[8], max_new_tokens=3)
+            >>> study.run().data.sizes["source_layer"]
+            1
+        """
+        if executor not in ("local", "ray"):
+            raise StudyError(
+                "There is no such executor.",
+                got=repr(executor),
+                expected='"local" or "ray"',
+                instead='executor="local"',
+            )
+        if executor == "local" and (num_workers not in (None, 1) or num_gpus or address):
+            raise StudyError(
+                "Workers, GPUs of workers and addresses are Ray's.",
+                got=f"num_workers={num_workers}, num_gpus={num_gpus}, address={address!r} with "
+                'executor="local"',
+                expected="one process, which uses the device of the model",
+                instead='executor="ray"',
+            )
+        study = self.loaded()
+        study.check()
+        temporary = out is None
+        folder = Folder(Path(tempfile.mkdtemp(prefix="lensscope-") if out is None else out))
+        keys = study.keys()
+        manifest: dict[str, Any] = {
+            "study": study.kind,
+            "arguments": study.arguments(),
+            "models": study.provenances(),
+            "parts": len(keys),
+        }
+        try:
+            with folder.locked():
+                folder.begin(manifest, _session(executor))
+                with one_bar():
+                    shared = folder.shared(study._prepared)
+                finished = folder.done()
+                missing = [key for key in keys if key not in finished]
+                with progress(len(keys), study.kind, "part", initial=len(finished)) as bar:
+                    if executor == "local":
+                        parts = local(study, missing, shared)
+                    else:
+                        loaders = {name: _loader(m) for name, m in self.models.items()}
+                        none: dict[str, Any] = dict.fromkeys(loaders)
+                        bare = replace(self, **none)
+                        parts = on_ray(
+                            bare,
+                            loaders,
+                            missing,
+                            shared,
+                            num_workers,
+                            num_gpus,
+                            address,
+                            manifest["models"],
+                        )
+                    for key, frame in parts:
+                        folder.write(key, frame)
+                        bar.update(1)
+            result = self.summary(folder)
+        except BaseException:
+            if temporary:
+                shutil.rmtree(folder.path, ignore_errors=True)
+            raise
+        if temporary:
+            weakref.finalize(result, shutil.rmtree, str(folder.path), ignore_errors=True)
+        return result
+
+    def _prepared(self) -> Mapping[str, Tensor]:
+        with torch.no_grad():
+            # safetensors keeps no empty file
+            return {"none": torch.zeros(1), **self.prepare()}
+
+    @classmethod
+    @abstractmethod
+    def summary(cls, folder: Folder) -> StudyResult:
+        """What the finished parts say, from the folder alone, in memory that does not grow with
+        them."""
+
+    # ---------------------------------------------------------------- what all have
+
+    @property
+    def backend(self) -> Backend:
+        """The model as lensscope uses it."""
+        return backend_of(self.model)
+
+
+def _loaded(model: Any) -> Any:
+    """A model, loaded if it is a function that loads it."""
+    if isinstance(model, torch.nn.Module) or not callable(model):
+        backend_of(model)
+        return model
+    found = model()
+    backend_of(found)
+    return found
+
+
+def _loader(model: Any) -> Loader:
+    """A function that loads a model elsewhere.
+
+    Raises:
+        StudyError: nobody knows how.
+    """
+    if not isinstance(model, torch.nn.Module) and callable(model):
+        loader: Loader = model
+        return loader
+    found = loader_of(model)
+    if found is None:
+        raise StudyError(
+            "Other processes cannot load this model.",
+            got=f"a {type(model).__name__} that ls.load_model did not load",
+            expected="a model of ls.load_model, or a function without arguments that loads one",
+            instead="def load(): …, and model=load",
+        )
+    return found
+
+
+def _session(executor: str) -> dict[str, Any]:
+    """When and with what a study is run."""
+    versions = {}
+    for name in _VERSIONS:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "executor": executor,
+        "versions": versions,
+        "git": _revision(),
+    }
+
+
+def _revision() -> str | None:
+    """The git revision of the folder that the study is run in, where there is one."""
+    asked = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

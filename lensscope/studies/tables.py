@@ -1,0 +1,85 @@
+"""Tables for a paper: numbers with their intervals, in Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import pandas as pd
+
+_WIDEST: Final = 48
+"""Characters of a cell; of a longer text, its beginning and its end are shown."""
+_LATEX: Final = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+    }
+)
+
+
+def shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table as people read it: ``0.62 [0.41, 0.80]`` in place of three columns."""
+    found: dict[str, list[str]] = {}
+    edges = {f"{name}{end}" for name in frame.columns for end in ("_low", "_high")}
+    for name in frame.columns:
+        if name in edges:
+            continue
+        title = name.replace("_", " ")
+        if f"{name}_low" in frame.columns:
+            rows = zip(frame[name], frame[f"{name}_low"], frame[f"{name}_high"], strict=True)
+            found[title] = [_number(*row) for row in rows]
+        else:
+            found[title] = ["–" if pd.isna(value) else _plain(value) for value in frame[name]]
+    return pd.DataFrame(found)
+
+
+def _number(value: float, low: float, high: float) -> str:
+    if pd.isna(value):
+        return "–"
+    return f"{value:.2f}" + ("" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.3g}"
+    text = str(int(value)) if isinstance(value, float) else re.sub(r"\s+", " ", str(value))
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 20]}… {text[-18:]}"
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A table of Markdown."""
+    found = shown(frame)
+    rows = [list(found.columns), ["---"] * len(found.columns), *found.to_numpy().tolist()]
+    return "".join(
+        "| " + " | ".join(str(cell).replace("|", r"\|") for cell in row) + " |\n" for row in rows
+    )
+
+
+def latex(frame: pd.DataFrame, caption: str = "") -> str:
+    """A ``tabular`` with the rules of booktabs, and the caption as a comment above it."""
+    found = shown(frame)
+
+    def line(cells: list[Any]) -> str:
+        return " & ".join(str(cell).translate(_LATEX) for cell in cells) + r" \\" + "\n"
+
+    body = "".join(line(row) for row in found.to_numpy().tolist())
+    return (
+        f"% {caption}\n"
+        + r"\begin{tabular}{"
+        + "l" * len(found.columns)
+        + "}\n\\toprule\n"
+        + line(list(found.columns))
+        + "\\midrule\n"
+        + body
+        + "\\bottomrule\n\\end{tabular}\n"
+    )
