@@ -56,20 +56,25 @@ class Scores:
         self.names: tuple[str, ...] = ("resolved", "rouge_reference", "rouge_unresolved")
         if similarity is not None:
             self.names += ("similarity_reference", "similarity_unresolved")
-        self.both = functools.lru_cache(maxsize=1 << 16)(self._both)
 
     def __call__(self, text: str, item: int) -> tuple[float, ...]:
         entity = self.given[item]
-        return self.both(first_description(text), entity.reference, entity.unresolved)
+        said = first_description(text)
+        return _scored(said, entity.reference, entity.unresolved, self.similarity)
 
-    def _both(self, said: str, reference: str, unresolved: str) -> tuple[float, ...]:
-        right = rouge_l(said, reference)
-        wrong = rouge_l(said, unresolved) if unresolved else 0.0
-        found = (float(right > wrong), right, wrong)
-        if self.similarity is None:
-            return found
-        alike = sentence_model(self.similarity)
-        return (*found, alike(said, reference), alike(said, unresolved) if unresolved else 0.0)
+
+@functools.lru_cache(maxsize=1 << 16)
+def _scored(
+    said: str, reference: str, unresolved: str, similarity: str | None
+) -> tuple[float, ...]:
+    """Whether it is nearer to the reference, and how near it is to both."""
+    right = rouge_l(said, reference)
+    wrong = rouge_l(said, unresolved) if unresolved else 0.0
+    found = (float(right > wrong), right, wrong)
+    if similarity is None:
+        return found
+    alike = sentence_model(similarity)
+    return (*found, alike(said, reference), alike(said, unresolved) if unresolved else 0.0)
 
 
 def first_description(text: str) -> str:
@@ -94,12 +99,14 @@ class EntityResolution(SweepStudy):
     similarity: str | None
     kind: ClassVar[str] = "entity_resolution"
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "scores", Scores(self.given, self.similarity))
+    @functools.cached_property
+    def scores(self) -> Scores:
+        """How descriptions are scored."""
+        return Scores(self.given, self.similarity)
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        return self.scores.names  # type: ignore[attr-defined]
+        return self.scores.names
 
     @property
     def names(self) -> Sequence[str]:
@@ -118,7 +125,7 @@ class EntityResolution(SweepStudy):
         return Sample(item, variant, prompt, read, len(tokens))
 
     def score(self, text: str, item: int) -> Sequence[float]:
-        return self.scores(text, item)  # type: ignore[attr-defined]
+        return self.scores(text, item)
 
     def others(self) -> Sequence[int]:
         return _others(self.given, self.seed)

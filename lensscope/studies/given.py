@@ -41,6 +41,23 @@ def as_scopes(given: Any) -> tuple[Patchscope, ...]:
     return scopes
 
 
+def as_scope(given: Any) -> Patchscope:
+    """One patchscope, from an inspection prompt or a patchscope.
+
+    Raises:
+        StudyError: several.
+    """
+    scopes = as_scopes(given)
+    if len(scopes) > 1:
+        raise StudyError(
+            "Here there is one inspection prompt.",
+            got=", ".join(repr(scope.inspection.text) for scope in scopes),
+            expected="one prompt, or one patchscope",
+            instead="a study for each",
+        )
+    return scopes[0]
+
+
 def as_layers(layers: Iterable[int] | int | None) -> tuple[int, ...] | None:
     """Source layers; ``None`` for all."""
     if layers is None:

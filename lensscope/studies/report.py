@@ -41,18 +41,19 @@ def _table(frame: pd.DataFrame) -> str:
     found = shown(frame)
     head = "".join(f"<th>{escape(str(name))}</th>" for name in found.columns)
     body = "".join(
-        "<tr>"
-        + "".join(f"<td{_class(value)}>{escape(without_control(str(value)))}</td>" for value in row)
-        + "</tr>"
+        "<tr>" + "".join(f"<td>{_cell(str(value))}</td>" for value in row) + "</tr>"
         for row in found.itertuples(index=False)
     )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f"<div class='wide'>{table}</div>"
 
 
-def _class(value: object) -> str:
-    """A number with its interval stays on one line."""
-    return " style='white-space:nowrap'" if str(value).endswith("]") else ""
+def _cell(text: str) -> str:
+    """A number with its interval below it."""
+    value, bracket, edges = text.removesuffix("]").partition(" [")
+    if not bracket or not text.endswith("]"):
+        return escape(without_control(text))
+    return f"{escape(value)}<br><span class='p'>{escape(edges.replace(', ', ' to '))}</span>"
 
 
 def _manifest(result: StudyResult) -> str:

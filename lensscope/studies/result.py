@@ -13,7 +13,7 @@ import xarray as xr
 
 from lensscope.showing import Shown, without_control, written
 from lensscope.studies.folder import Folder
-from lensscope.studies.tables import latex, markdown, shown
+from lensscope.studies.tables import brief, latex, markdown
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -92,13 +92,13 @@ class StudyResult(Shown):
     # ---------------------------------------------------------------- showing
 
     def table(self) -> Table:
-        """The headline, for the terminal."""
+        """The headline, briefly, for the terminal: of the controls only the largest."""
         from rich import box
         from rich.table import Table
         from rich.text import Text
 
-        found = shown(self.headline)
         table = Table(title=Text(self.title), caption=Text(self.caption), box=box.SIMPLE_HEAD)
+        found = brief(self.headline)
         for name in found.columns:
             table.add_column(Text(str(name)))
         for row in found.itertuples(index=False):

@@ -43,6 +43,32 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+_CONTROLS: Final = ("shuffled", "mean", "random", "prior")
+
+
+def brief(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with the largest control in place of all, and the layers in one column."""
+    lines = []
+    for row in frame.to_dict("records"):
+        line = {
+            name: _plain(row[name])
+            for name in row
+            if row[name] is not pd.NA and name in ("way", "lens", "variant", "items")
+        }
+        if "source_layer" in row:
+            layers = [row["source_layer"], row.get("target_layer", row["source_layer"])]
+            own = ["some" if pd.isna(layer) else str(int(layer)) for layer in layers]
+            line["layer"] = own[0] if own[0] == own[1] else " to ".join(own)
+        known = [name for name in _CONTROLS if name in row and not pd.isna(row[name])]
+        largest = max(known, key=lambda name: float(row[name]), default=None)
+        for title, name in (("state", "state"), ("largest control", largest), ("lift", "lift")):
+            if name is not None and name in row:
+                own_number = _number(row[name], row[f"{name}_low"], row[f"{name}_high"])
+                line[title] = own_number + (f" {name}" if title == "largest control" else "")
+        lines.append(line)
+    return pd.DataFrame(lines).fillna("")
+
+
 def _number(value: float, low: float, high: float) -> str:
     if pd.isna(value):
         return "–"
