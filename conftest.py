@@ -35,6 +35,7 @@ with install_import_hook("lensscope", "tests.typecheck.check"):
     import lensscope.plots
     import lensscope.report
     import lensscope.results
+    import lensscope.studies
 
 import pytest
 import torch

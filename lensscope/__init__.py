@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lensscope.errors import PositionError as PositionError
     from lensscope.errors import PromptError as PromptError
     from lensscope.errors import SiteError as SiteError
+    from lensscope.errors import StudyError as StudyError
     from lensscope.inspection import InspectionPrompt as InspectionPrompt
     from lensscope.lenses.affine import AffineLens as AffineLens
     from lensscope.lenses.compare import compare as compare
@@ -81,7 +82,7 @@ _HOMES = {
     "circuits.circuit": "Circuit",
     "engine": "capture generate run run_many",
     "errors": "BasisError BudgetError CacheError LensError LensscopeError ModelError "
-    "ModelNotFoundError PatchError PlanError PositionError PromptError SiteError",
+    "ModelNotFoundError PatchError PlanError PositionError PromptError SiteError StudyError",
     "inspection": "InspectionPrompt",
     "lenses.affine": "AffineLens",
     "lenses.compare": "compare",

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from lensscope.cli_study_options import (
+    Address,
+    Backend,
+    Draws,
+    ExecutorChoice,
+    ExecutorOption,
+    Gpus,
+    Inspection,
+    Layers,
+    Out,
+    Processing,
+    Resume,
+    Seed,
+    Targets,
+    Tokens,
+    Workers,
+    layers_of,
+    load,
+    run,
+    targets_of,
+)
 from lensscope.terminal import (
     BackendChoice,
     Html,
@@ -18,13 +38,10 @@ from lensscope.terminal import (
     deliver,
     errors,
     numbers_of,
+    position_of,
     say,
-    usage,
     write,
 )
-
-if TYPE_CHECKING:
-    from lensscope.studies.study import Study
 
 study_app = typer.Typer(
     help="The experiments of the Patchscopes paper, with controls. What is done is kept in --out; "
@@ -32,39 +49,6 @@ study_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-
-class ExecutorChoice(str, Enum):
-    """Where parts are run."""
-
-    local = "local"
-    ray = "ray"
-
-
-Out = Annotated[
-    Path | None, typer.Option(help="The folder of the study; by default named after it.")
-]
-Resume = Annotated[
-    bool,
-    typer.Option(help="Go on with what is in --out; with --no-resume, refuse if anything is."),
-]
-ExecutorOption = Annotated[ExecutorChoice, typer.Option(help="This process, or Ray's workers.")]
-Workers = Annotated[int | None, typer.Option(help="Of Ray: how many; one a CPU or GPU.")]
-Gpus = Annotated[float, typer.Option(help="Of Ray: GPUs for each worker.")]
-Address = Annotated[
-    str | None, typer.Option(help="Of Ray: a running cluster, such as auto or 10.0.0.1:6379.")
-]
-Layers = Annotated[str, typer.Option(help="Source layers: all, or 3,5, or 0:12.")]
-Targets = Annotated[str, typer.Option(help="Target layers: same, all, or 3,5, or 0:12.")]
-Inspection = Annotated[
-    list[str] | None,
-    typer.Option(help="An inspection prompt with the placeholder x. May be given again."),
-]
-Tokens = Annotated[int, typer.Option(help="New tokens for each cell.")]
-Draws = Annotated[int, typer.Option(help="Random vectors for each layer.")]
-Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
-Backend = Annotated[BackendChoice, typer.Option()]
-Processing = Annotated[ProcessingChoice, typer.Option()]
 
 
 @study_app.command("entity-resolution")
@@ -111,12 +95,12 @@ def entity_resolution(
 
         given = studies.entities(entities, limit=limit)
         study = studies.entity_resolution(
-            _load(model, backend, processing, quiet),
+            load(model, backend, processing, quiet),
             given,
             variants=variant,
             all_tokens=all_tokens,
-            layers=_layers(layers),
-            target_layers=_targets(target_layers),
+            layers=layers_of(layers),
+            target_layers=targets_of(target_layers),
             inspection=inspection or None,
             max_new_tokens=max_new_tokens,
             similarity=similarity,
@@ -124,7 +108,7 @@ def entity_resolution(
             seed=seed,
         )
         folder = out or Path("lensscope-entity-resolution")
-        _run(study, folder, resume, executor, num_workers, num_gpus, address, html, json, quiet)
+        run(study, folder, resume, executor, num_workers, num_gpus, address, html, json, quiet)
 
 
 @study_app.command("attribute-extraction")
@@ -175,12 +159,12 @@ def attribute_extraction(
         found = studies.relation(relation)
         readers = [lens_of(name) for name in lens]
         study = studies.attribute_extraction(
-            _load(model, backend, processing, quiet),
+            load(model, backend, processing, quiet),
             found,
             subjects=subjects,
             sentences=sentences,
-            layers=_layers(layers),
-            target_layers=_targets(target_layers),
+            layers=layers_of(layers),
+            target_layers=targets_of(target_layers),
             inspection=inspection or None,
             max_new_tokens=max_new_tokens,
             only_known=only_known,
@@ -190,7 +174,146 @@ def attribute_extraction(
             seed=seed,
         )
         folder = out or Path(f"lensscope-attribute-extraction-{Path(relation).stem}")
-        _run(study, folder, resume, executor, num_workers, num_gpus, address, html, json, quiet)
+        run(study, folder, resume, executor, num_workers, num_gpus, address, html, json, quiet)
+
+
+@study_app.command("next-token")
+def next_token(
+    texts: Annotated[
+        Path | None, typer.Option(help="A text file with a prompt a line; some come along.")
+    ] = None,
+    lens: Annotated[
+        list[str] | None,
+        typer.Option(help="logit, token-identity (both by default), or a lens file. Several."),
+    ] = None,
+    position: Annotated[str, typer.Option(help="-1, 2:5, or all.")] = "-1",
+    layers: Layers = "all",
+    random_draws: Draws = 1,
+    seed: Seed = 0,
+    model: ModelName = "demo",
+    backend: Backend = BackendChoice.bridge,
+    processing: Processing = ProcessingChoice.raw,
+    out: Out = None,
+    resume: Resume = True,
+    executor: ExecutorOption = ExecutorChoice.local,
+    num_workers: Workers = None,
+    num_gpus: Gpus = 0,
+    address: Address = None,
+    html: Html = None,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Which token is next? Precision@1 and surprisal of lenses, by layer."""
+    with errors(quiet):
+        from lensscope import studies
+        from lensscope.lenses.named import lens_of
+
+        study = studies.next_token(
+            load(model, backend, processing, quiet),
+            texts,
+            [lens_of(name) for name in lens] if lens else None,
+            positions=position_of(position),
+            layers=layers_of(layers),
+            random_draws=random_draws,
+            seed=seed,
+        )
+        folder = out or Path("lensscope-next-token")
+        run(study, folder, resume, executor, num_workers, num_gpus, address, html, json, quiet)
+
+
+@study_app.command("multihop")
+def multihop(
+    questions: Annotated[
+        Path | None, typer.Option(help="A .json list with first, bridge, second, answer.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Only so many questions.")] = None,
+    layers: Layers = "all",
+    target_layers: Annotated[str, typer.Option(help="Target layers: all, or 3,5, or 0:12.")] = (
+        "all"
+    ),
+    max_new_tokens: Tokens = 10,
+    random_draws: Draws = 1,
+    seed: Seed = 0,
+    model: ModelName = "demo",
+    backend: Backend = BackendChoice.bridge,
+    processing: Processing = ProcessingChoice.raw,
+    out: Out = None,
+    resume: Resume = True,
+    executor: ExecutorOption = ExecutorChoice.local,
+    num_workers: Workers = None,
+    num_gpus: Gpus = 0,
+    address: Address = None,
+    html: Html = None,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Two-step questions: alone, by chain of thought in one patch, and by back-patching."""
+    with errors(quiet):
+        from lensscope import studies
+
+        study = studies.multihop(
+            load(model, backend, processing, quiet),
+            studies.questions(questions)[:limit],
+            layers=layers_of(layers),
+            target_layers=layers_of(target_layers),
+            max_new_tokens=max_new_tokens,
+            random_draws=random_draws,
+            seed=seed,
+        )
+        folder = out or Path("lensscope-multihop")
+        run(study, folder, resume, executor, num_workers, num_gpus, address, html, json, quiet)
+
+
+@study_app.command("cross-model")
+def cross_model(
+    target: Annotated[str, typer.Option(help="The model that is written into.")],
+    texts: Annotated[
+        Path | None, typer.Option(help="A text file to fit the maps on; some come along.")
+    ] = None,
+    entities: Annotated[
+        Path | None, typer.Option(help="A .csv or .json with name, kind, reference, unresolved.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="So many entities, of each kind in turn.")] = (
+        None
+    ),
+    layers: Layers = "all",
+    target_layers: Annotated[
+        str, typer.Option(help="Target layers: proportional, all, or 3,5, or 0:12.")
+    ] = "proportional",
+    max_new_tokens: Tokens = 15,
+    random_draws: Draws = 1,
+    seed: Seed = 0,
+    model: ModelName = "demo",
+    backend: Backend = BackendChoice.bridge,
+    processing: Processing = ProcessingChoice.raw,
+    out: Out = None,
+    resume: Resume = True,
+    executor: ExecutorOption = ExecutorChoice.local,
+    num_workers: Workers = None,
+    num_gpus: Gpus = 0,
+    address: Address = None,
+    html: Html = None,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Identity and entity patchscopes from --model into --target, through fitted affine maps."""
+    with errors(quiet):
+        from lensscope import studies
+
+        targets = target_layers if target_layers in ("proportional", "all") else None
+        study = studies.cross_model(
+            load(model, backend, processing, quiet),
+            load(target, backend, processing, quiet),
+            texts,
+            given=studies.entities(entities, limit=limit),
+            layers=layers_of(layers),
+            target_layers=targets or numbers_of(target_layers),  # type: ignore[arg-type]
+            max_new_tokens=max_new_tokens,
+            random_draws=random_draws,
+            seed=seed,
+        )
+        folder = out or Path("lensscope-cross-model")
+        run(study, folder, resume, executor, num_workers, num_gpus, address, html, json, quiet)
 
 
 def report(
@@ -213,57 +336,3 @@ def report(
                 write(path, text())
                 say(quiet, f"Table written to {path}")
         deliver(result, html or folder / "report.html", json, quiet)
-
-
-def _load(model: str, backend: BackendChoice, processing: ProcessingChoice, quiet: bool) -> Any:
-    from lensscope.models import load_model
-
-    say(quiet, f"Loading {model} …")
-    return load_model(model, backend=backend.value, processing=processing.value)
-
-
-def _layers(text: str) -> list[int] | None:
-    return None if text == "all" else numbers_of(text)
-
-
-def _targets(text: str) -> Any:
-    return text if text in ("same", "all") else numbers_of(text)
-
-
-def _run(
-    study: Study,
-    out: Path,
-    resume: bool,
-    executor: ExecutorChoice,
-    num_workers: int | None,
-    num_gpus: float,
-    address: str | None,
-    html: Path | None,
-    json: str | None,
-    quiet: bool,
-) -> None:
-    """Run a study in its folder, and say what it found."""
-    from lensscope.studies.folder import Folder
-
-    before = len(Folder(out).done())
-    if before and not resume:
-        raise usage(
-            f"{out} holds {before} finished parts", "leave out --no-resume, or name a new --out"
-        )
-    if before:
-        say(quiet, f"Going on in {out}, where {before} parts are finished")
-    try:
-        result = study.run(out, executor.value, num_workers, num_gpus, address)
-    except KeyboardInterrupt:
-        say(
-            quiet,
-            f"Broken off; {len(Folder(out).done())} parts are kept in {out}, and the same "
-            "command goes on from there.",
-        )
-        raise
-    say(
-        quiet,
-        f"All {len(Folder(out).done())} parts are in {out}; `lensscope report {out}` draws "
-        "them again.",
-    )
-    deliver(result, html, json, quiet)

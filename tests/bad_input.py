@@ -51,6 +51,13 @@ metric = ls.logit_difference(7, 9)
 found = ls.attribution_patching(tiny, P, Q, ls.mlp_out, metric, positions=ls.ALL).circuit(top=2)
 
 
+def entities(model: object, **how: object) -> None:
+    given = [ls.studies.Entity("w5 w6", "any", "w7"), ls.studies.Entity("w8", "any", "w9")]
+    how = {"inspection": ls.InspectionPrompt("w60 w50", "w50"), "max_new_tokens": 2, **how}
+    run = how.pop("run", {})
+    ls.studies.entity_resolution(model, how.pop("given", given), **how).run(**run)
+
+
 def difference(logits: torch.Tensor) -> torch.Tensor:
     return logits[:, -1, 7] - logits[:, -1, 9]
 
@@ -350,6 +357,24 @@ CASES = {
     "unknown folder": lambda: ls.load_model("./no/such/folder"),
     "backend unknown": lambda: ls.load_model(backend="nnsight"),
     "text without a tokenizer": lambda: without_tokenizer("Hello"),
+    "an unknown executor": lambda: entities(tiny, run={"executor": "slurm"}),
+    "target layers of a study": lambda: entities(tiny, target_layers="some"),
+    "a layer that a study lacks": lambda: entities(tiny, layers=[1, 7]),
+    "a study with NaN": lambda: entities(broken()),
+    "a study of one entity": lambda: entities(tiny, given=[ls.studies.Entity("w5", "", "w7")]),
+    "a study of nothing": lambda: entities(tiny, given=[]),
+    "a study of no model": lambda: entities("gpt2"),
+    "no new tokens in a study": lambda: entities(tiny, max_new_tokens=0),
+    "a name longer than the context": lambda: entities(
+        tiny,
+        given=[
+            ls.studies.Entity("w5 " * 80 + "w6", "any", "w7"),
+            ls.studies.Entity("w8", "any", "w9"),
+        ],
+    ),
+    "a relation that is not there": lambda: ls.studies.relation("capitals"),
+    "a sentence model that is not there": lambda: entities(tiny, similarity="nowhere"),
+    "a folder that may not be written": lambda: entities(tiny, run={"out": "/proc/study"}),
 }
 
 

@@ -1,7 +1,8 @@
 """Runs a study that is killed again and again, and tells whether it came to the same.
 
-A process of its own, which forks before anything has started threads: each child goes on with the study and is killed by SIGKILL at its
-next write, in turn before it, in the middle of it, and between writing and renaming.
+A process of its own, which forks before anything has started threads: each child goes on with the
+study and is killed by SIGKILL at one of its next writes, in turn before it, in the middle of it,
+and between writing and renaming.
 """
 
 from __future__ import annotations

@@ -367,8 +367,8 @@ def test_curves_go_from_nothing_to_everything(llama, tmp_path):
 # ------------------------------------------------------- a circuit that is known
 
 
-@pytest.fixture(scope="module", params=[f"{b}-{n}" for b in ("bridge", "hooked") for n in (1, 2)])
-def known(request):
+@pytest.fixture(scope="module", params=[1, 2])
+def known(request, backend):
     """Models whose circuit is worked out by hand, by what head (1, 1) takes from head (0, 0).
 
     Two layers of two heads; there are no MLPs, and norms have so large an epsilon that they do
@@ -385,10 +385,7 @@ def known(request):
 
     Of rotary embeddings only two of the four dimensions of a head turn; the others hold the scores.
     """
-    backend, groups = request.param.split("-")
-    if backend == "hooked" and not families.has_hooked_transformer():
-        pytest.skip("HookedTransformer is of TransformerLens 3.x; make test-tl3 runs this")
-    kv = int(groups)
+    kv = request.param
     config = transformers.LlamaConfig(
         vocab_size=4,
         hidden_size=12,

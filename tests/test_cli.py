@@ -1,4 +1,4 @@
-"""The command line, as a process."""
+"""The command line: some of it as a process, the rest in this one, where models are loaded."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import time
 
 import pytest
 
+import lensscope as ls
 from tests import families
 
 
-def lensscope(*arguments, cwd=None):
+def process(*arguments, cwd=None):
+    """A command as a user gives it."""
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "lensscope", *arguments],
         capture_output=True,
@@ -38,7 +40,7 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_inspect_prints_and_writes(demo, tmp_path):
+def test_inspect_prints_and_writes(lensscope, tmp_path):
     done = lensscope(
         *("inspect", "--source", "a flight to Japan", "--position", "Japan"),
         *("--preset", "attribute", "--text", "The largest city in x"),
@@ -56,7 +58,7 @@ def test_inspect_prints_and_writes(demo, tmp_path):
 
 
 def test_json_for_pipes(demo):
-    done = lensscope(
+    done = process(
         *("inspect", "--source", "Jurassic Park", "--layers", "12", "--json", "-"),
         *("--preset", "token-identity", "--target-layers", "all", "--quiet"),
     )
@@ -65,7 +67,7 @@ def test_json_for_pipes(demo):
 
 
 @pytest.mark.parametrize("position", ["-1", "0:2", "span:Jurassic", "all", "Park"])
-def test_every_form_of_position(demo, position):
+def test_every_form_of_position(lensscope, position):
     done = lensscope(
         *("inspect", "--source", "Jurassic Park", "--layers", "3,4", "--json", "-", "-q"),
         *("--position", position, "--preset", "selfie", "--max-new-tokens", "1"),
@@ -96,7 +98,7 @@ def test_every_form_of_position(demo, position):
         (["--preset", "selfie", "--target-layers", "3,5"], "always writes at one layer"),
     ],
 )
-def test_mistakes_are_one_message_and_exit_code_two(demo, arguments, says):
+def test_mistakes_are_one_message_and_exit_code_two(lensscope, arguments, says):
     done = lensscope("inspect", "--source", "Jurassic Park", "--max-new-tokens", "1", *arguments)
     assert done.returncode == 2
     assert says in done.stderr
@@ -104,13 +106,15 @@ def test_mistakes_are_one_message_and_exit_code_two(demo, arguments, says):
     assert done.stdout == ""
 
 
-def test_models_lists_what_is_at_hand(demo):
+def test_models_lists_what_is_at_hand(lensscope):
     done = lensscope("models")
     assert done.returncode == 0
     assert "SmolLM2-135M-Instruct" in done.stdout and "LlamaForCausalLM" in done.stdout
 
 
-def test_the_demo_writes_a_page_with_every_layer(demo, tmp_path):
+def test_the_demo_writes_a_page_with_every_layer(lensscope, monkeypatch, tmp_path):
+    shorter = ls.Patchscope.entity_description(max_new_tokens=5)
+    monkeypatch.setattr(ls.Patchscope, "entity_description", lambda: shorter)
     done = lensscope("demo", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "lensscope-demo.html").read_text()
@@ -133,7 +137,7 @@ def tiny_folder(tmp_path_factory):
     return folder
 
 
-def test_lenses_are_trained_read_and_compared(tiny_folder):
+def test_lenses_are_trained_read_and_compared(lensscope, tiny_folder):
     train = ("lens", "train", "--model", "model", "--texts", "texts.txt", "--length", "10")
     steps = ("--steps", "8", "--learning-rate", "0.02", "--out", "tuned.safetensors")
     done = lensscope(*train, *steps, "--html", "fit.html", "--json", "fit.json", cwd=tiny_folder)
@@ -169,7 +173,7 @@ def test_lenses_are_trained_read_and_compared(tiny_folder):
     assert {"kl", "entropy", "predicted"} <= set(both[1]["cells"][0])
 
 
-def test_a_training_that_is_killed_goes_on(tiny_folder):
+def test_a_training_that_is_killed_goes_on(lensscope, tiny_folder):
     train = ("lens", "train", "--model", "model", "--texts", "texts.txt", "--length", "10")
     train += ("--steps", "100000", "--out", "long.safetensors")
     process = subprocess.Popen(
@@ -206,7 +210,7 @@ def test_a_training_that_is_killed_goes_on(tiny_folder):
         ),
     ],
 )
-def test_mistakes_about_lenses(tiny_folder, arguments, says):
+def test_mistakes_about_lenses(lensscope, tiny_folder, arguments, says):
     done = lensscope(*arguments, cwd=tiny_folder)
     assert done.returncode == 2
     assert says in done.stderr

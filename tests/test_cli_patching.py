@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-import warnings
 
 import networkx as nx
 import pytest
-from typer.testing import CliRunner
 
 import lensscope as ls
-from lensscope.cli import app
 from tests import families
 
 CLEAN = "The capital of Japan is the city of"
@@ -25,15 +21,13 @@ ANSWERS = ["--answer", " Tokyo", "--wrong", " Rome"]
 
 
 @pytest.fixture
-def run(demo, monkeypatch, tmp_path):
-    """A command in this process, on the model that is there already, in an empty folder."""
-    monkeypatch.setattr("lensscope.models.load_model", lambda *_, **__: demo)
-    monkeypatch.chdir(tmp_path)
+def run(lensscope, tmp_path):
+    """A command in this process, in an empty folder."""
 
     def act(*arguments, fails=False):
-        done = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "120"})
-        assert bool(done.exit_code) == fails, done.output
-        return done.output
+        done = lensscope(*arguments, cwd=tmp_path)
+        assert done.returncode == (2 if fails else 0), done.stderr
+        return done.stdout + done.stderr
 
     return act
 
@@ -118,15 +112,10 @@ TINY = ["--clean", "w3 w5 w7 w9", "--corrupted", "w3 w6 w7 w9", "--answer", "w11
 def run_tiny(llama, run, monkeypatch):
     """The same on a tiny model, whose answers mean nothing."""
     monkeypatch.setattr("lensscope.models.load_model", lambda *_, **__: llama)
-
-    def act(*arguments, fails=False):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return run(*arguments, fails=fails)
-
-    return act
+    return run
 
 
+@pytest.mark.filterwarnings("ignore")  # the answers mean nothing to it
 def test_circuit_with_everything(run_tiny, tmp_path):
     said = run_tiny(
         *("circuit", *TINY, "--top", "5", "--edges", "--threshold", "0", "--curve"),
@@ -139,6 +128,7 @@ def test_circuit_with_everything(run_tiny, tmp_path):
     assert "Faithfulness(" in (tmp_path / "c.html").read_text()
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_circuits_can_be_grown(run_tiny, tmp_path):
     run_tiny(
         *("circuit", *TINY, "--search", "grow", "--top", "3", "--threshold", "0.001"),
@@ -178,19 +168,22 @@ def test_mistakes_are_told_without_a_traceback(run, arguments, says):
     assert says in " ".join(said.replace("│", " ").split()) and "Traceback" not in said
 
 
-def test_a_broken_off_data_set_goes_on(tmp_path):
+@pytest.mark.filterwarnings("ignore")
+def test_a_broken_off_data_set_goes_on(run, tmp_path):
     families.hf_model("llama").save_pretrained(tmp_path / "model")
     families.own_tokenizer().save_pretrained(tmp_path / "model")
     lines = [
         f"w{3 + n % 20} w5 w{n % 90 + 3},w{3 + n % 20} w6 w{n % 90 + 3}, w11, w12"
-        for n in range(150)
+        for n in range(60)
     ]
     (tmp_path / "own.csv").write_text("\n".join(["clean,corrupted,correct,wrong", *lines]))
-    command = [sys.executable, "-W", "ignore", "-m", "lensscope", "patch", "--pairs", "own.csv"]
-    command += ["--model", "model", "--site", "mlp_out", "--position", "all", "-q"]
-    command += ["--checkpoint", "kept", "--json", "a.json"]
+    command = ["patch", "--pairs", "own.csv", "--model", "model", "--site", "mlp_out", "-q"]
+    command += ["--position", "all", "--checkpoint", "kept", "--json", "a.json"]
     first = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)
+        [sys.executable, "-W", "ignore", "-m", "lensscope", *command],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     try:
         for _ in range(1200):
@@ -202,9 +195,9 @@ def test_a_broken_off_data_set_goes_on(tmp_path):
         _, err = first.communicate(timeout=60)
     assert first.returncode == 130 and b"interrupted" in err, err
     assert not (tmp_path / "a.json").exists()
-    subprocess.run(command, cwd=tmp_path, check=True, env=dict(os.environ))
+    run(*command)
     whole = (tmp_path / "a.json").read_text()
     (tmp_path / "kept").unlink()
-    subprocess.run(command, cwd=tmp_path, check=True, env=dict(os.environ))
+    run(*command)
     assert (tmp_path / "a.json").read_text() == whole
-    assert len(json.loads(whole)["cells"]) == 150 * 3
+    assert len(json.loads(whole)["cells"]) == 60 * 3

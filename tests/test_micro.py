@@ -18,10 +18,8 @@ import lensscope as ls
 from tests import families
 
 
-@pytest.fixture(scope="module", params=["bridge", "hooked"])
-def micro(request):
-    if request.param == "hooked" and not families.has_hooked_transformer():
-        pytest.skip("HookedTransformer is of TransformerLens 3.x; make test-tl3 runs this")
+@pytest.fixture(scope="module")
+def micro(backend):
     config = transformers.LlamaConfig(
         vocab_size=4,
         hidden_size=4,
@@ -44,7 +42,7 @@ def micro(request):
         model.model.layers[0].self_attn.v_proj.weight.copy_(eye)
         model.model.layers[0].self_attn.o_proj.weight.copy_(eye)
         model.lm_head.weight.copy_(eye.roll(1, 0))
-    return families.wrap(model, request.param, vocab=4)
+    return families.wrap(model, backend, vocab=4)
 
 
 def vector(*entries: float) -> torch.Tensor:

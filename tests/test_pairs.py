@@ -183,7 +183,7 @@ def test_metric_says_which_answer_the_model_prefers(demo, task):
             made.metric,
             positions=end,
         ).data
-    assert (found.clean > 0).mean() >= 0.85 and (found.clean > found.corrupted).mean() >= 0.85
+    assert (found.clean > 0).mean() >= 0.95 and (found.clean > found.corrupted).mean() >= 0.9
     assert np.allclose(found.effect, 0, atol=1e-4)  # the last tokens of both prompts are the same
 
 

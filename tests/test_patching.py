@@ -708,8 +708,8 @@ def test_transformer_lens_finds_the_same(demo, monkeypatch):
 # ------------------------------------------------------- circuits that are known
 
 
-@pytest.fixture(scope="module", params=["bridge", "hooked"])
-def circuit(request):
+@pytest.fixture(scope="module")
+def circuit(backend):
     """Two layers of two heads, worked out by hand; there are no MLPs.
 
     Token ``j`` is the unit vector ``a_j`` of a first part of the residual stream. Every head looks
@@ -721,8 +721,6 @@ def circuit(request):
     tokens; head (1, 1) writes their mean at the last, ``(6 + 3 + 2)/18`` of ``c_x``. So the logit
     of 0 less that of 1 is 11/18 for ``x = 0`` and -11/18 for ``x = 1``.
     """
-    if request.param == "hooked" and not families.has_hooked_transformer():
-        pytest.skip("HookedTransformer is of TransformerLens 3.x; make test-tl3 runs this")
     config = transformers.LlamaConfig(
         vocab_size=4,
         hidden_size=12,
@@ -750,7 +748,7 @@ def circuit(request):
         below.o_proj.weight[b, first] = torch.eye(4)
         above.v_proj.weight[second, b] = torch.eye(4)
         above.o_proj.weight[c, second] = torch.eye(4)
-    return families.wrap(model, request.param, vocab=4)
+    return families.wrap(model, backend, vocab=4)
 
 
 X, Y = [0, 3, 3], [1, 3, 3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import pytest
@@ -39,13 +40,18 @@ READINGS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def every_layer(demo):
+    """Readings of an entity at every layer, made once."""
+    return functools.cache(lambda source: E().inspect(demo, source, max_new_tokens=10))
+
+
 @pytest.mark.parametrize(("scope", "source", "layer", "target", "text"), READINGS)
-def test_the_reference_readings(demo, scope, source, layer, target, text):
+def test_the_reference_readings(demo, every_layer, scope, source, layer, target, text):
     result = scope.inspect(demo, source, layers=[layer], target_layers=[target])
     assert result.frame()["text"][0].startswith(text)
     if layer == target:
-        every = scope.inspect(demo, source, max_new_tokens=10)
-        assert every.data.text.sel(source_layer=layer).item().startswith(text)
+        assert every_layer(source).data.text.sel(source_layer=layer).item().startswith(text)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ PUBLIC = [
     "Runs",
     "Site",
     "SiteError",
+    "StudyError",
     "TunedLens",
     "__version__",
     "activation_patching",
@@ -79,6 +80,7 @@ PUBLIC = [
     "run_many",
     "scaled_to",
     "span",
+    "studies",
     "v",
 ]
 
@@ -120,6 +122,8 @@ def test_public_functions_say_what_they_raise_and_show_an_example():
             "attention_knockout",
         )
     }
+    studies = ("entity_resolution", "attribute_extraction", "next_token", "multihop", "cross_model")
+    functions |= {name: getattr(ls.studies, name) for name in studies}
     fits = {f"{kind.__name__}.fit": kind.fit for kind in (ls.TunedLens, ls.AffineLens)}
     for name, function in {**functions, **fits, "Lens.read": ls.Lens.read}.items():
         text = inspect.getdoc(function) or ""
@@ -151,7 +155,15 @@ def test_imports_run_one_way():
         patching.paths patching.tracing patching.knockout circuits.naming circuits.ablation
         circuits.scores circuits.curve circuits.circuit circuits.transformer_lens circuits.graph
         circuits.drawing circuits.inspecting circuits.growth circuits.from_effects report terminal
-        cli_lenses cli_pairs cli_patching cli_circuit cli
+        studies.controls studies.entities studies.executors studies.folder studies.given
+        studies.multihop_sweep studies.probing studies.questions studies.relations studies.scoring
+        studies.tables studies.tally studies.texts studies.cross_model_identity studies.figures
+        studies.report studies.result studies.study studies.summary studies.attribute_summary
+        studies.cells studies.entity_summary studies.loading studies.next_token_summary
+        studies.sweep studies.attribute_extraction studies.cross_model_summary
+        studies.entity_resolution studies.multihop_summary studies.next_token studies.cross_model
+        studies.multihop
+        cli_lenses cli_pairs cli_patching cli_circuit cli_study_options cli_studies cli
     """.split()  # noqa: SIM905
     allowed_back = {
         ("results", "plots"),  # what a result looks like is only needed when it is shown
@@ -170,6 +182,7 @@ def test_imports_run_one_way():
         ("patching.result", "circuits.from_effects"),  # effect.circuit, from one to the other
         # what a circuit can be asked for is imported when it is asked for
         *(("circuits.circuit", f"circuits.{name}") for name in _LATER),
+        ("studies.result", "studies.report"),
         ("joining", "execution"),  # whether rows can join is tried out by running some
     }
     for n, name in enumerate(order):

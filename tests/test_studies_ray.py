@@ -100,7 +100,7 @@ def test_what_one_process_began_ray_finishes(study, alone, cluster, tmp_path):
 
     out = tmp_path / "out"
     shutil.copytree(alone.folder.path, out)
-    for key in ("cells-000002-00", "control-000-001"):
+    for key in ("cells-000000-000", "control-000-001"):
         (out / "parts" / f"{key}.parquet").unlink()
     same(study.run(out, executor="ray", num_workers=1), alone)
 

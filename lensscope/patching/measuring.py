@@ -246,8 +246,8 @@ def texts_hash(pairs: Sequence[Pair]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def check_pairs(pairs: Sequence[Pair], groups: Sequence[Sequence[Group]]) -> int:
-    """How many groups of tokens there are in a pair at most.
+def check_pairs(pairs: Sequence[Pair], groups: Sequence[Sequence[Group]]) -> None:
+    """Refuse to go on without pairs; their groups of tokens have been found, so they are aligned.
 
     Raises:
         PromptError: no pairs.
@@ -259,4 +259,3 @@ def check_pairs(pairs: Sequence[Pair], groups: Sequence[Sequence[Group]]) -> int
             expected="at least one clean and one corrupted prompt",
             instead='clean="… France …", corrupted="… Japan …"',
         )
-    return max(len(of_pair) for of_pair in groups)

@@ -7,6 +7,7 @@ of Language Models" (ICML), section 4.
 from __future__ import annotations
 
 from lensscope.studies.attribute_extraction import attribute_extraction
+from lensscope.studies.cross_model import cross_model
 from lensscope.studies.entities import Entity, entities
 from lensscope.studies.entity_resolution import entity_resolution
 from lensscope.studies.loading import load
@@ -22,6 +23,7 @@ __all__ = [
     "Relation",
     "StudyResult",
     "attribute_extraction",
+    "cross_model",
     "entities",
     "entity_resolution",
     "load",

@@ -24,6 +24,7 @@ from lensscope.patchscope import Patchscope, TargetLayers
 from lensscope.positions import resolve, span
 from lensscope.prompts import ids_of, tokenize
 from lensscope.studies.attribute_summary import attribute_result
+from lensscope.studies.controls import derangement
 from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers, as_scopes, as_targets
 from lensscope.studies.probing import Probing, probed, probing
@@ -31,7 +32,7 @@ from lensscope.studies.relations import Relation, relation
 from lensscope.studies.result import StudyResult
 from lensscope.studies.scoring import contains
 from lensscope.studies.study import BUDGET
-from lensscope.studies.sweep import Sample, SweepStudy, derangement
+from lensscope.studies.sweep import Sample, SweepStudy
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,6 +17,7 @@ from lensscope.inspection import InspectionPrompt
 from lensscope.patchscope import ENTITY_DESCRIPTION, Patchscope, TargetLayers
 from lensscope.positions import resolve, span
 from lensscope.prompts import tokenize
+from lensscope.studies.controls import derangement
 from lensscope.studies.entities import Entity, entities
 from lensscope.studies.entity_summary import entity_result
 from lensscope.studies.folder import Folder
@@ -24,7 +25,7 @@ from lensscope.studies.given import as_layers, as_scopes, as_targets
 from lensscope.studies.result import StudyResult
 from lensscope.studies.scoring import rouge_l, sentence_model
 from lensscope.studies.study import BUDGET
-from lensscope.studies.sweep import Sample, SweepStudy, derangement
+from lensscope.studies.sweep import Sample, SweepStudy
 
 INSPECTIONS: Final = (
     ENTITY_DESCRIPTION,

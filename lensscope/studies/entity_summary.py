@@ -81,21 +81,19 @@ def resolution_layer(resolved: Any) -> int | None:
 def _by_variant(folder: Folder, arguments: dict[str, Any]) -> pd.DataFrame:
     """How tokenization moves the layer of resolution: by variant, and by one token or several."""
     sums: dict[tuple[str, str], list[float]] = {}
-    sources = arguments["source_layers"]
     for part in folder.read("cells-"):
-        own = part[(part["condition"] == "state") & (part["place"] == 0)]
-        variant = arguments["variants"][int(own["variant"].iloc[0])]
-        cut = _cut(int(own["name_tokens"].iloc[0]))
-        for column in ("resolved", "resolved_shuffled"):
-            for _, of_scope in own.groupby("scope"):
-                by_layer = of_scope.groupby("source_layer")[column].max()
+        states = part[(part["condition"] == "state") & (part["place"] == 0)]
+        for _, own in states.groupby(["item", "variant", "scope"]):
+            variant = arguments["variants"][int(own["variant"].iloc[0])]
+            cut = _cut(int(own["name_tokens"].iloc[0]))
+            for offset, column in ((0, "resolved"), (3, "resolved_shuffled")):
+                by_layer = own.groupby("source_layer")[column].max()
                 at = resolution_layer(by_layer.to_numpy())
                 for group in ((variant, "any"), (variant, cut)):
                     held = sums.setdefault(group, [0.0] * 6)
-                    offset = 0 if column == "resolved" else 3
                     held[offset] += 1
                     held[offset + 1] += at is not None
-                    held[offset + 2] += 0 if at is None else sources[at]
+                    held[offset + 2] += 0 if at is None else int(by_layer.index[at])
     lines = []
     for (variant, cut), (n, some, layers, m, by_chance, chance_layers) in sorted(sums.items()):
         lines.append(
@@ -103,9 +101,9 @@ def _by_variant(folder: Folder, arguments: dict[str, Any]) -> pd.DataFrame:
                 "variant": variant,
                 "tokens of the name": cut,
                 "names x prompts": int(n),
-                "resolved somewhere": some / n,
+                "resolved": some / n,
                 "mean layer of resolution": layers / some if some else float("nan"),
-                "resolved somewhere, another entity's state": by_chance / m,
+                "resolved, another entity's state": by_chance / m,
                 "mean layer, another entity's state": chance_layers / by_chance
                 if by_chance
                 else float("nan"),
@@ -123,14 +121,15 @@ def _by_token(folder: Folder, axes: Axes, seed: int) -> pd.DataFrame:
     tally = Tally((2, _PLACES), (1, _PLACES), 500, seed)
     for part in folder.read("cells-"):
         states = part[part["condition"] == "state"]
-        for place, own in states.groupby("place"):
-            if int(place) >= _PLACES:
+        for _, own in states.groupby(["item", "variant", "place"]):
+            item, place = int(own["item"].iloc[0]), int(own["place"].iloc[0])
+            if place >= _PLACES:
                 continue
             per_scope = own.groupby("scope")
             for n, column in enumerate(("resolved", "resolved_shuffled")):
                 value = float(per_scope[column].max().mean())
-                tally.add(int(own["item"].iloc[0]), (n, int(place)), np.float32(value))
-            tally.count(int(own["item"].iloc[0]), (0, int(place)))
+                tally.add(item, (n, place), np.asarray(value))
+            tally.count(item, (0, place))
     ratios = tally.ratios()
     low, high = interval(ratios, LEVEL)
     lines = []

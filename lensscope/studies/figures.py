@@ -104,14 +104,13 @@ def text_panel(
         title: above the panel.
     """
     columns: list[tuple[str, dict[int, tuple[str, float]]]] = []
-    for key in sorted(folder.done()):
-        if len(columns) == len(names) or not key.startswith("cells-"):
-            continue
-        part = folder.part(key)
-        if key.endswith("-00") and len(part) and part["name"].iloc[0] in names:
-            found = _column(part, "state", scope, target, metric)
-            if found:
-                columns.append((str(part["name"].iloc[0]), found))
+    for part in folder.read("cells-"):
+        if len(columns) == len(names):
+            break
+        for name, own in part[part["variant"] == 0].groupby("name", sort=False):
+            found = _column(own, "state", scope, target, metric)
+            if found and name in names and len(columns) < len(names):
+                columns.append((str(name), found))
     if not columns:
         return []
     control = f"control-{scope:03d}-000"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any
+
+from torch import Tensor
 
 from lensscope.errors import StudyError
 from lensscope.inspection import InspectionPrompt
 from lensscope.lenses.checks import several
 from lensscope.patchscope import Patchscope, TargetLayers
+from lensscope.transforms import Affine, ScaledTo, identity
 
 
 def as_scopes(given: Any) -> tuple[Patchscope, ...]:
@@ -85,3 +89,26 @@ def as_targets(targets: Any) -> TargetLayers:
     if isinstance(targets, int):
         return (targets,)
     return tuple(several(targets, "target_layers", "target_layers=[2, 4, 6]", StudyError))
+
+
+def signature(transform: Any) -> str | None:
+    """What tells a transform apart from another.
+
+    Raises:
+        StudyError: nothing does.
+    """
+    if transform is None:
+        return None
+    found = getattr(transform, "signature", None)
+    if isinstance(found, str):
+        return found
+    if isinstance(transform, Affine | ScaledTo) or transform is identity:
+        numbers = list(vars(transform).values()) if transform is not identity else []
+        parts = [v.tolist() if isinstance(v, Tensor) else v for v in numbers]
+        return hashlib.sha256(repr((type(transform).__name__, parts)).encode()).hexdigest()[:16]
+    raise StudyError(
+        "Of a transform it cannot be told whether it is the same later.",
+        got=repr(transform),
+        expected="a map of lensscope, or an object with a text `signature`",
+        instead="ls.affine(A, b), ls.scaled_to(norm), or a fitted AffineLens",
+    )

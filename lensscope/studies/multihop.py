@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lensscope.engine import capture, run_many
+from lensscope.engine import capture
 from lensscope.errors import StudyError
 from lensscope.inspection import InspectionPrompt
 from lensscope.lenses.checks import several, whole_number
@@ -25,10 +25,12 @@ from lensscope.patchscope import layers_of
 from lensscope.positions import resolve
 from lensscope.prompts import TokenizedPrompt, tokenize
 from lensscope.sites import resid_post
+from lensscope.studies.controls import as_long_as
 from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers
 from lensscope.studies.multihop_summary import WAYS, multihop_result
-from lensscope.studies.questions import Question
+from lensscope.studies.multihop_sweep import Written, texts_after
+from lensscope.studies.questions import Question, unrelated
 from lensscope.studies.questions import questions as read_questions
 from lensscope.studies.result import StudyResult
 from lensscope.studies.scoring import contains
@@ -38,28 +40,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _AT_ONCE: Final = 32
-_ROWS: Final = 1024
-"""Prompts, and rows of a sweep, that are run together."""
+"""Prompts that are run together."""
 _CHAIN, _BACK = range(len(WAYS))
-
-
-@dataclass(frozen=True)
-class Written:
-    """A state of a sweep and where it goes.
-
-    Attributes:
-        condition: what it is the state of.
-        draw: which one, of several.
-        source: its layer.
-        target: where it is written.
-        state: ``[d_model]``.
-    """
-
-    condition: str
-    draw: int
-    source: int
-    target: int
-    state: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +109,7 @@ class Multihop(Study):
         Raises:
             StudyError: some question has no such other.
         """
-        return _others(self.questions, self.seed)
+        return unrelated(self.questions, self.seed)
 
     # ---------------------------------------------------------------- parts
 
@@ -225,7 +207,13 @@ class Multihop(Study):
         for way in range(len(WAYS)):
             own, others = self._states([item, other], way)
             sweep = self._sweep(item, way, own, others, shared["mean"][way])
-            prior, *texts = self._texts(*self.written(item, way), sweep)
+            prior, *texts = texts_after(
+                self.backend,
+                *self.written(item, way),
+                sweep,
+                max_new_tokens=self.max_new_tokens,
+                memory_budget=self.memory_budget,
+            )
             line(way, prior, None, "prior")
             if way == _BACK:
                 line(-1, prior, None, "alone")
@@ -238,64 +226,19 @@ class Multihop(Study):
     ) -> list[Written]:
         """All that is written for a question: its states, and the controls."""
         drawn = np.random.default_rng([self.seed, item, way])
-        states = [("state", 0, own), ("shuffled", 0, others), ("mean", 0, mean.to(own))]
-        for draw in range(self.random_draws):
-            noise = torch.from_numpy(drawn.standard_normal(tuple(own.shape))).to(own)
-            length = own.norm(dim=-1, keepdim=True) / noise.norm(dim=-1, keepdim=True)
-            states.append(("random", draw, noise * length))
+        states = {"state": [own], "shuffled": [others], "mean": [mean.to(own)]}
+        states["random"] = [as_long_as(own, drawn) for _ in range(self.random_draws)]
         at = {layer: n for n, layer in enumerate(self.sources())}
         return [
             Written(condition, draw, s, t, by_layer[at[s]])
-            for condition, draw, by_layer in states
+            for condition, draws in states.items()
+            for draw, by_layer in enumerate(draws)
             for s, t in self.pairs(way)
         ]
-
-    def _texts(self, prompt: TokenizedPrompt, token: int, sweep: Sequence[Written]) -> list[str]:
-        """What is generated after a prompt as it is, then with each state written into it."""
-        sets = [[], *([resid_post(w.target).at(token).set(w.state)] for w in sweep)]
-        found: list[str] = []
-        for first in range(0, len(sets), _ROWS):
-            runs = run_many(
-                self.backend.model,
-                prompt,
-                sets[first : first + _ROWS],
-                positions=None,
-                max_new_tokens=self.max_new_tokens,
-                memory_budget=self.memory_budget,
-            )
-            assert runs.generation is not None
-            found += runs.generation.texts
-        return found
 
     @classmethod
     def summary(cls, folder: Folder) -> StudyResult:
         return multihop_result(folder)
-
-
-def _others(given: Sequence[Question], seed: int) -> list[int]:
-    """For each question another one with no phrase, bridge or answer in common, if possible one
-    that asks the same second step, so that its answer is wrong here; each about as often.
-
-    Raises:
-        StudyError: some question has no such other.
-    """
-    order = np.random.default_rng(seed).permutation(len(given)).tolist()
-    own = [{t.casefold() for t in (q.first, q.bridge, *q.answers)} for q in given]
-    found = [0] * len(given)
-    for n, item in enumerate(order):
-        rest = [order[(n + step) % len(order)] for step in range(1, len(order))]
-        apart = [other for other in rest if not own[item] & own[other]]
-        alike = [other for other in apart if given[other].second == given[item].second]
-        if not apart:
-            raise StudyError(
-                "The control with another question needs questions of different answers.",
-                got=f"{given[item].text!r}, and {len(given) - 1} others with the same phrase, "
-                "bridge or answer",
-                expected="at least two questions that have nothing in common",
-                instead="more questions",
-            )
-        found[item] = (alike or apart)[0]
-    return found
 
 
 def multihop(

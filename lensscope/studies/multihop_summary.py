@@ -37,7 +37,7 @@ def multihop_result(folder: Folder) -> StudyResult:
         item = int(part["item"].iloc[0])
         known[item] = float(part.loc[part["condition"] == "alone", "answered"].iloc[0])
         half = (int(everything.half[item]),)
-        alone.add(item, half, np.float32(known[item]))
+        alone.add(item, half, np.asarray(known[item]))
         alone.count(item, half)
         everything.take_part(part)
         if not known[item]:

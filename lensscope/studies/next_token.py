@@ -28,9 +28,9 @@ from lensscope.lenses.states import Asked, Gathered, asked, gathered
 from lensscope.patchscope import Patchscope, layers_of
 from lensscope.positions import ALL, PositionLike
 from lensscope.sites import Site, resid_post
+from lensscope.studies.controls import as_long_as, groups
 from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers
-from lensscope.studies.groups import groups
 from lensscope.studies.next_token_summary import next_token_result
 from lensscope.studies.result import StudyResult
 from lensscope.studies.study import BUDGET, Study
@@ -181,9 +181,9 @@ class NextToken(Study):
         found = {}
         for n, (site, own) in enumerate(states.items()):
             seeds = [(self.seed, rows.item(row), rows.token(row), draw, n) for row in at]
-            drawn = [np.random.default_rng(s).standard_normal(own.shape[1]) for s in seeds]
-            noise = torch.from_numpy(np.stack(drawn)).to(own)
-            found[site] = noise * (own.norm(dim=-1) / noise.norm(dim=-1))[:, None]
+            pairs = zip(own, seeds, strict=True)
+            drawn = [as_long_as(state, np.random.default_rng(seed)) for state, seed in pairs]
+            found[site] = torch.stack(drawn)
         return found
 
     def _best(self, lens: Lens, states: States) -> dict[Site, Int[Tensor, " row"]]:

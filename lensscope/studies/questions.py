@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from lensscope.errors import StudyError
 from lensscope.lenses.checks import whole_number
@@ -145,4 +147,33 @@ def _question(row: Any, number: int, path: str | Path | None) -> Question:
             expected=f"the fields {', '.join(_NAMES)}; aliases may be left out",
             instead="these names in each object",
         )
-    return Question(**{name: row[name] for name in _NAMES if name in row})
+    given = {name: row[name] for name in _NAMES if name in row}
+    if isinstance(given.get("aliases"), list):
+        given["aliases"] = tuple(given["aliases"])
+    return Question(**given)
+
+
+def unrelated(given: Sequence[Question], seed: int) -> list[int]:
+    """For each question another one with no phrase, bridge or answer in common, if possible one
+    that asks the same second step, so that its answer is wrong here; each about as often.
+
+    Raises:
+        StudyError: some question has no such other.
+    """
+    order = np.random.default_rng(seed).permutation(len(given)).tolist()
+    own = [{t.casefold() for t in (q.first, q.bridge, *q.answers)} for q in given]
+    found = [0] * len(given)
+    for n, item in enumerate(order):
+        rest = [order[(n + step) % len(order)] for step in range(1, len(order))]
+        apart = [other for other in rest if not own[item] & own[other]]
+        alike = [other for other in apart if given[other].second == given[item].second]
+        if not apart:
+            raise StudyError(
+                "The control with another question needs questions of different answers.",
+                got=f"{given[item].text!r}, and {len(given) - 1} others with the same phrase, "
+                "bridge or answer",
+                expected="at least two questions that have nothing in common",
+                instead="more questions",
+            )
+        found[item] = (alike or apart)[0]
+    return found

@@ -101,7 +101,7 @@ class SweepTally:
     def _cells(self, frame: pd.DataFrame) -> None:
         axes = self.axes
         states = frame[(frame["condition"] == "state") & (frame["place"] == 0)]
-        for _, own in states.groupby("scope"):
+        for _, own in states.groupby(["item", "variant", "scope"]):
             item, variant = int(own["item"].iloc[0]), int(own["variant"].iloc[0])
             number = int(own["scope"].iloc[0])
             self.counted[item, variant, number] = True

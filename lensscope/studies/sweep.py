@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,8 +17,9 @@ from lensscope.lenses.checks import whole_number
 from lensscope.patchscope import Patchscope, TargetLayers, layers_of
 from lensscope.prompts import TokenizedPrompt
 from lensscope.sites import Site
+from lensscope.studies.controls import mean_and_random
+from lensscope.studies.given import signature
 from lensscope.studies.study import Study
-from lensscope.transforms import Affine, ScaledTo, identity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 _AT_ONCE: Final = 32
 _LINES: Final = 1024
 """Prompts, and rows of a sweep, that are run together."""
+_ROWS: Final = 96
+"""About so many rows make a part."""
 
 
 @dataclass(frozen=True)
@@ -167,12 +168,14 @@ class SweepStudy(Study):
             for scope in range(len(self.scopes))
             for draw in range(1 + self.random_draws)
         ]
-        cells = [
-            f"cells-{item:06d}-{variant:02d}"
-            for item in range(len(self.names))
-            for variant in range(len(self.variants))
-        ]
+        batches = -(-len(self.names) * len(self.variants) // self._together())
+        cells = [f"cells-{batch:06d}-000" for batch in range(batches)]
         return [*controls, *cells]
+
+    def _together(self) -> int:
+        """How many samples a part has: enough for a batch to be worth its while, and not so many
+        that much is lost with a part."""
+        return max(1, _ROWS // sum(len(self.targets(source)) for source in self.sources()))
 
     def check(self) -> None:
         """Refuse what cannot be run, before anything is.
@@ -194,37 +197,33 @@ class SweepStudy(Study):
             self.targets(source)
         for scope in self.scopes:
             scope.inspection.placed(self.target)
-            scope.check_models(self.backend, self.target)
+            self.check_models(scope)
         for item in range(len(self.names)):
             for variant in range(len(self.variants)):
                 self.sample(item, variant)
+
+    def check_models(self, scope: Patchscope) -> None:
+        """Refuse to go from one model to the other without a map.
+
+        Raises:
+            BasisError: two bases, or a map that was fitted on other models.
+        """
+        scope.check_models(self.backend, self.target)
 
     def prepare(self) -> Mapping[str, Tensor]:
         """The mean state of each layer over items and variants, and random vectors.
 
         Each random vector is as long as the state of one of the items.
         """
-        sources = self.sources()
-        draws = self.random_draws
         pairs = [(i, v) for i in range(len(self.names)) for v in range(len(self.variants))]
-        drawn = np.random.default_rng(self.seed)
-        lengths_of = drawn.choice(len(pairs), draws, replace=draws > len(pairs)).tolist()
-        total = torch.zeros(len(sources), 1, dtype=torch.float64)
-        lengths = torch.zeros(draws, len(sources), dtype=torch.float64)
-        for first in range(0, len(pairs), _AT_ONCE):
-            some = pairs[first : first + _AT_ONCE]
-            for n, states in enumerate(self.states([self.sample(i, v) for i, v in some])):
-                last = states[:, -1].double().cpu()
-                total = total + last
-                for draw, at in enumerate(lengths_of):
-                    if at == first + n:
-                        lengths[draw] = last.norm(dim=-1)
-        mean = total / len(pairs)
-        noise = torch.randn(
-            draws, *mean.shape, generator=torch.Generator().manual_seed(self.seed)
-        ).double()
-        random = noise * (lengths / noise.norm(dim=-1))[..., None]
-        return {"mean": mean.float(), "random": random.float()}
+        batches = (pairs[first : first + _AT_ONCE] for first in range(0, len(pairs), _AT_ONCE))
+        last = (
+            states[:, -1]
+            for some in batches
+            for states in self.states([self.sample(*pair) for pair in some])
+        )
+        mean, random = mean_and_random(last, len(pairs), self.random_draws, self.seed)
+        return {"mean": mean, "random": random}
 
     def states(self, samples: Sequence[Sample]) -> list[Tensor]:
         """What is read of each sample, ``[source layer, token, width]``."""
@@ -254,7 +253,7 @@ class SweepStudy(Study):
         kind, first, second = key.split("-")
         if kind == "control":
             return pd.DataFrame(self._control(int(first), int(second), shared))
-        return pd.DataFrame(self._cells(int(first), int(second)))
+        return pd.DataFrame(self._cells(int(first)))
 
     def _control(
         self, number: int, draw: int, shared: Mapping[str, Tensor]
@@ -291,57 +290,66 @@ class SweepStudy(Study):
             )
         return lines
 
-    def _cells(self, item: int, variant: int) -> list[dict[str, Any]]:
-        """Texts of an item's states, scored for it and for another one."""
-        sample = self.sample(item, variant)
-        (states,) = self.states([sample])
-        other = self.others()[item]
-        same = {
-            "item": item,
-            "name": self.names[item],
-            "variant": variant,
-            "name_tokens": sample.name_tokens,
-        }
+    def _cells(self, batch: int) -> list[dict[str, Any]]:
+        """Texts of some samples' states, scored for their item and for another one."""
+        n, variants = self._together(), len(self.variants)
+        numbers = range(len(self.names) * variants)[batch * n :][:n]
+        samples = [self.sample(*divmod(number, variants)) for number in numbers]
+        read = self.states(samples)
+        others = self.others()
         lines: list[dict[str, Any]] = []
-        for number in self.asked(item):
-            scope = self.scopes[number]
-            asked = self.unpatched(item, number)
-            if asked is not None:
-                (text,) = self.generated([asked], scope.inspection.prepend_bos)
-                scores = self.score(text, item)
-                lines.append(self._line(same, "answer", number, (-1, -1, -1), sample, text, scores))
-                if not scores[0]:
-                    continue
+        for number, scope in enumerate(self.scopes):
+            asked = [n for n, s in enumerate(samples) if number in self.asked(s.item)]
+            answers, known = self._answers(number, [samples[n] for n in asked])
+            lines += answers
             cells = [
-                (place, n, s, t)
-                for place in range(len(sample.tokens))
-                for n, s in enumerate(self.sources())
+                (n, place, at, s, t)
+                for n, counts in zip(asked, known, strict=True)
+                if counts
+                for place in range(len(samples[n].tokens))
+                for at, s in enumerate(self.sources())
                 for t in self.targets(s)
             ]
-            texts = self.texts(scope, [(states[n, p], s, t) for p, n, s, t in cells])
-            for (place, _, s, t), text in zip(cells, texts, strict=True):
-                line = self._line(
-                    same, "state", number, (s, t, place), sample, text, self.score(text, item)
-                )
+            writes = [(read[n][at, place], s, t) for n, place, at, s, t in cells]
+            for (n, place, _, s, t), text in zip(cells, self.texts(scope, writes), strict=True):
+                item = samples[n].item
+                line = self._line(samples[n], "state", number, (s, t, place), text)
                 names = (f"{metric}_shuffled" for metric in self.metrics)
-                line |= dict(zip(names, self.score(text, other), strict=True))
-                lines.append(line)
+                lines.append(line | dict(zip(names, self.score(text, others[item]), strict=True)))
         return lines
 
+    def _answers(
+        self, number: int, samples: Sequence[Sample]
+    ) -> tuple[list[dict[str, Any]], list[bool]]:
+        """What the model says by itself of samples, and which of them count."""
+        asked = [self.unpatched(sample.item, number) for sample in samples]
+        prompts = list(dict.fromkeys(prompt for prompt in asked if prompt is not None))
+        if not prompts:
+            return [], [True] * len(samples)
+        texts = self.generated(prompts, self.scopes[number].inspection.prepend_bos)
+        said = dict(zip(prompts, texts, strict=True))
+        lines = [
+            self._line(sample, "answer", number, (-1, -1, -1), said[prompt])
+            for sample, prompt in zip(samples, asked, strict=True)
+            if prompt is not None
+        ]
+        known = [
+            prompt is None or bool(self.score(said[prompt], sample.item)[0])
+            for sample, prompt in zip(samples, asked, strict=True)
+        ]
+        return lines, known
+
     def _line(
-        self,
-        same: Mapping[str, Any],
-        condition: str,
-        scope: int,
-        cell: tuple[int, int, int],
-        sample: Sample,
-        text: str,
-        scores: Sequence[float],
+        self, sample: Sample, condition: str, scope: int, cell: tuple[int, int, int], text: str
     ) -> dict[str, Any]:
+        """A text with where it comes from and how it is scored."""
         source, target, place = cell
         token = sample.tokens[place]
         return {
-            **same,
+            "item": sample.item,
+            "name": self.names[sample.item],
+            "variant": sample.variant,
+            "name_tokens": sample.name_tokens,
             "condition": condition,
             "scope": scope,
             "source_layer": source,
@@ -350,7 +358,7 @@ class SweepStudy(Study):
             "position": token,
             "token": sample.prompt.labels[token],
             "text": text,
-            **dict(zip(self.metrics, map(float, scores), strict=True)),
+            **dict(zip(self.metrics, map(float, self.score(text, sample.item)), strict=True)),
         }
 
     # ---------------------------------------------------------------- generating
@@ -391,50 +399,3 @@ class SweepStudy(Study):
             memory_budget=self.memory_budget,
         )
         return list(out.texts)
-
-
-def signature(transform: Any) -> str | None:
-    """What tells a transform apart from another.
-
-    Raises:
-        StudyError: nothing does.
-    """
-    if transform is None:
-        return None
-    found = getattr(transform, "signature", None)
-    if isinstance(found, str):
-        return found
-    if isinstance(transform, Affine | ScaledTo) or transform is identity:
-        numbers = list(vars(transform).values()) if transform is not identity else []
-        parts = [v.tolist() if isinstance(v, Tensor) else v for v in numbers]
-        return hashlib.sha256(repr((type(transform).__name__, parts)).encode()).hexdigest()[:16]
-    raise StudyError(
-        "Of a transform it cannot be told whether it is the same later.",
-        got=repr(transform),
-        expected="a map of lensscope, or an object with a text `signature`",
-        instead="ls.affine(A, b), ls.scaled_to(norm), or a fitted AffineLens",
-    )
-
-
-def derangement(answers: Sequence[Sequence[str]], seed: int) -> list[int]:
-    """For each item another one that has none of its answers, each about as often.
-
-    Raises:
-        StudyError: some item has no such other.
-    """
-    order = np.random.default_rng(seed).permutation(len(answers)).tolist()
-    own = [{answer.casefold() for answer in of_item} for of_item in answers]
-    found = [0] * len(answers)
-    for n, item in enumerate(order):
-        rest = (order[(n + step) % len(order)] for step in range(1, len(order)))
-        other = next((o for o in rest if not own[item] & own[o]), None)
-        if other is None:
-            raise StudyError(
-                "The control with another item needs items of different answers.",
-                got=f"item {item} and {len(answers) - 1} others, all answered "
-                f"{', '.join(answers[item])!r}",
-                expected="at least two items that differ in what is right",
-                instead="more items",
-            )
-        found[item] = other
-    return found
