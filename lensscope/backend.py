@@ -12,6 +12,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Literal, TypeAlias
 
@@ -338,11 +339,14 @@ class Backend(ABC):
             n_kv_heads=self.n_kv_heads,
             tokens=tuple(tuple(int(i) for i in row) for row in tokens),
             versions={
-                name: version(name)
+                name: _version(name)
                 for name in ("lensscope", "transformer-lens", "transformers", "torch")
             },
         )
 
+
+# Looking a version up reads and parses the package's metadata, some milliseconds each time.
+_version = cache(version)
 
 _FINGERPRINTS: weakref.WeakKeyDictionary[Any, tuple[Any, str]] = weakref.WeakKeyDictionary()
 

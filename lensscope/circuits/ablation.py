@@ -113,7 +113,8 @@ class Ablated:
         for site in circuit.nodes:
             backend.concrete(site)
         pairs = pairs_of(backend, clean, corrupted, prepend_bos)
-        check_pairs(pairs, groups_of(pairs, None))
+        check_pairs(pairs)
+        groups_of(pairs, None)  # refused unless they are aligned
         named: list[dict[str, Group]] = [{} for _ in pairs]
         if positions:
             named = [{str(g.label): g for g in groups} for groups in groups_of(pairs, positions)]

@@ -95,7 +95,7 @@ class Asked:
             groups_of(pairs, None)  # whose keys are tokens: refused unless these are aligned
         groups = groups_of(pairs, positions)
         by_key = [[Group("all", (), ())]] * len(pairs) if whole else groups_of(pairs, keys)
-        check_pairs(pairs, groups)
+        check_pairs(pairs)
         return cls(backend, pairs, groups, by_key, grid, found, direction, memory_budget)
 
     @property

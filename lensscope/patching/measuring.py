@@ -246,8 +246,8 @@ def texts_hash(pairs: Sequence[Pair]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def check_pairs(pairs: Sequence[Pair], groups: Sequence[Sequence[Group]]) -> None:
-    """Refuse to go on without pairs; their groups of tokens have been found, so they are aligned.
+def check_pairs(pairs: Sequence[Pair]) -> None:
+    """Refuse to go on without pairs.
 
     Raises:
         PromptError: no pairs.
