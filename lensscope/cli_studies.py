@@ -253,7 +253,7 @@ def multihop(
 
         study = studies.multihop(
             load(model, backend, processing, quiet),
-            studies.questions(questions)[:limit],
+            studies.questions(questions, limit=limit),
             layers=layers_of(layers),
             target_layers=layers_of(target_layers),
             max_new_tokens=max_new_tokens,

@@ -160,7 +160,7 @@ def test_imports_run_one_way():
         studies.tables studies.tally studies.texts studies.cross_model_identity studies.figures
         studies.report studies.result studies.study studies.summary studies.attribute_summary
         studies.cells studies.entity_summary studies.loading studies.next_token_summary
-        studies.sweep studies.attribute_extraction studies.cross_model_summary
+        studies.sweep_lines studies.sweep studies.attribute_extraction studies.cross_model_summary
         studies.entity_resolution studies.multihop_summary studies.next_token studies.cross_model
         studies.multihop
         cli_lenses cli_pairs cli_patching cli_circuit cli_study_options cli_studies cli

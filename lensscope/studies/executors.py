@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lensscope.studies.study import Loader, Study
 
 _REACH_S: Final = 5.0
+_TRIES: Final = 3
 
 
 def local(
@@ -39,7 +40,6 @@ class Worker:
     Args:
         study: without its models.
         loaders: of its models.
-        shared: what all parts need.
         expected: the fingerprints that the models must have.
     """
 
@@ -47,13 +47,11 @@ class Worker:
         self,
         study: Study,
         loaders: Mapping[str, Loader],
-        shared: Mapping[str, Tensor],
         expected: Mapping[str, Any],
     ) -> None:
         from lensscope.progress import be_quiet
 
         be_quiet()
-        self.shared = shared
         self.study = replace(study, **dict[str, Any](loaders)).loaded()
         found = self.study.provenances()
         differ = [name for name in expected if found[name] != expected[name]]
@@ -66,10 +64,10 @@ class Worker:
                 "weights were edited needs a function that loads and edits it",
             )
 
-    def measure(self, key: str) -> tuple[str, pd.DataFrame]:
+    def measure(self, key: str, shared: Mapping[str, Tensor]) -> tuple[str, pd.DataFrame]:
         """One part."""
         with torch.no_grad():
-            return key, self.study.measure(key, self.shared)
+            return key, self.study.measure(key, shared)
 
 
 def on_ray(
@@ -103,7 +101,7 @@ def on_ray(
                 instead="num_gpus=0 for workers on CPUs",
             )
         most = int(gpus // num_gpus) if num_gpus else cpus
-        workers = min(num_workers or most, len(keys))
+        workers = min(most if num_workers is None else num_workers, len(keys))
         if workers < 1 or workers > most:
             raise StudyError(
                 "The cluster does not serve so many workers.",
@@ -114,12 +112,15 @@ def on_ray(
         from ray.util import ActorPool
 
         held = ray.put(dict(shared))
+        # a part that kills each worker that is given it must end the study, not go on for ever
         actor = ray.remote(Worker).options(
-            num_cpus=1, num_gpus=num_gpus, max_restarts=-1, max_task_retries=-1
+            num_cpus=1, num_gpus=num_gpus, max_restarts=-1, max_task_retries=_TRIES
         )
-        actors = [actor.remote(study, dict(loaders), held, dict(expected)) for _ in range(workers)]
+        actors = [actor.remote(study, dict(loaders), dict(expected)) for _ in range(workers)]
         try:
-            yield from ActorPool(actors).map_unordered(lambda a, key: a.measure.remote(key), keys)
+            yield from ActorPool(actors).map_unordered(
+                lambda a, key: a.measure.remote(key, held), keys
+            )
         except ray.exceptions.RayTaskError as error:
             cause = error.cause
             if isinstance(cause, LensscopeError):

@@ -20,6 +20,7 @@ from lensscope.sites import Site
 from lensscope.studies.controls import mean_and_random
 from lensscope.studies.given import signature
 from lensscope.studies.study import Study
+from lensscope.studies.sweep_lines import cell_lines, control_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,11 +169,11 @@ class SweepStudy(Study):
             for scope in range(len(self.scopes))
             for draw in range(1 + self.random_draws)
         ]
-        batches = -(-len(self.names) * len(self.variants) // self._together())
+        batches = -(-len(self.names) * len(self.variants) // self.together())
         cells = [f"cells-{batch:06d}-000" for batch in range(batches)]
         return [*controls, *cells]
 
-    def _together(self) -> int:
+    def together(self) -> int:
         """How many samples a part has: enough for a batch to be worth its while, and not so many
         that much is lost with a part."""
         return max(1, _ROWS // sum(len(self.targets(source)) for source in self.sources()))
@@ -252,114 +253,8 @@ class SweepStudy(Study):
 
         kind, first, second = key.split("-")
         if kind == "control":
-            return pd.DataFrame(self._control(int(first), int(second), shared))
-        return pd.DataFrame(self._cells(int(first)))
-
-    def _control(
-        self, number: int, draw: int, shared: Mapping[str, Tensor]
-    ) -> list[dict[str, Any]]:
-        """Texts of one vector a layer that is no item's; with the mean also of no vector."""
-        scope = self.scopes[number]
-        vectors = shared["random"][draw - 1] if draw else shared["mean"]
-        cells = [(s, t, n) for n, s in enumerate(self.sources()) for t in self.targets(s)]
-        texts = self.texts(scope, [(vectors[n], s, t) for s, t, n in cells])
-        condition = "random" if draw else "mean"
-        lines = [
-            {
-                "condition": condition,
-                "scope": number,
-                "draw": draw,
-                "source_layer": s,
-                "target_layer": t,
-                "text": text,
-            }
-            for (s, t, _), text in zip(cells, texts, strict=True)
-        ]
-        if not draw:
-            inspection = scope.inspection
-            (prior,) = self.generated([inspection.text], inspection.prepend_bos)
-            lines.append(
-                {
-                    "condition": "prior",
-                    "scope": number,
-                    "draw": 0,
-                    "source_layer": -1,
-                    "target_layer": -1,
-                    "text": prior,
-                }
-            )
-        return lines
-
-    def _cells(self, batch: int) -> list[dict[str, Any]]:
-        """Texts of some samples' states, scored for their item and for another one."""
-        n, variants = self._together(), len(self.variants)
-        numbers = range(len(self.names) * variants)[batch * n :][:n]
-        samples = [self.sample(*divmod(number, variants)) for number in numbers]
-        read = self.states(samples)
-        others = self.others()
-        lines: list[dict[str, Any]] = []
-        for number, scope in enumerate(self.scopes):
-            asked = [n for n, s in enumerate(samples) if number in self.asked(s.item)]
-            answers, known = self._answers(number, [samples[n] for n in asked])
-            lines += answers
-            cells = [
-                (n, place, at, s, t)
-                for n, counts in zip(asked, known, strict=True)
-                if counts
-                for place in range(len(samples[n].tokens))
-                for at, s in enumerate(self.sources())
-                for t in self.targets(s)
-            ]
-            writes = [(read[n][at, place], s, t) for n, place, at, s, t in cells]
-            for (n, place, _, s, t), text in zip(cells, self.texts(scope, writes), strict=True):
-                item = samples[n].item
-                line = self._line(samples[n], "state", number, (s, t, place), text)
-                names = (f"{metric}_shuffled" for metric in self.metrics)
-                lines.append(line | dict(zip(names, self.score(text, others[item]), strict=True)))
-        return lines
-
-    def _answers(
-        self, number: int, samples: Sequence[Sample]
-    ) -> tuple[list[dict[str, Any]], list[bool]]:
-        """What the model says by itself of samples, and which of them count."""
-        asked = [self.unpatched(sample.item, number) for sample in samples]
-        prompts = list(dict.fromkeys(prompt for prompt in asked if prompt is not None))
-        if not prompts:
-            return [], [True] * len(samples)
-        texts = self.generated(prompts, self.scopes[number].inspection.prepend_bos)
-        said = dict(zip(prompts, texts, strict=True))
-        lines = [
-            self._line(sample, "answer", number, (-1, -1, -1), said[prompt])
-            for sample, prompt in zip(samples, asked, strict=True)
-            if prompt is not None
-        ]
-        known = [
-            prompt is None or bool(self.score(said[prompt], sample.item)[0])
-            for sample, prompt in zip(samples, asked, strict=True)
-        ]
-        return lines, known
-
-    def _line(
-        self, sample: Sample, condition: str, scope: int, cell: tuple[int, int, int], text: str
-    ) -> dict[str, Any]:
-        """A text with where it comes from and how it is scored."""
-        source, target, place = cell
-        token = sample.tokens[place]
-        return {
-            "item": sample.item,
-            "name": self.names[sample.item],
-            "variant": sample.variant,
-            "name_tokens": sample.name_tokens,
-            "condition": condition,
-            "scope": scope,
-            "source_layer": source,
-            "target_layer": target,
-            "place": len(sample.tokens) - 1 - place if place >= 0 else -1,
-            "position": token,
-            "token": sample.prompt.labels[token],
-            "text": text,
-            **dict(zip(self.metrics, map(float, self.score(text, sample.item)), strict=True)),
-        }
+            return pd.DataFrame(control_lines(self, int(first), int(second), shared))
+        return pd.DataFrame(cell_lines(self, int(first)))
 
     # ---------------------------------------------------------------- generating
 

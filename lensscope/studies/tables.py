@@ -48,13 +48,13 @@ _CONTROLS: Final = ("shuffled", "mean", "random", "prior")
 
 def brief(frame: pd.DataFrame) -> pd.DataFrame:
     """The table with the largest control in place of all, and the layers in one column."""
+    numbers = [name.removesuffix("_low") for name in frame.columns if name.endswith("_low")]
+    hidden = {f"{name}{end}" for name in numbers for end in ("", "_low", "_high")}
+    hidden |= {"inspection", "source_layer", "target_layer"}
+    named = [name for name in frame.columns if name not in hidden]
     lines = []
     for row in frame.to_dict("records"):
-        line = {
-            name: _plain(row[name])
-            for name in row
-            if row[name] is not pd.NA and name in ("way", "lens", "variant", "items")
-        }
+        line = {name: "–" if pd.isna(row[name]) else _plain(row[name]) for name in named}
         if "source_layer" in row:
             layers = [row["source_layer"], row.get("target_layer", row["source_layer"])]
             own = ["some" if pd.isna(layer) else str(int(layer)) for layer in layers]
@@ -62,11 +62,12 @@ def brief(frame: pd.DataFrame) -> pd.DataFrame:
         known = [name for name in _CONTROLS if name in row and not pd.isna(row[name])]
         largest = max(known, key=lambda name: float(row[name]), default=None)
         for title, name in (("state", "state"), ("largest control", largest), ("lift", "lift")):
-            if name is not None and name in row:
+            line[title] = "–"
+            if name is not None and not pd.isna(row.get(name)):
                 own_number = _number(row[name], row[f"{name}_low"], row[f"{name}_high"])
                 line[title] = own_number + (f" {name}" if title == "largest control" else "")
         lines.append(line)
-    return pd.DataFrame(lines).fillna("")
+    return pd.DataFrame(lines)
 
 
 def _number(value: float, low: float, high: float) -> str:
