@@ -92,10 +92,11 @@ def to_svg(*charts: Chart) -> str:
     width, height, top, left, gap = 400, 260, 40, 64, 90
     total = left + len(charts) * width + (len(charts) - 1) * gap + 24
     parts = []
+    # one colour a name, in all charts and in the legend that they share
+    names = list(dict.fromkeys(line.name for chart in charts for line in chart.lines))
     for n, chart in enumerate(charts):
         x0 = left + n * (width + gap)
-        parts.append(_axes(chart, x0, top, width, height))
-    names = list(dict.fromkeys(line.name for chart in charts for line in chart.lines))
+        parts.append(_axes(chart, names, x0, top, width, height))
     x, y = left, top + height + 62
     for name in names:
         n = names.index(name)
@@ -114,8 +115,8 @@ def to_svg(*charts: Chart) -> str:
     )
 
 
-def _axes(chart: Chart, x0: int, top: int, width: int, height: int) -> str:
-    """One chart: its frame, its ticks, its lines."""
+def _axes(chart: Chart, names: Sequence[str], x0: int, top: int, width: int, height: int) -> str:
+    """One chart: its frame, its ticks, its lines, in the colours of their names."""
     lines = chart.lines
     xs = [v for line in lines for v in line.x]
     ys = [v for line in lines for v in (*line.y, *line.low, *line.high) if math.isfinite(v)]
@@ -142,7 +143,6 @@ def _axes(chart: Chart, x0: int, top: int, width: int, height: int) -> str:
         parts.append(svg_text(x, top + height + 18, f"{tick:g}", anchor="middle", fill="#68748a"))
     middle = x0 + width / 2
     parts.append(svg_text(middle, top + height + 38, chart.x_title, anchor="middle"))
-    names = [line.name for line in lines]
     for line in lines:
         n = names.index(line.name)
         if line.low:

@@ -595,3 +595,15 @@ def test_a_temporary_folder_goes_with_its_result(attribute):
 
     gc.collect()
     assert not place.exists()
+
+
+def test_a_name_has_one_colour_in_all_charts_of_a_picture():
+    from lensscope.charts import COLOURS, Chart, Line, to_svg
+
+    def chart(*names):
+        lines = tuple(Line(name, (0.0, 1.0), (0.2, 0.4)) for name in names)
+        return Chart("t", "x", "y", lines)
+
+    drawn = to_svg(chart("one", "two"), chart("three"))
+    third = drawn[drawn.index("three, x 0") - 200 : drawn.index("three, x 0")]
+    assert COLOURS[2] in third and COLOURS[0] not in third.rsplit("<circle", 1)[1]
