@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -94,18 +96,26 @@ def run(
         )
     if before:
         say(quiet, f"Going on in {out}, where {before} parts are finished")
+    start = time.monotonic()
     try:
         result = study.run(out, executor.value, num_workers, num_gpus, address)
     except KeyboardInterrupt:
-        say(
-            quiet,
-            f"Broken off; {len(Folder(out).done())} parts are kept in {out}, and the same "
-            "command goes on from there.",
-        )
+        kept = len(Folder(out).done())
+        say(quiet, f"Broken off; {kept} parts are kept in {out}, and the same command goes on.")
         raise
-    say(
-        quiet,
-        f"All {len(Folder(out).done())} parts are in {out}; `lensscope report {out}` draws "
-        "them again.",
-    )
+    took = f"{time.monotonic() - start:.0f} s, {_peak():.1f} GB at most in this process"
+    say(quiet, f"All parts are in {out} ({took}); `lensscope report {out}` draws them again.")
     deliver(result, html, json, quiet)
+
+
+def _peak() -> float:
+    """The most memory that this process has taken, in GB."""
+    import psutil
+
+    memory = psutil.Process().memory_info()
+    try:
+        import resource
+    except ImportError:  # not on Windows, which tells it elsewhere
+        return float(getattr(memory, "peak_wset", memory.rss)) / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit / 1e9

@@ -136,6 +136,26 @@ def test_mistakes_are_told_briefly(run):
         assert "Traceback" not in done.stderr
 
 
+def test_ctrl_c_says_what_is_kept(run, tmp_path, monkeypatch):
+    from lensscope.studies.entity_resolution import EntityResolution
+
+    measure, asked = EntityResolution.measure, []
+
+    def broken_off(self, key, shared):
+        asked.append(key)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return measure(self, key, shared)
+
+    monkeypatch.setattr(EntityResolution, "measure", broken_off)
+    done = run("study", "entity-resolution", *FEW, "--out", "out")
+    assert done.returncode == 130
+    assert "Broken off; 2 parts are kept in out, and the same command goes on." in done.stderr
+    again = run("study", "entity-resolution", *FEW, "--out", "out")
+    assert again.returncode == 0 and len(asked) == 3 + 3
+    assert "2 parts are finished" in again.stderr
+
+
 def test_a_table_is_the_same_in_every_form(run, tmp_path):
     run("study", "entity-resolution", *FEW, "--out", "out", "-q")
     result = ls.studies.load(tmp_path / "out")

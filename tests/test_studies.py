@@ -302,6 +302,22 @@ def test_an_unfinished_study_says_so(attribute, tmp_path):
     assert whole.finished and whole.data["items"].max().item() == planted.SUBJECTS
 
 
+def test_a_study_that_has_hardly_begun_can_be_looked_at(found, tmp_path):
+    """From nothing at all up to the controls alone: pages, no numbers that are not there."""
+    import shutil
+
+    out = tmp_path / "out"
+    shutil.copytree(found.folder.path, out)
+    for part in (out / "parts").glob("[!c]*"):
+        part.unlink()
+    for prefix in ("cells", "control"):
+        for part in (out / "parts").glob(f"{prefix}*"):
+            part.unlink()
+        result = ls.studies.load(out)
+        assert result.headline["state"].isna().all() and "UNFINISHED" in result.to_html()
+        assert "–" in str(result) and result.frame().empty
+
+
 def test_other_arguments_in_the_same_folder_are_refused_with_the_difference(model, found):
     other = ls.studies.attribute_extraction(
         model, planted.relation(), inspection=planted.INSPECTION, max_new_tokens=2
