@@ -305,7 +305,7 @@ def cross_model(
             load(model, backend, processing, quiet),
             load(target, backend, processing, quiet),
             texts,
-            given=studies.entities(entities, limit=limit),
+            entities=studies.entities(entities, limit=limit),
             layers=layers_of(layers),
             target_layers=targets or numbers_of(target_layers),  # type: ignore[arg-type]
             max_new_tokens=max_new_tokens,

@@ -512,6 +512,13 @@ def test_an_lre_file_is_read(tmp_path):
     assert all("Côte d'Ivoire" in sentence for sentence in found.sentences[1])
 
 
+def test_a_relation_that_json_made(tmp_path):
+    path = _lre(tmp_path)
+    assert ls.studies.relation(json.loads(path.read_text())) == ls.studies.relation(path)
+    with pytest.raises(StudyError, match="no list of samples"):
+        ls.studies.relation({"name": "capital"})
+
+
 def test_duplicate_subjects_count_once_with_all_their_objects(tmp_path):
     samples = [
         {"subject": "South Africa", "object": "Pretoria"},

@@ -27,7 +27,7 @@ SCOPES = {
     "identity": ls.Patchscope(ls.InspectionPrompt("w5 w9", "w9")),
     "inspection": ls.Patchscope(ls.InspectionPrompt("w7 w3 w8", "w8")),
 }
-OPTIONS = {"given": GIVEN, **SCOPES, "max_new_tokens": 3}
+OPTIONS = {"entities": GIVEN, **SCOPES, "max_new_tokens": 3}
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def test_models_of_different_tokenizers(llama, pieces):
     assert result.data["precision_at_1"].dims == ("condition", "source_layer", "target_layer")
     assert result.data["precision_at_1"].shape == (5, 3, 3)
     back = ls.studies.cross_model(
-        pieces, llama, TEXTS, layers=[1], given=GIVEN, **SCOPES, max_new_tokens=2
+        pieces, llama, TEXTS, layers=[1], entities=GIVEN, **SCOPES, max_new_tokens=2
     ).run()
     assert np.isfinite(back.data["resolved"]).all()
 
@@ -228,8 +228,8 @@ def test_what_cannot_be_run(llama, other):
     for call, match in (
         (lambda: study([]), "not texts"),
         (lambda: study(TEXTS[:2]).run(), "too few texts"),
-        (lambda: study(given=[]).run(), "no items"),
-        (lambda: study(given=GIVEN[:1]).run(), "different answers"),
+        (lambda: study(entities=[]).run(), "no items"),
+        (lambda: study(entities=GIVEN[:1]).run(), "different answers"),
         (lambda: study(target_layers="deepest"), "target layers"),
         (lambda: study(target_layers=[7]).run(), "[Ll]ayer"),
         (lambda: study(layers=[7]).run(), "[Ll]ayer"),

@@ -28,7 +28,8 @@ from lensscope.studies.controls import derangement
 from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers, as_scopes, as_targets
 from lensscope.studies.probing import Probing, probed, probing
-from lensscope.studies.relations import Relation, relation
+from lensscope.studies.relations import Relation
+from lensscope.studies.relations import relation as read_relation
 from lensscope.studies.result import StudyResult
 from lensscope.studies.scoring import contains
 from lensscope.studies.study import BUDGET
@@ -220,7 +221,7 @@ def _signature(lens: Lens) -> str:
 
 def attribute_extraction(
     model: Any,
-    of: str | Path | Relation,
+    relation: str | Path | Mapping[str, Any] | Relation,
     *,
     sentences: int | None = None,
     subjects: int | None = None,
@@ -246,7 +247,8 @@ def attribute_extraction(
 
     Args:
         model: the model, or a function without arguments that loads it.
-        of: a relation, its name (`relations`), or the path of a file in the LRE format.
+        relation: one, its name (`relations`), or one in the LRE format: the path of a file, or
+            what JSON makes of it.
         sentences: only so many source sentences for each subject.
         subjects: only so many subjects.
         layers: source layers; all by default.
@@ -272,7 +274,7 @@ def attribute_extraction(
         >>> study.run().data.correct.dims
         ('condition', 'variant', 'inspection', 'source_layer', 'target_layer')
     """
-    found = of if isinstance(of, Relation) else relation(of)
+    found = relation if isinstance(relation, Relation) else read_relation(relation)
     for name, value in (("subjects", subjects), ("sentences", sentences)):
         if value is not None:
             whole_number(value, name, 1, 2, error=StudyError)

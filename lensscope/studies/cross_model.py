@@ -29,7 +29,8 @@ from lensscope.sites import resid_post
 from lensscope.studies.controls import groups
 from lensscope.studies.cross_model_identity import Identity
 from lensscope.studies.cross_model_summary import cross_model_result
-from lensscope.studies.entities import Entity, entities
+from lensscope.studies.entities import Entity
+from lensscope.studies.entities import entities as read_entities
 from lensscope.studies.entity_resolution import EntityResolution, Scores
 from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers, as_scope, as_targets
@@ -213,7 +214,7 @@ def cross_model(
     target: Any,
     texts: Iterable[Any] | Path | None = None,
     *,
-    given: Iterable[Entity] | str | None = None,
+    entities: Iterable[Entity] | str | Path | None = None,
     layers: Iterable[int] | int | None = None,
     target_layers: Iterable[int] | int | Literal["proportional", "all"] = "proportional",
     identity: Patchscope | None = None,
@@ -243,7 +244,7 @@ def cross_model(
         texts: texts or token ids, half of which are held out; a ``Path`` to a text file with a text
             a line; by default those that come with lensscope, and to fit on also the chapters of
             the Python language reference.
-        given: entities, or the path of a file of them; by default those that come with lensscope.
+        entities: some, or the path of a file of them; by default those that come with lensscope.
         layers: source layers of block outputs; by default eight, evenly spaced.
         target_layers: ``"proportional"``, for each source layer the one at the same relative depth;
             or a list, or ``"all"``: with each source layer. Each target layer is a pass over the
@@ -264,12 +265,12 @@ def cross_model(
     Example:
         >>> study = ls.studies.cross_model(
         ...     model, model, ["The cat sat on the mat.", "Two and two make", "It rained today."],
-        ...     given=ls.studies.entities(limit=2), layers=[8], max_new_tokens=3)
+        ...     entities=ls.studies.entities(limit=2), layers=[8], max_new_tokens=3)
         >>> study.run().data["precision_at_1"].dims
         ('condition', 'source_layer')
     """
-    if given is None or isinstance(given, str):
-        given = entities(given)
+    if entities is None or isinstance(entities, str | Path):
+        entities = read_entities(entities)
     return CrossModel(
         model=source,
         seed=seed,
@@ -280,7 +281,7 @@ def cross_model(
         target_layers=as_targets("same" if target_layers == "proportional" else target_layers),
         max_new_tokens=max_new_tokens,
         random_draws=random_draws,
-        given=tuple(given),
+        given=tuple(entities),
         ways=("bare",),
         all_tokens=False,
         similarity=None,

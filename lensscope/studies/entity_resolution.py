@@ -10,6 +10,7 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from lensscope.errors import StudyError
@@ -18,7 +19,8 @@ from lensscope.patchscope import ENTITY_DESCRIPTION, Patchscope, TargetLayers
 from lensscope.positions import resolve, span
 from lensscope.prompts import tokenize
 from lensscope.studies.controls import derangement
-from lensscope.studies.entities import Entity, entities
+from lensscope.studies.entities import Entity
+from lensscope.studies.entities import entities as read_entities
 from lensscope.studies.entity_summary import entity_result
 from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers, as_scopes, as_targets
@@ -159,7 +161,7 @@ def _others(given: Sequence[Entity], seed: int) -> list[int]:
 
 def entity_resolution(
     model: Any,
-    given: Iterable[Entity] | str | None = None,
+    entities: Iterable[Entity] | str | Path | None = None,
     *,
     variants: Iterable[str] = ("bare",),
     all_tokens: bool = False,
@@ -183,8 +185,8 @@ def entity_resolution(
 
     Args:
         model: the model, or a function without arguments that loads it.
-        given: entities, or the path of a file of them (`entities`); by default those that come with
-            lensscope.
+        entities: some of them, or the path of a file of them (`entities`); by default those that
+            come with lensscope.
         variants: ways to put the name: ``"bare"``, ``"space"`` (one before it), ``"lower"``,
             ``"upper"``, ``"sentence"``, or a template with ``{}``.
         all_tokens: read each token of the name, not the last one only.
@@ -210,8 +212,8 @@ def entity_resolution(
         >>> result.data.resolved.sel(condition="state").dims
         ('variant', 'inspection', 'source_layer')
     """
-    if given is None or isinstance(given, str):
-        given = entities(given)
+    if entities is None or isinstance(entities, str | Path):
+        entities = read_entities(entities)
     ways = (variants,) if isinstance(variants, str) else tuple(variants)
     unknown = [way for way in ways if way not in VARIANTS and way.count("{}") != 1]
     if unknown or not ways or len(set(ways)) < len(ways):
@@ -230,7 +232,7 @@ def entity_resolution(
         target_layers=as_targets(target_layers),
         max_new_tokens=max_new_tokens,
         random_draws=random_draws,
-        given=tuple(given),
+        given=tuple(entities),
         ways=ways,
         all_tokens=all_tokens,
         similarity=similarity,

@@ -94,7 +94,7 @@ def relations() -> list[str]:
     return sorted(p.name.removesuffix(".json") for p in folder.iterdir() if p.name[-5:] == ".json")
 
 
-def relation(name: str | Path) -> Relation:
+def relation(name: str | Path | Mapping[str, Any]) -> Relation:
     """A relation that comes with lensscope, or that a file holds.
 
     Files are in the format of the LRE data set (Hernandez et al. 2024, "Linearity of Relation
@@ -106,7 +106,7 @@ def relation(name: str | Path) -> Relation:
     with all its objects.
 
     Args:
-        name: one of `relations`, or the path of a ``.json`` file.
+        name: one of `relations`, the path of a ``.json`` file, or what JSON makes of one.
 
     Raises:
         StudyError: no such relation or file, a field that is missing or of the wrong form, no
@@ -114,8 +114,10 @@ def relation(name: str | Path) -> Relation:
 
     Example:
         >>> ls.studies.relation("capital").inspection[0]
-        'The capital city of x'
+        'The capital of x is the city of'
     """
+    if isinstance(name, Mapping):
+        return _parsed(name, "The relation that was given")
     path = Path(name)
     if str(name) in relations():
         place = files("lensscope.studies").joinpath(f"data/relations/{name}.json")
