@@ -128,6 +128,15 @@ def test_probes_read_what_is_there(found):
     assert any("No probes" in note for note in found.notes)
 
 
+def test_a_function_may_load_the_model(model, found):
+    study = ls.studies.attribute_extraction(
+        lambda: model, planted.relation(), inspection=planted.INSPECTION, max_new_tokens=1
+    )
+    pd.testing.assert_frame_equal(study.run().frame(), found.frame())
+    with pytest.raises(ls.ModelError):
+        ls.studies.entity_resolution(lambda: "gpt2").run()
+
+
 # ------------------------------------------------------------- against plain hooks
 
 
