@@ -131,7 +131,7 @@ class EntityResolution(SweepStudy):
         return self.scores(text, item)
 
     def others(self) -> Sequence[int]:
-        return _others(self.given, self.seed)
+        return derangement([[entity.reference] for entity in self.given], self.seed)
 
     def check(self) -> None:
         """Refuse what cannot be run, before anything is."""
@@ -153,10 +153,6 @@ class EntityResolution(SweepStudy):
         arguments = folder.manifest()["arguments"]
         given = [Entity(**row) for row in arguments["entities"]]
         return entity_result(folder, Scores(given, arguments["similarity"]))
-
-
-def _others(given: Sequence[Entity], seed: int) -> list[int]:
-    return derangement([[entity.reference] for entity in given], seed)
 
 
 def entity_resolution(

@@ -17,7 +17,6 @@ from lensscope.studies.tally import Tally, interval
 CONDITIONS: Final = ("state", "shuffled", "mean", "random", "prior")
 """What was written: the item's state; the state of another item; the layer's mean state; a random
 vector as long as a state; nothing."""
-CONTROLS: Final = CONDITIONS[1:]
 RESAMPLES: Final = 500
 LEVEL: Final = 0.95
 _CHOICE, _HELD = 0, 1

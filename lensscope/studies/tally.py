@@ -34,23 +34,22 @@ class Tally:
         draws = np.random.default_rng([self.seed, item]).poisson(1.0, self.resamples)
         return np.concatenate([[1.0], draws]).astype(np.float32)
 
-    def add(self, item: int, at: tuple[Any, ...], values: NDArray[Any], share: float = 1.0) -> None:
+    def add(self, item: int, at: tuple[Any, ...], values: NDArray[Any]) -> None:
         """Count an item in some cells.
 
         Args:
             item: its number.
             at: an index of cells; what it leaves of the axes is the shape of ``values``.
             values: what is counted.
-            share: how much of an item this is: the shares of one that comes in pieces make 1.
         """
-        weights = self.weights(item) * share
+        weights = self.weights(item)
         own = weights.reshape(-1, *[1] * np.ndim(values))
         places = (slice(None), *at)
         self.over[places] += own * np.asarray(values, np.float32)
 
-    def count(self, item: int, at: tuple[Any, ...], share: float = 1.0) -> None:
+    def count(self, item: int, at: tuple[Any, ...]) -> None:
         """Take an item into the number of items, in some of the cells of ``under``."""
-        weights = self.weights(item) * share
+        weights = self.weights(item)
         index = (slice(None), *at)
         places = self.under[index]
         places += weights.reshape(-1, *[1] * (places.ndim - 1))
