@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lensscope.terminal import BackendChoice, ProcessingChoice, say, usage, write
+from lensscope.terminal import say, usage, write
 
 if TYPE_CHECKING:
     from lensscope.pairs import Pairs
@@ -51,14 +51,6 @@ class Direction(str, Enum):
 
     denoising = "denoising"
     noising = "noising"
-
-
-def load(model: str, backend: BackendChoice, processing: ProcessingChoice, quiet: bool) -> Any:
-    """The model that was named."""
-    from lensscope.models import load_model
-
-    say(quiet, f"Loading {model} …")
-    return load_model(model, backend=backend.value, processing=processing.value)
 
 
 def pairs_of(

@@ -24,7 +24,6 @@ from lensscope.cli_study_options import (
     Tokens,
     Workers,
     layers_of,
-    load,
     run,
     targets_of,
 )
@@ -37,6 +36,7 @@ from lensscope.terminal import (
     Quiet,
     deliver,
     errors,
+    load,
     numbers_of,
     position_of,
     say,

@@ -56,14 +56,6 @@ Backend = Annotated[BackendChoice, typer.Option()]
 Processing = Annotated[ProcessingChoice, typer.Option()]
 
 
-def load(model: str, backend: BackendChoice, processing: ProcessingChoice, quiet: bool) -> Any:
-    """The model that was named."""
-    from lensscope.models import load_model
-
-    say(quiet, f"Loading {model} …")
-    return load_model(model, backend=backend.value, processing=processing.value)
-
-
 def layers_of(text: str) -> list[int] | None:
     """Layers from what is written on a command line; ``None`` for all."""
     return None if text == "all" else numbers_of(text)

@@ -35,6 +35,14 @@ Json = Annotated[
 ]
 
 
+def load(model: str, backend: BackendChoice, processing: ProcessingChoice, quiet: bool) -> Any:
+    """The model that was named."""
+    from lensscope.models import load_model
+
+    say(quiet, f"Loading {model} …")
+    return load_model(model, backend=backend.value, processing=processing.value)
+
+
 def deliver(result: Any, html: Path | None, json: str | None, quiet: bool) -> None:
     """A result as a page, as JSON, as a table, as far as they were asked for."""
     if html is not None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lensscope.errors import StudyError
 from lensscope.inspection import InspectionPrompt
-from lensscope.lenses.checks import several, whole_number
+from lensscope.lenses.checks import whole_number
 from lensscope.lenses.lens import Lens
 from lensscope.lenses.logit import LogitLens
 from lensscope.patchscope import Patchscope, TargetLayers
@@ -26,7 +26,7 @@ from lensscope.prompts import ids_of, tokenize
 from lensscope.studies.attribute_summary import attribute_result
 from lensscope.studies.controls import derangement
 from lensscope.studies.folder import Folder
-from lensscope.studies.given import as_layers, as_scopes, as_targets
+from lensscope.studies.given import as_layers, as_lenses, as_scopes, as_targets
 from lensscope.studies.probing import Probing, probed, probing
 from lensscope.studies.relations import Relation
 from lensscope.studies.relations import relation as read_relation
@@ -187,7 +187,7 @@ class AttributeExtraction(SweepStudy):
             **self.common(),
             "title": self.relation.name,
             "relation": asdict(self.relation),
-            "lenses": {lens.name: _signature(lens) for lens in self.lenses},
+            "lenses": {lens.name: lens.signature for lens in self.lenses},
             "probe": self.probe,
             "probe_folds": None
             if self._probing is None
@@ -201,22 +201,6 @@ class AttributeExtraction(SweepStudy):
     def summary(cls, folder: Folder) -> StudyResult:
         objects = folder.manifest()["arguments"]["relation"]["objects"]
         return attribute_result(folder, lambda text, item: (float(contains(text, objects[item])),))
-
-
-def _signature(lens: Lens) -> str:
-    """What tells a lens apart from another.
-
-    Raises:
-        StudyError: nothing does.
-    """
-    if lens.signature is None:
-        raise StudyError(
-            f"Of the lens {lens.name!r} it cannot be told whether it is the same later.",
-            got=f"{type(lens).__name__} without a signature",
-            expected="a lens of lensscope, without functions of your own in it",
-            instead="lenses=[ls.LogitLens()]",
-        )
-    return lens.signature
 
 
 def attribute_extraction(
@@ -279,16 +263,9 @@ def attribute_extraction(
         if value is not None:
             whole_number(value, name, 1, 2, error=StudyError)
     found = found.first(subjects, sentences)
-    given = (LogitLens(),) if lenses is None else lenses
-    readers = (given,) if isinstance(given, Lens) else tuple(given)
-    names = {lens.name for lens in several(readers, "lenses", "lenses=[]")} if readers else set()
-    if len(names) < len(readers):
-        raise StudyError(
-            "These lenses cannot be told apart.",
-            got=", ".join(repr(lens.name) for lens in readers),
-            expected="no name twice",
-            instead='ls.LogitLens(name="plain"), or dataclasses.replace(lens, name="wiki")',
-        )
+    if lenses is None:
+        lenses = LogitLens()
+    none = isinstance(lenses, list | tuple) and not lenses
     return AttributeExtraction(
         model=model,
         seed=seed,
@@ -299,7 +276,7 @@ def attribute_extraction(
         max_new_tokens=max_new_tokens,
         random_draws=random_draws,
         relation=found,
-        lenses=readers,
+        lenses=() if none else as_lenses(lenses),
         probe=probe,
         only_known=only_known,
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 from lensscope.errors import StudyError
 from lensscope.inspection import InspectionPrompt
 from lensscope.lenses.checks import several
+from lensscope.lenses.lens import Lens
 from lensscope.patchscope import Patchscope, TargetLayers
 from lensscope.transforms import Affine, ScaledTo, identity
 
@@ -112,3 +113,31 @@ def signature(transform: Any) -> str | None:
         expected="a map of lensscope, or an object with a text `signature`",
         instead="ls.affine(A, b), ls.scaled_to(norm), or a fitted AffineLens",
     )
+
+
+def as_lenses(lenses: Lens | Iterable[Any]) -> tuple[Lens, ...]:
+    """One or several lenses, of which it can be told whether they are the same later.
+
+    Raises:
+        StudyError: none, two of one name, something else, or one without a signature.
+    """
+    one: list[Any] = [lenses]
+    many = not isinstance(lenses, Lens)
+    found = several(lenses, "lenses", "[ls.LogitLens()]", StudyError) if many else one
+    names = [lens.name for lens in found if isinstance(lens, Lens)]
+    if len(set(names)) < len(found):
+        raise StudyError(
+            "These lenses cannot be told apart.",
+            got=", ".join(map(repr, names)) or repr(lenses),
+            expected="lenses, and no name twice",
+            instead='ls.LogitLens(name="plain"), or dataclasses.replace(lens, name="wiki")',
+        )
+    for lens in found:
+        if lens.signature is None:
+            raise StudyError(
+                f"Of the lens {lens.name!r} it cannot be told whether it is the same later.",
+                got=f"{type(lens).__name__} without a signature",
+                expected="a lens of lensscope, without functions of your own in it",
+                instead="ls.LogitLens(); or ls.compare, which can do without",
+            )
+    return tuple(found)

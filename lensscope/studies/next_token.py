@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lensscope.errors import StudyError
 from lensscope.head import rows_at_once
-from lensscope.lenses.checks import refuse_nan, several, whole_number
+from lensscope.lenses.checks import refuse_nan, whole_number
 from lensscope.lenses.compare import readable
 from lensscope.lenses.lens import Lens, States
 from lensscope.lenses.logit import LogitLens
@@ -30,7 +30,7 @@ from lensscope.positions import ALL, PositionLike
 from lensscope.sites import Site, resid_post
 from lensscope.studies.controls import as_long_as, groups
 from lensscope.studies.folder import Folder
-from lensscope.studies.given import as_layers
+from lensscope.studies.given import as_layers, as_lenses
 from lensscope.studies.next_token_summary import next_token_result
 from lensscope.studies.result import StudyResult
 from lensscope.studies.study import BUDGET, Study
@@ -257,29 +257,8 @@ def next_token(
         >>> study.run().data.precision_at_1.sel(condition="state", lens="logit lens").values
         array([0., 1.], dtype=float32)
     """
-    several_lenses = (
-        [LogitLens(), Patchscope.token_identity().as_lens()]
-        if lenses is None
-        else [lenses]
-        if isinstance(lenses, Lens)
-        else several(lenses, "lenses", "[ls.LogitLens()]", StudyError)
-    )
-    names = [lens.name for lens in several_lenses if isinstance(lens, Lens)]
-    if len(set(names)) < len(several_lenses):
-        raise StudyError(
-            "These lenses cannot be told apart.",
-            got=", ".join(map(repr, names)) or repr(lenses),
-            expected="lenses, and no name twice",
-            instead='ls.LogitLens(name="plain"), or dataclasses.replace(lens, name="wiki")',
-        )
-    for lens in several_lenses:
-        if lens.signature is None:
-            raise StudyError(
-                f"Of the lens {lens.name!r} it cannot be told whether it is the same later.",
-                got=f"{type(lens).__name__} without a signature",
-                expected="a lens of lensscope, without functions of your own in it",
-                instead="ls.compare, which can do without",
-            )
+    if lenses is None:
+        lenses = [LogitLens(), Patchscope.token_identity().as_lens()]
     if positions is None:
         positions = ALL
     return NextToken(
@@ -287,7 +266,7 @@ def next_token(
         seed=seed,
         memory_budget=memory_budget,
         texts=texts_of(texts),
-        lenses=tuple(several_lenses),
+        lenses=as_lenses(lenses),
         positions=tuple(positions) if isinstance(positions, list | range) else positions,
         layers=as_layers(layers),
         random_draws=random_draws,
