@@ -136,7 +136,7 @@ def inspect(
 def models() -> None:
     """Models at hand: the demo model, the Hub's local cache, and what TransformerLens supports."""
     with errors(quiet=False):
-        from lensscope.models import at_hand
+        from lensscope.checkpoints import at_hand
 
         for line in at_hand():
             print(line)
