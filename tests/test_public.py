@@ -140,10 +140,10 @@ def test_imports_run_one_way():
     from pathlib import Path
 
     order = """
-        errors bootstrap prompts positions operations patches sites transforms provenance cache
+        errors bootstrap given_prompts token_texts prompts positions operations patches sites transforms provenance cache
         cache_file progress sampling backend backends head batch planning runs hooks unpatched
-        outputs budget joining decoding passes execution engine readout inspection demo_model
-        hooked models showing results plots charts patchscope lenses.checks lenses.files
+        outputs budget joining decoding passes execution engine readout inspection kept gguf_files
+        demo_model checkpoints agreement repairs hooked models showing results plots charts patchscope lenses.checks lenses.files
         lenses.origin lenses.measures lenses.lens lenses.states lenses.components lenses.logit
         lenses.linear lenses.corpus lenses.settings lenses.training lenses.scores lenses.tuned
         lenses.tuned_lens_folder lenses.moments lenses.affine lenses.jacobian lenses.patchscope
