@@ -68,11 +68,24 @@ def parts_of(prompts: Any) -> tuple[list[str | Sequence[int] | TokenizedPrompt],
         if one is None and not len(part):
             one = []
         if one is None:
-            _refuse("A prompt in a list of prompts is itself a list of prompts.", part)
+            _refuse(
+                "A prompt in a list of prompts is itself a list of prompts.",
+                part,
+                "one list of all prompts",
+            )
         parts.append(one)
     if not parts:
         _refuse("There is no prompt.", prompts, '["The Eiffel Tower is in the city of"]')
     return parts, False
+
+
+def is_single(prompt: Any) -> bool:
+    """Whether this is one prompt, not a list of prompts, whatever that holds.
+
+    Raises:
+        PromptError: it is neither.
+    """
+    return _one(prompt) is not None
 
 
 def _one(given: Any) -> str | Sequence[int] | TokenizedPrompt | None:
@@ -93,7 +106,7 @@ def _one(given: Any) -> str | Sequence[int] | TokenizedPrompt | None:
         return given.reshape(-1).tolist() if given.ndim == 1 or len(given) == 1 else None
     if not isinstance(given, Sequence) or isinstance(given, bytes | bytearray | memoryview):
         _refuse("This is not a prompt.", given)
-    ids = [_integer(part) for part in given]
+    ids = [token_id(part) for part in given]
     if not ids or all(i is None for i in ids):
         numbers = int | float | complex | np.number | np.bool_
         if any(isinstance(part, numbers) for part in given):
@@ -118,7 +131,7 @@ def _holds_integers(given: torch.Tensor | np.ndarray) -> bool:
     return whole or given.numel() == 0
 
 
-def _integer(part: Any) -> int | None:
+def token_id(part: Any) -> int | None:
     """A token id in whichever form; ``None`` for what is none."""
     if isinstance(part, bool | np.bool_):
         return None

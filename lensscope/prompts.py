@@ -9,21 +9,14 @@ from lensscope.errors import PromptError
 from lensscope.given_prompts import PromptLike as PromptLike
 from lensscope.given_prompts import PromptsLike as PromptsLike
 from lensscope.given_prompts import TokenizedPrompt as TokenizedPrompt
-from lensscope.given_prompts import parts_of
+from lensscope.given_prompts import is_single as is_single
+from lensscope.given_prompts import parts_of as parts_of
+from lensscope.given_prompts import token_id as token_id
 from lensscope.token_texts import decoded
 from lensscope.token_texts import labels_of as labels_of
 
 if TYPE_CHECKING:
     from lensscope.backend import Backend
-
-
-def is_single(prompt: PromptsLike) -> bool:
-    """Whether this is one prompt, not a list of prompts.
-
-    Raises:
-        PromptError: it is neither.
-    """
-    return parts_of(prompt)[1]
 
 
 def tokenize(

@@ -186,3 +186,14 @@ def test_a_bos_that_the_model_has_no_row_for_is_not_prepended(llama):
     assert tokenize(backend, "w3 w5")[0].ids == (3, 5)
     with pytest.raises(PromptError, match="<start>"):
         tokenize(backend, "w3 w5", True)
+
+
+def test_lenses_take_what_a_tokenizer_returns(llama):
+    lens = ls.LogitLens()
+    expected = lens.read(llama, P, top_k=1).data.predicted.values
+    for prompts in (encoded(input_ids=P), [encoded(input_ids=P)], list(T), [(list(T), ls.ALL)]):
+        assert (lens.read(llama, prompts, top_k=1).data.predicted.values == expected).all()
+    two = lens.read(llama, (np.int64(P[0]), np.int64(P[1])), top_k=1)  # a prompt of two tokens
+    assert two.data.sizes["position"] == 2
+    with pytest.raises(PromptError):
+        lens.read(llama, {"text": P})
