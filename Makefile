@@ -28,7 +28,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 test-tl3: $(VENV_TL3)/.dev
-	OMP_NUM_THREADS=1 $(VENV_TL3)/bin/python -m pytest -n $(PYTEST_JOBS) tests
+	OMP_NUM_THREADS=1 $(VENV_TL3)/bin/python -m pytest -n $(PYTEST_JOBS) -m line tests
 
 # Warnings of libraries about their own futures are shown, and only wrong results fail.
 test-newest:
