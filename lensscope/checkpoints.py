@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ _WEIGHT_FILES: Final = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+
+
+_ONE_AT_A_TIME: Final = threading.RLock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +172,6 @@ def nothing_installed() -> Iterator[None]:
     TransformerLens runs ``pip install torchvision`` for models that take images, which may replace
     the user's torch.
     """
-    start = subprocess.Popen.__init__
 
     def refuse(self: Any, args: Any, *rest: Any, **options: Any) -> None:
         words = args.split() if isinstance(args, str) else [str(a) for a in args]
@@ -182,11 +185,13 @@ def nothing_installed() -> Iterator[None]:
             )
         start(self, args, *rest, **options)
 
-    subprocess.Popen.__init__ = refuse  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        subprocess.Popen.__init__ = start  # type: ignore[method-assign]
+    with _ONE_AT_A_TIME:
+        start = subprocess.Popen.__init__
+        subprocess.Popen.__init__ = refuse  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            subprocess.Popen.__init__ = start  # type: ignore[method-assign]
 
 
 def _on_hub(name: str) -> bool:

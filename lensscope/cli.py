@@ -24,6 +24,7 @@ from lensscope.terminal import (
     Quiet,
     deliver,
     errors,
+    load,
     numbers_of,
     position_of,
     print_table,
@@ -136,9 +137,21 @@ def inspect(
 
 
 @app.command()
-def models() -> None:
+def models(
+    check: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Load this model and print what it can do."),
+    ] = None,
+    backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
+    processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
+) -> None:
     """Models at hand: the demo model, the Hub's local cache, and what TransformerLens supports."""
     with errors(quiet=False):
+        if check is not None:
+            from lensscope.support import support
+
+            print(support(load(check, backend, processing, quiet=False)))
+            return
         from lensscope.checkpoints import at_hand
 
         for line in at_hand():
