@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lensscope.attaching import heal
 from lensscope.backend import Backend, KeyValues, TokenBatch
 from lensscope.errors import ModelError
 
@@ -108,8 +109,7 @@ class BridgeBackend(Backend):
             kwargs |= {"past_key_values": key_values.cache, "use_cache": True}
         else:
             kwargs["use_cache"] = False
-        logits: Tensor = self.model(tokens, return_type="logits", **kwargs)
-        return logits
+        return self.passage(lambda: self.model(tokens, return_type="logits", **kwargs))
 
     @property
     def processing(self) -> Literal["raw", "folded"]:
@@ -197,10 +197,11 @@ class HookedBackend(Backend):
         # The mask is always given: without one, HookedTransformer guesses it from pad ids.
         now = torch.ones_like(tokens) if mask is None else mask[:, -tokens.shape[1] :]
         cache = key_values.cache if isinstance(key_values, _HookedKeyValues) else None
-        logits: Tensor = self.model(
-            tokens, return_type="logits", attention_mask=now, past_kv_cache=cache
+        return self.passage(
+            lambda: self.model(
+                tokens, return_type="logits", attention_mask=now, past_kv_cache=cache
+            )
         )
-        return logits
 
     @property
     def processing(self) -> Literal["raw", "folded"]:
@@ -237,4 +238,5 @@ def backend_of(model: Any) -> Backend:
             expected="a model in evaluation mode",
             instead="model.eval()",
         )
+    heal(model)
     return found(model)

@@ -69,7 +69,10 @@ def _device(backend: Backend) -> torch.device:
 
 
 def _direct(backend: Backend, flat: Tensor) -> Tensor:
-    model = backend.model
+    return backend.passage(lambda: _normed_and_unembedded(backend.model, flat))
+
+
+def _normed_and_unembedded(model: Any, flat: Tensor) -> Tensor:
     norm = getattr(model, "ln_final", None)
     hidden = flat[None] if norm is None else norm(flat[None])
     logits: Tensor = model.unembed(hidden)[0]
