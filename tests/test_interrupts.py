@@ -110,9 +110,7 @@ CALLS = {
     "inspect": lambda m: ls.Patchscope(W, max_new_tokens=1).inspect(m, "w8 w9", layers=[0, 1]),
     "lens": lambda m: ls.LogitLens().read(m, PROMPT, positions=-1, top_k=2),
     "jacobian": lambda m: ls.JacobianLens.fit(m, TEXTS, length=12, skip_first=1, max_pieces=1),
-    "affine": lambda m: ls.AffineLens.fit(
-        m, TEXTS, source=ls.resid_post(0), target=ls.resid_post(1)
-    ),
+    "affine": lambda m: ls.AffineLens.fit(m, TEXTS, sites=ls.resid_post(0)),
     "patching": lambda m: ls.activation_patching(
         m, PROMPT, TEXTS[0][:6], sites=[ls.resid_pre(1)], metric=lambda z: z[:, -1, 7]
     ),
