@@ -20,7 +20,7 @@ from tests import families
 PROMPT = families.prompt(6)
 W = ls.InspectionPrompt("w5 w6 w7", "w7")
 FILES = {attaching.__file__, turns.__file__}
-OFTEN = int(os.environ.get("LENSSCOPE_INTERRUPTS", "8"))
+OFTEN = int(os.environ.get("LENSSCOPE_INTERRUPTS", "6"))
 """Interrupts of each call and kind; 0 for one at every instruction."""
 
 _DICTS = (
@@ -94,8 +94,6 @@ def model():
     made = families.wrap(copy.deepcopy(families.hf_model("llama")))
     made.hook_dict["blocks.1.hook_resid_post"].add_hook(lambda tensor, hook: tensor * 1.5)
     made.hook_dict["blocks.1.hook_resid_post"].add_hook(lambda tensor, hook: tensor + 0.5)
-    for call in CALLS.values():
-        call(made)  # what is tried once a model, is
     return made
 
 
@@ -127,6 +125,7 @@ def interrupted(model, call, *at):
 
 
 def moments(model, call):
+    call(model)  # what is tried once a model, is
     with Interrupts() as counted:
         call(model)
     assert counted.n > 200
@@ -160,11 +159,12 @@ def test_every_instruction_of_putting_on_and_taking_off(model):
         with torch.no_grad(), backend.alone(), backend.attached({point: [lambda x: None]}):
             return backend.run(tokens, enter=lambda layer, x: x, pick=lambda x: x[:, -1:])
 
+    call(model)
     with Interrupts() as counted:
         expected = call(model)
     draw = random.Random(2)
     for n in range(1, counted.n + 1):
-        if OFTEN and draw.random() > 40 * OFTEN / counted.n:
+        if OFTEN and draw.random() > 10 * OFTEN / counted.n:
             continue
         interrupted(model, call, n)
         interrupted(model, call, n, n + draw.randint(1, 60))
