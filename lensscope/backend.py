@@ -8,8 +8,6 @@ stretch of tokens with a key-value cache, and its provenance. It never changes t
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -27,6 +25,7 @@ from lensscope.layouts import Layout
 from lensscope.provenance import Provenance
 from lensscope.sites import KINDS, Site
 from lensscope.trials import Way
+from lensscope.weights import fingerprint
 
 Hook: TypeAlias = Callable[[Tensor], Tensor | None]
 TokenBatch: TypeAlias = Int[Tensor, "row pos"]
@@ -400,36 +399,6 @@ class Backend(ABC):
 
 # Looking a version up reads and parses the package's metadata, some milliseconds each time.
 _version = cache(version)
-
-_FINGERPRINTS: weakref.WeakKeyDictionary[Any, tuple[Any, str]] = weakref.WeakKeyDictionary()
-
-
-def fingerprint(model: Any) -> str:
-    """A hash over names, shapes, sums and norms of all weights; kept until a weight is written."""
-    named = sorted(model.named_parameters(), key=lambda item: item[0])
-    state = tuple((p.data_ptr(), p._version) for _, p in named)
-    if model not in _FINGERPRINTS or _FINGERPRINTS[model][0] != state:
-        _FINGERPRINTS[model] = state, weights_hash(named)
-    return _FINGERPRINTS[model][1]
-
-
-def weights_hash(named: Sequence[tuple[str, Tensor]]) -> str:
-    """A hash over names, shapes, sums and norms of weights."""
-    digest = hashlib.sha256()
-    with torch.no_grad():
-        numbers = [
-            torch.stack(
-                [
-                    p.sum(dtype=torch.float64),
-                    torch.linalg.vector_norm(p, dtype=torch.float64),
-                    p.flatten()[:: max(1, p.numel() // 255)].sum(dtype=torch.float64),
-                ]
-            ).cpu()
-            for _, p in named
-        ]
-    for (name, parameter), found in zip(named, numbers, strict=True):
-        digest.update(f"{name}{tuple(parameter.shape)}{found.tolist()}".encode())
-    return digest.hexdigest()[:16]
 
 
 def _on_output(function: Hook) -> Callable[..., Any]:

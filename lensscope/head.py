@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.backend import Backend, weights_hash
+from lensscope.backend import Backend
 from lensscope.trials import Trial, once, verdict
+from lensscope.weights import weights_hash
 
 _AT_ONCE: Final = 24 << 20
 """Bytes of logits at a time; more than the allocator's threshold would be mapped anew each time."""
