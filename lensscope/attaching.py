@@ -157,6 +157,16 @@ def passage(model: Any, function: Callable[[], T]) -> T:
     return _surely(act, lambda: turn.leave(here), _TRIES)
 
 
+def apart(function: Callable[[], T]) -> T:
+    """Call a function outside of the blocks that we are in: what they ask for does not hold."""
+
+    def act() -> T:
+        _MARKS.set(())
+        return function()
+
+    return copy_context().run(act)
+
+
 def heal(model: Any) -> None:
     """Take off what interrupts have left on a model."""
     turn: Turn = turn_of(model)

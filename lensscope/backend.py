@@ -11,7 +11,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import version
 from typing import Any, Literal, TypeAlias
 
@@ -379,12 +379,17 @@ class Backend(ABC):
             ids.update(int(i) for i in (more if isinstance(more, list | tuple) else [more]))
         return frozenset(ids)
 
+    @cached_property
+    def _fingerprint(self) -> str:
+        """Of the weights; looked at once a call, for a backend is made for each."""
+        return fingerprint(self.model)
+
     def provenance(self, tokens: Sequence[Sequence[int]] = ()) -> Provenance:
         """What a result must carry to be told apart from another model's."""
         return Provenance(
             model=self.name,
             backend=type(self.model).__name__,
-            fingerprint=fingerprint(self.model),
+            fingerprint=self._fingerprint,
             processing=self.processing,
             dtype=str(self.dtype).removeprefix("torch."),
             n_layers=self.n_layers,
