@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from lensscope import checks
 from lensscope.circuits.forms import Formed
 from lensscope.circuits.naming import (
     COMPONENTS,
@@ -111,6 +112,7 @@ class Circuit(Scored, Formed, Shown):
     # ---------------------------------------------------------------- finding out more
 
     @classmethod
+    @checks.door(PatchError)
     def grow(
         cls,
         model: Any,
@@ -162,6 +164,7 @@ class Circuit(Scored, Formed, Shown):
             prepend_bos,
         )
 
+    @checks.door(PatchError)
     def connected(
         self,
         model: Any,
@@ -198,6 +201,7 @@ class Circuit(Scored, Formed, Shown):
             self, model, clean, corrupted, metric, threshold, direction, mlps, prepend_bos
         )
 
+    @checks.door(PatchError)
     def inspect(
         self,
         scope: Patchscope,

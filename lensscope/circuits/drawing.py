@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from lensscope.circuits.naming import named, owner, short_name
 from lensscope.patching.receivers import LOGITS
 from lensscope.plots import diverging, short, svg_text
-from lensscope.showing import without_control
+from lensscope.signs import without_control
 from lensscope.sites import Site
 
 if TYPE_CHECKING:

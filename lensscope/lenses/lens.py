@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import LensError
@@ -69,6 +70,7 @@ class Lens(ABC):
         """How many rows `each` is best given at a time."""
         return rows_at_once(backend)
 
+    @checks.door(LensError, name=checks.text)
     def renamed(self, name: str) -> Lens:
         """The same lens by another name."""
         found = copy(self)
@@ -133,6 +135,7 @@ class Lens(ABC):
             ]
         return torch.cat(found).reshape(*states.shape[:-1], backend.d_vocab)
 
+    @checks.door(LensError)
     def read(
         self,
         model: Any,

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.backend import Backend
 from lensscope.errors import LensError
 from lensscope.head import unembed
@@ -194,6 +195,7 @@ class LinearLens(Lens):
 
     # ---------------------------------------------------------------- files
 
+    @checks.door(LensError)
     def save(self, path: str | Path) -> Path:
         """Write it to a safetensors file, with what it was fitted on and how."""
         tensors = {f"history.{name}": value for name, value in self.history.items()}
@@ -222,6 +224,7 @@ class LinearLens(Lens):
         return {}
 
     @classmethod
+    @checks.door(LensError)
     def load(cls: type[_L], path: str | Path) -> _L:
         """Read a file that `save` wrote.
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import StudyError
@@ -209,6 +210,7 @@ def _hash(value: object) -> str:
     return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
 
 
+@checks.door(StudyError, source=checks.anything)
 def cross_model(
     source: Any,
     target: Any,

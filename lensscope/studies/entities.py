@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from lensscope import checks
 from lensscope.errors import StudyError
 from lensscope.lenses.checks import whole_number
 
@@ -47,6 +48,7 @@ class Entity:
 _COLUMNS = tuple(field.name for field in fields(Entity))
 
 
+@checks.door(StudyError)
 def entities(
     path: str | Path | None = None,
     *,

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from lensscope import checks
 from lensscope.errors import StudyError
 from lensscope.inspection import InspectionPrompt
 from lensscope.patchscope import ENTITY_DESCRIPTION, Patchscope, TargetLayers
@@ -155,6 +156,7 @@ class EntityResolution(SweepStudy):
         return entity_result(folder, Scores(given, arguments["similarity"]))
 
 
+@checks.door(StudyError, similarity=checks.text)
 def entity_resolution(
     model: Any,
     entities: Iterable[Entity] | str | Path | None = None,
