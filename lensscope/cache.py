@@ -144,7 +144,7 @@ class Cache(Mapping[Site, Tensor]):
         """
         n, total = self.provenance.n_layers, len(self.prompts)
         layers = None if layer is None else {x % n if -n <= x < n else x for x in _many(layer)}
-        rows = tuple(range(total) if prompt is None else dict.fromkeys(_many(prompt)))
+        rows = tuple(range(total) if prompt is None else _many(prompt))
         if not rows or any(not -total <= row < total for row in rows):
             raise CacheError(
                 "There is no such prompt in the cache.",

@@ -32,7 +32,7 @@ from lensscope.errors import (
 from lensscope.inspection import InspectionPrompt
 from lensscope.operations import Map, Resize, as_value
 from lensscope.patches import Patch
-from lensscope.positions import PositionLike, resolve
+from lensscope.positions import ALL, PositionLike, resolve
 from lensscope.prompts import PromptsLike, TokenizedPrompt, tokenize
 from lensscope.readout import logit_lens_tokens
 from lensscope.results import PatchscopeResult, Reading
@@ -305,7 +305,9 @@ class Patchscope:
         for n, prompt in enumerate(prompts):
             own = cache.sel(prompt=n)
             states = {layer: own[site][0] for layer, site in zip(sources, sites, strict=True)}
-            tokens = resolve(where.position, prompt, where.occurrence)
+            tokens = resolve(
+                ALL if where.position is None else where.position, prompt, where.occurrence
+            )
             for j, token in enumerate(tokens):
                 for layer in sources:
                     state = states[layer][j]
