@@ -325,35 +325,48 @@ def stream(value: Any, name: str, error: type[LensscopeError]) -> Any:
 
 
 def layer_numbers(value: Any, name: str, error: type[LensscopeError]) -> Any:
-    """Numbers of layers or heads, as Python's; what is no list is left to the function."""
-    found = listed(value, name, error)
-    if isinstance(found, np.ndarray | Tensor) and found.ndim < 2:
-        found = found.tolist()
-    if isinstance(found, list | tuple):
+    """Numbers of layers or heads, as Python's: one, or a list of them; a word or a value of
+    lensscope that stands for several is left to the function."""
+    found = plain(value)
+    if isinstance(found, str) or type(found).__module__.startswith("lensscope."):
+        return found
+    if isinstance(found, Iterable) and not isinstance(found, bytes | bytearray | Mapping):
+        if not isinstance(found, list | tuple):
+            found = _expanded(found, name, error)
         kind = tuple if isinstance(found, tuple) else list
         return kind(whole_number(one, name, -INDEX, 3, error) for one in found)
-    if isinstance(found, float | bool | bytes | bytearray | Mapping | complex):
-        raise error(
-            f"{name} are whole numbers.",
-            got=f"{name}={seen(value)}",
-            expected="a list of whole numbers",
-            instead=f"{name}=[3, 5]",
-        )
-    return found
+    if isinstance(found, int) and not isinstance(found, bool):
+        return found
+    raise error(
+        f"{name} are whole numbers.",
+        got=f"{name}={seen(value)}",
+        expected="a list of whole numbers",
+        instead=f"{name}=[3, 5]",
+    )
 
 
-def instance(kind: Any, instead: str) -> Check:
-    """A value of some class."""
+def named(value: Any, name: str, error: type[LensscopeError]) -> Mapping[str, Any]:
+    """Things by name."""
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: listed(one, f"{name}[{key!r}]", error) for key, one in value.items()}
+    raise error(
+        f"{name} have names here.",
+        got=f"{name}={seen(value)}",
+        expected="a dict from names to what they stand for",
+        instead=f'{name}={{"subject": 3}}',
+    )
+
+
+def instance(kind: str, instead: str) -> Check:
+    """A value of a class of lensscope, by its name: the class may not be importable here."""
 
     def check(value: Any, name: str, error: type[LensscopeError]) -> Any:
-        wanted = kind() if inspect.isfunction(kind) else kind
-        if isinstance(value, wanted):
+        if any(one.__name__ == kind for one in type(value).__mro__):
             return value
-        several_kinds = wanted if isinstance(wanted, tuple) else (wanted,)
         raise error(
             f"{name} is something else than it should be.",
             got=f"{name}={seen(value)}",
-            expected="a " + " or a ".join(one.__name__ for one in several_kinds),
+            expected=f"a {kind}",
             instead=instead,
         )
 

@@ -257,6 +257,13 @@ def run_many(
         switches = replace(switches, prefix=False, unchanged=False)
     if isinstance(patchsets, Patch | Move):
         patchsets = [_as_list(patchsets)]  # type: ignore[arg-type]  # which says what is wrong
+    if not isinstance(patchsets, Iterable) or isinstance(patchsets, str | bytes | Mapping):
+        raise PatchError(
+            "These are not lists of patches.",
+            got=checks.seen(patchsets),
+            expected="a list of patches for each row",
+            instead='[[], [ls.resid_post(12).at("Wales").zero()]]',
+        )
     sets = [_as_list(patches) for patches in patchsets]
     axes = axes_of(labels, len(sets))
     prompts = tokenize(backend, prompt, prepend_bos)

@@ -25,7 +25,7 @@ class Scored:
     def _circuit(self) -> Circuit:
         return cast("Circuit", self)
 
-    @checks.door(PatchError)
+    @checks.door(PatchError, positions=checks.named)
     def faithfulness(
         self,
         model: Any,
@@ -97,7 +97,7 @@ class Scored:
             prepend_bos,
         )
 
-    @checks.door(PatchError)
+    @checks.door(PatchError, positions=checks.named)
     def completeness(
         self,
         model: Any,
@@ -149,7 +149,7 @@ class Scored:
             seed,
         )
 
-    @checks.door(PatchError)
+    @checks.door(PatchError, positions=checks.named)
     def minimality(
         self,
         model: Any,

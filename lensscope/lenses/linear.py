@@ -143,6 +143,7 @@ class LinearLens(Lens):
         translator = self.translators.get(place)
         return states if translator is None else translator(states)
 
+    @checks.door(LensError, site=checks.instance("Site", "lens.at(ls.resid_post(12))"))
     def at(self, site: Site) -> Affine:
         """The affine map of a site, as a transform.
 

@@ -33,6 +33,7 @@ FRAME_COLUMNS: Final = (
     "predicted",
     "log_probability",
 )
+_READING: Final = checks.instance("LensReading", "lens.read(model, prompt)")
 _PROMPTS_SHOWN: Final = 3
 _TOKENS_SHOWN: Final = 8
 
@@ -89,7 +90,7 @@ class LensReading(Shown):
 
     # ---------------------------------------------------------------- showing
 
-    @checks.door(LensError, value=checks.text)
+    @checks.door(LensError, value=checks.text, beside=_READING)
     def plot(self, value: str = "probability", beside: LensReading | None = None) -> go.Figure:
         """The lens table: layers by tokens, the most probable token in each cell, the next ones
         when pointed at.
@@ -107,7 +108,7 @@ class LensReading(Shown):
         panels, name = self._panels(value, beside)
         return to_plotly(panels, name, across=2 if beside is not None else 1)
 
-    @checks.door(LensError, value=checks.text)
+    @checks.door(LensError, value=checks.text, beside=_READING)
     def to_svg(
         self,
         path: str | Path | None = None,
