@@ -303,7 +303,7 @@ def function(value: Any, name: str, error: type[LensscopeError]) -> Any:
 def listed(value: Any, name: str, error: type[LensscopeError]) -> Any:
     """What can be gone through only once, or is only counted out, as a list; the rest as it is."""
     if isinstance(value, str | bytes | bytearray | Mapping | Tensor | np.ndarray):
-        return value
+        return plain(value)
     if isinstance(value, Sized) and not isinstance(value, range) and _length(value) <= LONGEST:
         return value
     return _expanded(value, name, error) if isinstance(value, Iterable) else value
@@ -325,10 +325,10 @@ def stream(value: Any, name: str, error: type[LensscopeError]) -> Any:
 
 
 def layer_numbers(value: Any, name: str, error: type[LensscopeError]) -> Any:
-    """Numbers of layers or heads, as Python's: one, or a list of them; a word or a value of
-    lensscope that stands for several is left to the function."""
+    """Numbers of layers or heads, as Python's: one, or a list of them; a word, or ``ALL``, is left
+    to the function."""
     found = plain(value)
-    if isinstance(found, str) or type(found).__module__.startswith("lensscope."):
+    if isinstance(found, str) or type(found).__name__ == "All":
         return found
     if isinstance(found, Iterable) and not isinstance(found, bytes | bytearray | Mapping):
         if not isinstance(found, list | tuple):

@@ -32,7 +32,7 @@ from lensscope.errors import (
 from lensscope.inspection import InspectionPrompt
 from lensscope.operations import Map, Resize, as_value
 from lensscope.patches import Patch
-from lensscope.positions import ALL, PositionLike, resolve
+from lensscope.positions import ALL, All, PositionLike, resolve
 from lensscope.prompts import PromptsLike, TokenizedPrompt, tokenize
 from lensscope.readout import logit_lens_tokens
 from lensscope.results import PatchscopeResult, Reading
@@ -257,8 +257,13 @@ class Patchscope:
         raw = isinstance(source, Tensor) and source.is_floating_point()
         if raw:
             source = as_value(source)
-        if not isinstance(target_layers, str):
-            target_layers = list(target_layers)
+        if isinstance(target_layers, All):
+            target_layers = "all"
+        elif not isinstance(target_layers, str):
+            one = isinstance(target_layers, int)
+            target_layers = [target_layers] if one else list(target_layers)  # type: ignore[list-item]
+        if isinstance(layers, All):
+            layers = None
         layers = layers if layers is None or isinstance(layers, int | str) else list(layers)
         self._check_targets(target_layers, layers if raw else None)
         prompt, places = self.inspection.tokenized(target), self.inspection.placed(target)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import datetime
 import decimal
 import fractions
 import itertools
@@ -209,8 +210,8 @@ FAIR: dict[str, Callable[[Any], bool]] = {
     "placeholder": text,
     "text": text,
     "name": text,
-    "layer": whole(-3, 2),
-    "head": whole(-4, 3),
+    "layer": whole(-math.inf),
+    "head": whole(-math.inf),
     "dtype": lambda value: isinstance(value, torch.dtype) and value.is_floating_point,
     "device": lambda value: str(value) in ("cpu", "meta"),
     "function": function,
@@ -280,7 +281,14 @@ class Bench:
         self.model = families.build(families.Case("llama", "bridge", "raw"))
         m, p, q = self.model, families.prompt(6), families.prompt(6, seed=1)
         self.texts = [families.prompt(20, seed=n) for n in range(6)]
-        self.names: dict[str, Any] = {**globals(), "m": m, "p": p, "q": q, "texts": self.texts}
+        self.names: dict[str, Any] = {
+            **globals(),
+            "datetime": datetime,
+            "m": m,
+            "p": p,
+            "q": q,
+            "texts": self.texts,
+        }
         metric = ls.logit_difference(7, 9)
         others = [families.prompt(6, seed=n) for n in (2, 3)]
         effect = ls.activation_patching(
@@ -314,9 +322,7 @@ class Bench:
     def state(self) -> tuple[float, int]:
         """What must not change: weights, and hooks."""
         total = sum(float(v.detach().double().abs().sum()) for v in self.model.parameters())
-        values = [
-            v for v in (self.names["cache"][ls.resid_post(1)], *self.names["lens"].history.values())
-        ]
+        values = [*self.names["cache"].values(), *self.names["lens"].history.values()]
         total += sum(float(v.double().abs().sum()) for v in values)
         hooks = sum(len(p._forward_hooks) for p in self.model.hook_dict.values())
         return total, hooks
@@ -807,7 +813,13 @@ def draw(bench: Bench, seed: int, number: int) -> tuple[Door, dict[str, str]]:
     if rng.random() < 0.9:  # one check for all, and much else to look at
         names = [name for name in names if name not in ("model", "source", "target")] or names
     chosen = rng.sample(names, min(len(names), rng.choice([1, 1, 1, 2])))
-    return door, {name: rng.choice(NUMBERS if rng.random() < 0.4 else THINGS) for name in chosen}
+    return door, {name: _hostile(rng, name) for name in chosen}
+
+
+def _hostile(rng: random.Random, name: str) -> str:
+    """A value for an argument: of a number, mostly another number."""
+    number = name in FAIR and any(FAIR[name](value) for value in (1, 0.5, True))
+    return rng.choice(NUMBERS if rng.random() < (0.7 if number else 0.2) else THINGS)
 
 
 def tried(

@@ -103,7 +103,7 @@ class Circuit(Scored, Formed, Shown):
         ):
             raise SiteError(
                 "These are not the kinds of component of a circuit.",
-                got=f"kinds={checks.seen(kinds)}, and nodes of {', '.join(known) or 'no such kind'}",
+                got=f"kinds={checks.seen(kinds)}, nodes of {', '.join(known) or 'no such kind'}",
                 expected="some of " + ", ".join(COMPONENTS) + ", with those of all nodes",
                 instead='kinds=("head_out", "mlp_out")',
             )

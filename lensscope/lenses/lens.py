@@ -122,6 +122,13 @@ class Lens(ABC):
                 expected=f"floats [..., {width}], and a site with its layer (and head)",
                 instead="lens.logits(model, states, ls.resid_post(12))",
             )
+        if not bool(states.isfinite().all()):
+            raise LensError(
+                "States hold NaN or infinity.",
+                got=f"{int((~states.isfinite()).sum())} of {states.numel()} entries not finite",
+                expected="finite numbers only",
+                instead="look where they come from; torch.nan_to_num(states) replaces them",
+            )
         place = places[0]
         self.check(backend, [place])
         flat = states.reshape(-1, width)

@@ -30,7 +30,7 @@ from lensscope.sites import resid_post
 from lensscope.studies.controls import groups
 from lensscope.studies.cross_model_identity import Identity
 from lensscope.studies.cross_model_summary import cross_model_result
-from lensscope.studies.entities import Entity
+from lensscope.studies.entities import Entity, entities_of
 from lensscope.studies.entities import entities as read_entities
 from lensscope.studies.entity_resolution import EntityResolution, Scores
 from lensscope.studies.folder import Folder
@@ -283,7 +283,7 @@ def cross_model(
         target_layers=as_targets("same" if target_layers == "proportional" else target_layers),
         max_new_tokens=max_new_tokens,
         random_draws=random_draws,
-        given=tuple(entities),
+        given=entities_of(entities),
         ways=("bare",),
         all_tokens=False,
         similarity=None,

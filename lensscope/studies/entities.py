@@ -92,6 +92,24 @@ def entities(
     return found
 
 
+def entities_of(given: Any) -> tuple[Entity, ...]:
+    """Some entities.
+
+    Raises:
+        StudyError: none, or something else.
+    """
+    found = checks.several(given, "entities", "ls.studies.entities(limit=20)", StudyError)
+    wrong = [one for one in found if not isinstance(one, Entity)]
+    if wrong:
+        raise StudyError(
+            "These are not entities.",
+            got=checks.seen(wrong[0]),
+            expected="ls.studies.Entity, or the path of a file",
+            instead='[ls.studies.Entity("Jurassic Park", "work", "American film")]',
+        )
+    return tuple(found)
+
+
 def _in_turn(found: list[Entity]) -> list[Entity]:
     """The first of each kind, then the second of each, and so on."""
     seen: dict[str, int] = {}
