@@ -126,7 +126,7 @@ class Cache(Mapping[Site, Tensor]):
     # ---------------------------------------------------------------- slices
 
     @checks.door(
-        CacheError, kind=checks.text, layer=checks.layer_numbers, prompt=checks.layer_numbers
+        CacheError, kind=checks.text, layer=checks.whole_numbers, prompt=checks.whole_numbers
     )
     def sel(
         self,

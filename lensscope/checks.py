@@ -75,6 +75,7 @@ def whole_number(
         error: it is none.
     """
     found = plain(value)
+    big = isinstance(found, int) and found > most
     try:
         if isinstance(found, bool | np.ndarray | Tensor):
             raise TypeError
@@ -85,7 +86,7 @@ def whole_number(
         raise error(
             f"{name} is a whole number.",
             got=f"{name}={seen(value)}",
-            expected=f"at least {least}" + (f", at most {most}" if most < INDEX else ""),
+            expected=f"at least {least}" + (f", at most {most}" if most < INDEX or big else ""),
             instead=f"{name}={instead}",
         ) from None
     return int(found)
@@ -162,6 +163,28 @@ def _length(value: Sized) -> int:
         return len(value)
     except OverflowError:  # a range may be longer than an index
         return INDEX
+
+
+def called(
+    function: Callable[..., Any], what: str, error: type[LensscopeError], *given: Any
+) -> Any:
+    """What a user's function gives; an error inside of it is its own, and passes.
+
+    Raises:
+        error: it cannot be called with what it is given.
+    """
+    try:
+        return function(*given)
+    except (TypeError, ValueError, RuntimeError, AttributeError) as wrong:
+        inside = wrong.__traceback__ is not None and wrong.__traceback__.tb_next is not None
+        if inside or isinstance(wrong, LensscopeError):
+            raise
+        raise error(
+            f"{what} cannot be called with what it is given.",
+            got=f"{seen(function)}: {wrong}",
+            expected="a function of " + ", ".join(type(one).__name__ for one in given),
+            instead="lambda x: 2 * x",
+        ) from wrong
 
 
 # ---------------------------------------------------------------- checks by kind
@@ -325,12 +348,15 @@ def stream(value: Any, name: str, error: type[LensscopeError]) -> Any:
 
 
 def layer_numbers(value: Any, name: str, error: type[LensscopeError]) -> Any:
-    """Numbers of layers or heads, as Python's: one, or a list of them; a word, or ``ALL``, is left
-    to the function."""
+    """As `whole_numbers`; a word, or ``ALL``, is left to the function."""
+    left = isinstance(value, str) or type(value).__name__ == "All"
+    return value if left else whole_numbers(value, name, error)
+
+
+def whole_numbers(value: Any, name: str, error: type[LensscopeError]) -> Any:
+    """Numbers of layers, heads or prompts, as Python's: one, or a list of them."""
     found = plain(value)
-    if isinstance(found, str) or type(found).__name__ == "All":
-        return found
-    if isinstance(found, Iterable) and not isinstance(found, bytes | bytearray | Mapping):
+    if isinstance(found, Iterable) and not isinstance(found, str | bytes | bytearray | Mapping):
         if not isinstance(found, list | tuple):
             found = _expanded(found, name, error)
         kind = tuple if isinstance(found, tuple) else list

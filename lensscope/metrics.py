@@ -221,7 +221,7 @@ def checked(measure: Measure, name: str) -> Measure:
     """
 
     def measured(logits: Tensor) -> Tensor:
-        value: Any = measure(logits)
+        value: Any = checks.called(measure, f"The metric {name}", PlanError, logits)
         rows = logits.shape[0]
         if not isinstance(value, Tensor) or tuple(value.shape) != (rows,):
             raise PlanError(

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.checks import number, seen
+from lensscope.checks import called, listed, number, seen
 from lensscope.errors import PatchError
 
 Map: TypeAlias = Callable[[Tensor], Tensor]
@@ -173,7 +173,7 @@ class Apply(Operation):
         return (type(self), object())  # it may draw: no two calls are the same
 
     def __call__(self, x: Tensor) -> Tensor:
-        y = self.function(x.clone())
+        y = called(self.function, "The mapped function", PatchError, x.clone())
         if not isinstance(y, Tensor) or y.shape != x.shape:
             raise PatchError(
                 "The mapped function returned something else than it was given.",
@@ -191,7 +191,8 @@ def as_value(value: Any) -> Tensor:
         tensor = value.clone()
     else:
         try:
-            tensor = torch.as_tensor(value, dtype=torch.get_default_dtype()).clone()
+            held = listed(value, "A value", PatchError)
+            tensor = torch.as_tensor(held, dtype=torch.get_default_dtype()).clone()
         except (TypeError, ValueError, RuntimeError) as error:
             raise PatchError(
                 "The value of a patch is not a tensor.",

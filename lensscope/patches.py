@@ -110,7 +110,7 @@ class Move:
     def apply(self, value: Tensor) -> Tensor:
         """The transforms, in order, on what was read."""
         for transform in self.transforms:
-            value = transform(value.clone())
+            value = checks.called(transform, "A transform", PatchError, value.clone())
         return value
 
     def patch(self, cache: Cache, prompt: int = 0) -> Patch:

@@ -410,7 +410,10 @@ class Patchscope:
                     instead="transform=lens.at(ls.resid_post(12))",
                 )
             transform = transform.at(site)
-        value = state if transform is None else transform(state.clone())
+        value = state
+        if transform is not None:
+            value = checks.called(transform, "The transform", PatchError, state.clone())
+            value = as_value(value)
         return value if self.model is None else value.to(target.device, target.dtype)
 
     def _check_fit(self, here: Backend, target: Backend, readings: list[Reading]) -> None:

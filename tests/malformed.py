@@ -22,6 +22,7 @@ import json
 import math
 import os
 import random
+import resource
 import signal
 import sys
 import tempfile
@@ -42,6 +43,8 @@ from tests import families
 
 SECONDS = 20.0
 """Of this process' own time, after which a call hangs."""
+MEMORY = 16 << 30
+"""Bytes of addresses; what asks for more is a MemoryError, before the machine is full."""
 
 
 class Weird:
@@ -73,6 +76,10 @@ math.inf -math.inf True False complex(1,2) np.int64(1) np.int8(-1) np.float32(0.
 np.float64('nan') np.bool_(True) np.bool_(False) np.uint64(2**63) torch.tensor(1)
 torch.tensor(0.5) torch.tensor(True) torch.tensor(math.nan) np.array(2) decimal.Decimal('0.5')
 decimal.Decimal('NaN') fractions.Fraction(1,2)
+""")
+SMALL = _several("""
+0 1 2 0.5 True False np.int64(1) np.int8(2) np.float32(0.5) np.bool_(True) np.bool_(False)
+np.array(2) torch.tensor(1) torch.tensor(0.5) torch.tensor(True) fractions.Fraction(1,2)
 """)
 THINGS = _several("""
 None '' 'x' 'no' 'w5' '0' '\\x1b[31m\\0' '\\ud800' 'a'*30000 b'w5' bytearray(b'w5') object()
@@ -719,14 +726,12 @@ class Judge:
             outcome = Outcome("FAILED", f"no end after {SECONDS:g} s")
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
-            # a function that was given raises what it likes
-            own = [type(v) is type or callable(v) for v in hostile.values()]
-            at_fault = "" if not any(own) else " (a callable was given)"
-            outcome = Outcome(
-                "FAILED",
-                f"{type(error).__name__}: {str(error)[:90]!r} at "
-                f"{Path(where.filename).name}:{where.lineno}{at_fault}",
-            )
+            module = any(isinstance(v, torch.nn.Module) for v in hostile.values())
+            if module and "lensscope" not in where.filename:
+                outcome = Outcome("refused", "by the function that was given")
+            else:
+                at = f"{Path(where.filename).name}:{where.lineno}"
+                outcome = Outcome("FAILED", f"{type(error).__name__}: {str(error)[:90]!r} at {at}")
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
         after = self.bench.state()
@@ -819,11 +824,13 @@ def draw(bench: Bench, seed: int, number: int) -> tuple[Door, dict[str, str]]:
 def _hostile(rng: random.Random, name: str) -> str:
     """A value for an argument: of a number, mostly another number."""
     number = name in FAIR and any(FAIR[name](value) for value in (1, 0.5, True))
-    return rng.choice(NUMBERS if rng.random() < (0.7 if number else 0.2) else THINGS)
+    if number and rng.random() < 0.4:
+        return rng.choice(SMALL)
+    return rng.choice(NUMBERS if rng.random() < (0.5 if number else 0.2) else THINGS)
 
 
 def tried(
-    calls: int, seed: int, *, first: int = 0, loud: bool = False
+    calls: int, seed: int, *, first: int = 0, loud: bool = False, log: bool = False
 ) -> tuple[collections.Counter[str], list[str]]:
     """What became of some calls, and a line for each failure."""
     warnings.simplefilter("ignore")
@@ -835,11 +842,13 @@ def tried(
         os.chdir(where)
         for number in range(first, first + calls):
             door, changed = draw(bench, seed, number)
+            given = ", ".join(f"{name}={w}" for name, w in changed.items())
+            if log:
+                print(f"{number} {door.name}({given})", file=sys.stderr, flush=True)
             outcome = judge.call(door, changed)
             tally[outcome.kind] += 1
             tally[f"  {outcome.said}"] += outcome.kind == "refused"
             if outcome.kind == "FAILED":
-                given = ", ".join(f"{name}={w}" for name, w in changed.items())
                 failures.append(f"{door.name}({given}): {outcome.said}  [--first {number}]")
                 if loud:
                     print(failures[-1], flush=True)
@@ -852,8 +861,10 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="start at this call")
+    parser.add_argument("--log", action="store_true", help="each call to stderr, before it is made")
     asked = parser.parse_args()
-    tally, failures = tried(asked.calls, asked.seed, first=asked.first, loud=True)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    tally, failures = tried(asked.calls, asked.seed, first=asked.first, loud=True, log=asked.log)
     for kind, count in tally.items():
         if count:
             print(f"{count:6} {kind}")

@@ -202,7 +202,7 @@ class Scored:
             seed,
         )
 
-    @checks.door(PatchError, sizes=checks.layer_numbers, random=checks.whole(1, checks.REPEATS, 10))
+    @checks.door(PatchError, sizes=checks.whole_numbers, random=checks.whole(1, checks.REPEATS, 10))
     def curve(
         self,
         model: Any,

@@ -77,7 +77,8 @@ def entities(
     else:
         found = _read(Path(path))
     if kinds is not None:
-        wanted, known = list(kinds), list(dict.fromkeys(entity.kind for entity in found))
+        known = list(dict.fromkeys(entity.kind for entity in found))
+        wanted = checks.several(kinds, "kinds", f"kinds=[{known[0]!r}]", StudyError)
         unknown = [kind for kind in wanted if kind not in known]
         if unknown:
             raise StudyError(
