@@ -29,6 +29,7 @@ from lensscope.errors import (
     PromptError,
     SiteError,
 )
+from lensscope.finite import check_states
 from lensscope.inspection import InspectionPrompt
 from lensscope.operations import Map, Resize, as_value
 from lensscope.patches import Patch
@@ -310,6 +311,7 @@ class Patchscope:
         for n, prompt in enumerate(prompts):
             own = cache.sel(prompt=n)
             states = {layer: own[site][0] for layer, site in zip(sources, sites, strict=True)}
+            check_states(here, kind.kind, states)
             tokens = resolve(
                 ALL if where.position is None else where.position, prompt, where.occurrence
             )
