@@ -332,6 +332,14 @@ def listed(value: Any, name: str, error: type[LensscopeError]) -> Any:
     return _expanded(value, name, error) if isinstance(value, Iterable) else value
 
 
+def lists(value: Any, name: str, error: type[LensscopeError]) -> Any:
+    """Lists of lists, each as `listed` has it."""
+    found = listed(value, name, error)
+    if isinstance(found, list | tuple):
+        return [listed(one, f"A list of {name}", error) for one in found]
+    return found
+
+
 def stream(value: Any, name: str, error: type[LensscopeError]) -> Any:
     """Many texts, which may be gone through only once, as they come."""
     if isinstance(value, Iterable) and not isinstance(value, bytes | bytearray | Mapping):
@@ -449,7 +457,7 @@ COMMON: Final[Mapping[str, Check]] = {
     "window": whole(1, instead=1),
     # what is written
     "patches": listed,
-    "patchsets": listed,
+    "patchsets": lists,
     "when": one_of("prefill", "every_step"),
     "mix": real(instead=1),
     "match_norm": flag,
