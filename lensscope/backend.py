@@ -185,12 +185,13 @@ class Backend(ABC):
             SiteError: there is one among these places.
         """
         for kind, layer in sorted(places, key=str):
-            if (kind, layer) in trials.idle(self):
+            why = trials.idle(self).get((kind, layer))
+            if why is not None:
                 raise SiteError(
                     "Attention patterns of this model cannot be written."
                     if kind == "pattern"
                     else f"{kind}({layer}) of this model cannot be written.",
-                    got=f"logits of {self.name} that stay the same whatever is written there",
+                    got=f"{self.name}: {why}",
                     expected="a hook point whose tensor the model goes on with",
                     instead="ls.head_out(layer, head), ls.v(layer, head) or ls.resid_post(layer)",
                 )
