@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import torch
 
+from lensscope import checks
 from lensscope.demo_model import DEMO_NAME, calm, demo_folder, demo_place, from_gguf
 from lensscope.errors import ModelError, ModelNotFoundError
 from lensscope.hooked import hooked_transformer, require_hooked_transformer
@@ -32,6 +33,7 @@ _WEIGHT_FILES: Final = (
 )
 
 
+@checks.door(ModelError, name=checks.path)
 def load_model(
     name: str | Path | None = None,
     *,
