@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import torch
 
+from lensscope import checks
 from lensscope.agreement import Expected, check_agreement, expected_of
 from lensscope.checkpoints import (
     failing_as_model_error,
@@ -34,6 +35,7 @@ Processing: TypeAlias = Literal["raw", "folded"]
 _DEMO_ALIASES: Final = ("demo", DEMO_NAME.lower(), f"huggingfacetb/{DEMO_NAME.lower()}")
 
 
+@checks.door(ModelError, name=checks.path)
 def load_model(
     name: str | Path | None = None,
     *,

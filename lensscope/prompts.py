@@ -123,6 +123,15 @@ def _encoded(
             expected="token ids",
             instead="pass token ids, or give the model a tokenizer",
         )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(
+            "The text holds a half of a character, which is no text.",
+            got=f"{text[error.start : error.end]!r} at {error.start}",
+            expected="text that can be written in UTF-8",
+            instead='text.encode(errors="replace").decode()',
+        ) from None
     if getattr(tokenizer, "is_fast", False):
         encoded = tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True, verbose=False

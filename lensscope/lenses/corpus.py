@@ -82,10 +82,12 @@ def _plain(ids: Any) -> list[int]:
         LensError: neither text nor token ids.
     """
     try:
-        (found,), single = parts_of(ids) if len(ids) else ([[]], True)
+        if not len(ids):
+            return []
+        (found,), single = parts_of(ids)
         if single and not isinstance(found, str):
             return list(found.ids if isinstance(found, TokenizedPrompt) else found)
-        cause = None
+        cause: Exception | None = None
     except (PromptError, TypeError, ValueError) as error:  # no prompt, no length, several
         cause = error
     raise LensError(
