@@ -148,8 +148,12 @@ def test_folding_that_changes_the_model_is_refused(tmp_path):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_rounding_is_no_reason_to_refuse(tmp_path, family, dtype):
     saved(tmp_path, families.config(family), dtype)
-    for processing in ("raw", "folded"):
-        assert ls.load_model(tmp_path, processing=processing, dtype=dtype).cfg.dtype == dtype
+    assert ls.load_model(tmp_path, dtype=dtype).cfg.dtype == dtype
+    if family == "qwen2" and families.has_hooked_transformer():
+        with pytest.raises(ls.ModelError, match="does not run"):  # TransformerLens 3.9 mixes dtypes
+            ls.load_model(tmp_path, processing="folded", dtype=dtype)
+        return
+    assert ls.load_model(tmp_path, processing="folded", dtype=dtype).cfg.dtype == dtype
 
 
 def test_nothing_is_installed_while_a_model_is_loaded():
