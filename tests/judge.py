@@ -1,0 +1,685 @@
+"""What lensscope gives, beside plain Hugging Face with plain PyTorch hooks.
+
+`Plain` shares no code with the package and does not go through TransformerLens: one unbatched,
+uncached forward at a time, with hooks on the modules that `tests.more_families` names. Each act
+gives the largest error, as a part of the spread of what is expected.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import lensscope as ls
+from tests import families
+from tests.more_families import FAMILIES, KNOWN, Parts
+
+D_HEAD = 8  # in every family here, in its first blocks
+LENGTHS = (14, 5, 18)  # a switch at 16 tokens lies between them, and is crossed by what is written
+NEW = 6
+LONG = 300
+
+
+class Nothing(Exception):
+    """The family has no such thing, so there is nothing to be equal to."""
+
+
+class Wrong(AssertionError):
+    """Something that has no number: a shape, a set of layers, a text."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Change what stands at a token (``None``: at all); ``function`` takes and gives it."""
+
+    kind: str
+    layer: int
+    position: int | None
+    function: Callable[[Tensor], Tensor]
+    head: int | None = None
+
+
+class Plain:
+    """A Hugging Face model, run with plain hooks."""
+
+    def __init__(self, model: Any, parts: Parts) -> None:
+        self.model, self.parts = model, parts
+        self.blocks = list(model.get_submodule(parts.blocks))
+        config = model.config
+        self.n_heads = int(getattr(config, "num_attention_heads", None) or 1)
+        rope = getattr(config, "rope_parameters", None) or {}
+        self._keeps = rope.get("rope_type") == "dynamic"
+
+    @property
+    def _qkv(self) -> tuple[str | None, ...]:
+        given = self.parts.qkv
+        return (given,) * 3 if isinstance(given, str) else given
+
+    def part(self, kind: str, layer: int) -> Any:
+        """The module that a kind of site is read at, or ``None``."""
+        path = {
+            "attn_out": self.parts.attention,
+            "mlp_out": self.parts.mlp,
+            "head_out": self.parts.heads,
+            "mlp_hidden": self.parts.down,
+            **dict(zip("qkv", self._qkv, strict=True)),
+        }[kind]
+        if path is None:
+            return None
+        module = self.blocks[layer]
+        for name in path.split("."):
+            module = getattr(module, name, None)
+        return module
+
+    def layers(self, kind: str) -> list[int]:
+        """The layers that have a kind of site."""
+        return [n for n in range(len(self.blocks)) if self.part(kind, n) is not None]
+
+    # ---------------------------------------------------------------- hooks
+
+    def _hook(self, kind: str, layer: int, act: Callable[[Tensor], Tensor | None]) -> Any:
+        """Call ``act`` on the activation ``[1, pos, width]``; what it gives takes its place."""
+
+        def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if args:
+                new = act(args[0])
+                return None if new is None else ((new, *args[1:]), kwargs)
+            new = act(kwargs["hidden_states"])
+            return None if new is None else (args, {**kwargs, "hidden_states": new})
+
+        def after(module: Any, args: Any, output: Any) -> Any:
+            if isinstance(output, tuple):
+                new = act(output[0])
+                return None if new is None else (new, *output[1:])
+            return act(output)
+
+        if kind in ("resid_pre", "head_out", "mlp_hidden"):
+            module = self.blocks[layer] if kind == "resid_pre" else self.part(kind, layer)
+            return module.register_forward_pre_hook(before, with_kwargs=True)
+        module = self.blocks[layer] if kind == "resid_post" else self.part(kind, layer)
+        return module.register_forward_hook(after)
+
+    @contextlib.contextmanager
+    def hooked(self, hooks: Sequence[tuple[str, int, Callable[[Tensor], Any]]]) -> Iterator[None]:
+        self.forget()
+        handles = [self._hook(*hook) for hook in hooks]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _edit(self, edit: Edit) -> Callable[[Tensor], Tensor]:
+        def act(x: Tensor) -> Tensor:
+            flat = x.ndim == 2  # OPT's MLP sees tokens without a batch
+            new = x.clone().reshape(1, *x.shape) if flat else x.clone()
+            at = slice(None) if edit.position is None else edit.position
+            if edit.kind in "qkv":
+                columns = self._columns(edit.kind, x.shape[-1])
+                new[0, at, columns] = edit.function(new[0, at, columns])
+            elif edit.head is None:
+                factor = self._factor(edit.kind)
+                new[0, at] = edit.function(new[0, at] * factor) / factor
+            else:
+                heads = new.view(*new.shape[:2], self.n_heads, -1)
+                heads[0, at, edit.head] = edit.function(heads[0, at, edit.head])
+            return new[0] if flat else new
+
+        return act
+
+    def _factor(self, kind: str) -> float:
+        return self.parts.added if kind in ("attn_out", "mlp_out") else 1.0
+
+    def _chosen(self, kind: str, x: Tensor) -> Tensor:
+        """What a kind is of a module's ``[pos, width]``."""
+        if not isinstance(self.parts.qkv, str) or kind not in "qkv":
+            return x * self._factor(kind)
+        heads, kv = self.n_heads, self.parts.kv_heads
+        if self.parts.layout == "stacked":
+            width = x.shape[-1] // (heads + 2 * kv)
+            return x.split([heads * width, kv * width, kv * width], -1)["qkv".index(kind)]
+        groups = x.reshape(len(x), kv, heads // kv + 2, -1)
+        if kind == "q":
+            return groups[:, :, :-2].flatten(1)
+        value_first = self.parts.layout == "grouped qvk"
+        return groups[:, :, -2 if (kind == "v") == value_first else -1].flatten(1)
+
+    def _columns(self, kind: str, width: int) -> Tensor:
+        """Where the first head of queries, keys or values is in what a projection gives."""
+        return self._chosen(kind, torch.arange(width)[None])[0, : D_HEAD].long()
+
+    @contextlib.contextmanager
+    def masked(self, layer: int, query: int, key: int) -> Iterator[None]:
+        """Keep a query from looking at a key, before the softmax."""
+
+        def act(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            mask = kwargs["attention_mask"].clone()
+            if mask.shape[-1] > key:  # not the token that `forget` runs
+                hidden = True if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
+                mask[:, :, query, key] = hidden
+            return args, {**kwargs, "attention_mask": mask}
+
+        assert self.parts.heads is not None
+        attention = self.blocks[layer].get_submodule(self.parts.heads.rpartition(".")[0])
+        handle = attention.register_forward_pre_hook(act, with_kwargs=True)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    # ---------------------------------------------------------------- runs
+
+    def forward(self, ids: Sequence[int], **options: Any) -> Any:
+        return self.model(torch.tensor([list(ids)]), use_cache=False, **options)
+
+    def forget(self) -> None:
+        """Drop the rotary factors of a longer text, which Hugging Face keeps."""
+        if self._keeps:
+            with torch.no_grad():
+                self.forward([3])
+
+    def logits(self, ids: Sequence[int], edits: Sequence[Edit] = ()) -> Tensor:
+        """``[pos, d_vocab]``."""
+        with torch.no_grad(), self.hooked([(e.kind, e.layer, self._edit(e)) for e in edits]):
+            return self.forward(ids).logits[0].float()
+
+    def activations(self, ids: Sequence[int], kind: str) -> dict[int, Tensor]:
+        """``[pos, width]`` of each layer that has it."""
+        seen: dict[int, Tensor] = {}
+
+        def keep(layer: int) -> Callable[[Tensor], None]:
+            def act(x: Tensor) -> None:
+                seen[layer] = self._chosen(kind, x.detach().reshape(-1, x.shape[-1]).float())
+
+            return act
+
+        whole = kind in ("resid_pre", "resid_post")
+        layers = range(len(self.blocks)) if whole else self.layers(kind)
+        with torch.no_grad(), self.hooked([(kind, n, keep(n)) for n in layers]):
+            self.forward(ids)
+        return seen
+
+    def patterns(self, ids: Sequence[int]) -> dict[int, Tensor]:
+        """``[head, query, key]`` of each layer that has them."""
+        with torch.no_grad(), self.hooked([]):
+            found = self.forward(ids, output_attentions=True).attentions
+        shown = [x for x in found if x is not None]
+        having = self.layers("head_out")
+        assert len(shown) in (len(having), len(found))
+        layers = having if len(shown) == len(having) else range(len(found))
+        return {n: x[0].float() for n, x in zip(layers, shown, strict=True)}
+
+    def read(self, states: Tensor) -> Tensor:
+        """The logits if each state were the last block's output."""
+        last = len(self.blocks) - 1
+        edit = Edit("resid_post", last, None, lambda x: states.to(x.dtype))
+        return self.logits([3] * len(states), [edit])
+
+    def gap(self, ids: Sequence[int], edits: Sequence[Edit], tokens: Sequence[int]) -> float:
+        """By how much greedy tokens fall short of the best, as a part of the spread."""
+        worst, grown = 0.0, list(ids)
+        for token in tokens:
+            last = self.logits(grown, edits)[-1]
+            worst = max(worst, float((last.max() - last[token]) / (last.max() - last.min())))
+            grown.append(int(token))
+        return worst
+
+
+# -------------------------------------------------------------------- subjects
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A family as lensscope has it, and as Hugging Face has it."""
+
+    family: str
+    dtype: torch.dtype
+    model: Any
+    plain: Plain
+    context: int
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        return LENGTHS if self.context > 32 else (9, 5, 10)
+
+    @property
+    def prompts(self) -> list[list[int]]:
+        return [families.prompt(n, seed=n) for n in self.lengths]
+
+    @property
+    def prompt(self) -> list[int]:
+        return self.prompts[0]
+
+    @functools.cached_property
+    def vectors(self) -> Tensor:
+        """States of another prompt, to write."""
+        other = families.prompt(6, seed=60)
+        return self.plain.activations(other, "resid_post")[1].to(self.dtype)
+
+
+@functools.cache
+def subject(family: str, dtype: torch.dtype = torch.float32) -> Subject:
+    """The subject, built once.
+
+    Raises:
+        Exception: transformers or TransformerLens cannot build it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain = families.hf_model(family, dtype=dtype)
+        model = families.wrap(copy.deepcopy(plain), family=family)
+        if family in KNOWN:
+            plain = copy.deepcopy(plain)
+            plain.set_attn_implementation("eager")  # so that it shows its patterns
+    parts, context = KNOWN.get(family) or (FAMILIES[family].parts, FAMILIES[family].context)
+    return Subject(family, dtype, model, Plain(plain, parts), context)
+
+
+def far(got: Tensor, expected: Tensor) -> float:
+    """The largest difference, as a part of the spread of what is expected."""
+    got, expected = got.detach().float(), expected.detach().float()
+    if got.shape != expected.shape:
+        raise Wrong(f"shape {tuple(got.shape)}, not {tuple(expected.shape)}")
+    if not bool(torch.isfinite(got).all()):
+        raise Wrong("NaN or infinite where Hugging Face has numbers")
+    spread = float((expected.max() - expected.min()).clamp_min(1e-6))
+    return float((got - expected).abs().max()) / spread
+
+
+# ------------------------------------------------------------------------ acts
+
+
+def _captured(it: Subject, kind: str, expected: dict[int, Tensor]) -> float:
+    site = getattr(ls, kind)
+    cache = ls.capture(it.model, it.prompt, site)
+    if not expected:
+        raise Nothing(f"{kind} of {[s.layer for s in cache]}, of which the family has none")
+    here = sorted(s.layer for s in cache)
+    if here != sorted(expected):
+        raise Wrong(f"{kind} of layers {here}, not {sorted(expected)}")
+    worst = 0.0
+    for layer, want in expected.items():
+        got = cache[site(layer)][0]
+        if kind == "pattern":
+            got = got.transpose(0, 1)
+        elif want.ndim == 2 and got.ndim == 3:
+            want = want.reshape(len(want), got.shape[1], -1)
+        worst = max(worst, far(got, want))
+    return worst
+
+
+def capture(it: Subject) -> float:
+    return max(
+        _captured(it, kind, it.plain.activations(it.prompt, kind))
+        for kind in ("resid_pre", "resid_post")
+    )
+
+
+def attn_out(it: Subject) -> float:
+    return _captured(it, "attn_out", it.plain.activations(it.prompt, "attn_out"))
+
+
+def mlp_out(it: Subject) -> float:
+    return _captured(it, "mlp_out", it.plain.activations(it.prompt, "mlp_out"))
+
+
+def head_out(it: Subject) -> float:
+    found = it.plain.activations(it.prompt, "head_out")
+    found = {n: x.reshape(len(x), it.plain.n_heads, -1) for n, x in found.items()}
+    return _captured(it, "head_out", found)
+
+
+def q(it: Subject) -> float:
+    return _captured(it, "q", it.plain.activations(it.prompt, "q"))
+
+
+def k_v(it: Subject) -> float:
+    return max(_captured(it, kind, it.plain.activations(it.prompt, kind)) for kind in "kv")
+
+
+def pattern(it: Subject) -> float:
+    shown = it.plain.parts.patterns
+    return _captured(it, "pattern", it.plain.patterns(it.prompt) if shown else {})
+
+
+def mlp_hidden(it: Subject) -> float:
+    return _captured(it, "mlp_hidden", it.plain.activations(it.prompt, "mlp_hidden"))
+
+
+def run(it: Subject) -> float:
+    return far(ls.run(it.model, it.prompt).logits[0], it.plain.logits(it.prompt))
+
+
+def _padded(it: Subject, side: Any) -> float:
+    site = ls.resid_post(1)
+    found = ls.run(it.model, it.prompts, keep=site, padding_side=side)
+    worst = 0.0
+    for n, ids in enumerate(it.prompts):
+        worst = max(worst, far(found.logits[n, : len(ids)], it.plain.logits(ids)))
+        states = it.plain.activations(ids, "resid_post")[1]
+        worst = max(worst, far(found.cache[site][n, : len(ids)], states))
+    return worst
+
+
+def padded_right(it: Subject) -> float:
+    return _padded(it, "right")
+
+
+def padded_left(it: Subject) -> float:
+    return _padded(it, "left")
+
+
+def long(it: Subject) -> float:
+    ids = families.prompt(LONG if it.context > LONG else it.context - NEW, seed=7)
+    cache = ls.capture(it.model, ids, ls.resid_post)
+    want = it.plain.activations(ids, "resid_post")
+    return max(far(cache[ls.resid_post(n)][0], want[n]) for n in want)
+
+
+def _patchsets(it: Subject) -> list[tuple[list[ls.Patch], list[Edit]]]:
+    """Lists of patches, and what they are as hooks; first and last token, first and last block."""
+    v, w = it.vectors[2], it.vectors[4]
+    last = it.lengths[0] - 1
+    return [
+        ([], []),
+        ([ls.resid_post(1).at(3).set(v)], [Edit("resid_post", 1, 3, lambda x: v)]),
+        ([ls.resid_post(0).at(0).scale(3.0)], [Edit("resid_post", 0, 0, lambda x: x * 3)]),
+        ([ls.resid_pre(2).at(-1).set(w)], [Edit("resid_pre", 2, last, lambda x: w)]),
+        (
+            [ls.resid_post(2).at(-1).set(v), ls.resid_pre(1).at(0).set(w)],
+            [Edit("resid_post", 2, last, lambda x: v), Edit("resid_pre", 1, 0, lambda x: w)],
+        ),
+    ]
+
+
+def patch(it: Subject) -> float:
+    return max(
+        far(ls.run(it.model, it.prompt, patches).logits[0], it.plain.logits(it.prompt, edits))
+        for patches, edits in _patchsets(it)[1:]
+    )
+
+
+def _part_written(it: Subject, kind: str, head: int | None = None) -> float:
+    layers = it.plain.layers(kind)
+    layer = 1 if 1 in layers or not layers else layers[0]
+    site = getattr(ls, kind)(layer, head).at(3)
+    found = ls.run(it.model, it.prompt, [site.scale(2.0)])
+    if not layers:
+        raise Nothing(f"a write at {kind}, of which the family has none")
+    edit = Edit(kind, layer, 3, lambda x: x * 2, head)
+    return far(found.logits[0], it.plain.logits(it.prompt, [edit]))
+
+
+def patch_attn_out(it: Subject) -> float:
+    return _part_written(it, "attn_out")
+
+
+def patch_mlp_out(it: Subject) -> float:
+    return _part_written(it, "mlp_out")
+
+
+def patch_head_out(it: Subject) -> float:
+    return _part_written(it, "head_out", 2)
+
+
+def _head_written(it: Subject, kind: str) -> float:
+    layers = it.plain.layers(kind)
+    layer = 1 if 1 in layers or not layers else layers[0]
+    value = it.vectors[2][: D_HEAD]
+    found = ls.run(it.model, it.prompt, [getattr(ls, kind)(layer, 0).at(3).set(value)])
+    if not layers:
+        raise Nothing(f"a write at {kind}, of which the family has none")
+    edit = Edit(kind, layer, 3, lambda x: value)
+    return far(found.logits[0], it.plain.logits(it.prompt, [edit]))
+
+
+def patch_q(it: Subject) -> float:
+    return _head_written(it, "q")
+
+
+def patch_k_v(it: Subject) -> float:
+    return max(_head_written(it, kind) for kind in "kv")
+
+
+def knockout(it: Subject) -> float:
+    """Masked before the softmax, the effect of a key; sinks keep their weight."""
+    layers = it.plain.layers("head_out")
+    layer = 1 if 1 in layers or not layers else layers[0]
+    query, key = it.lengths[0] - 1, it.lengths[0] - 3
+    found = ls.attention_knockout(
+        it.model, it.prompt, key, query, [layer], metric=metric, renormalise=True
+    )
+    if not layers:
+        raise Nothing("a knockout, where the family has no patterns")
+    plainly = it.plain.logits(it.prompt)
+    with it.plain.masked(layer, query, key):
+        want = metric(it.plain.logits(it.prompt)[None])
+    return _beside(torch.tensor(found.data["metric"].values).flatten(), want, plainly)
+
+
+def _generated(it: Subject, prompts: list[list[int]], use_cache: bool) -> float:
+    v = it.vectors[2]
+    made = ls.generate(
+        it.model,
+        prompts,
+        [ls.resid_post(1).at(2).set(v)],
+        NEW,
+        stop_at_eos=False,
+        use_cache=use_cache,
+    )
+    edits = [Edit("resid_post", 1, 2, lambda x: v)]
+    worst = 0.0
+    for n, ids in enumerate(prompts):
+        if len(made.token_ids[n]) != NEW:
+            raise Wrong(f"{len(made.token_ids[n])} tokens, not {NEW}")
+        worst = max(worst, far(made.first_logits[n], it.plain.logits(ids, edits)[-1]))
+        worst = max(worst, it.plain.gap(ids, edits, made.token_ids[n]))
+    return worst
+
+
+def generate_cached(it: Subject) -> float:
+    return _generated(it, [it.prompt], True)
+
+
+def generate_uncached(it: Subject) -> float:
+    return _generated(it, [it.prompt], False)
+
+
+def generate_batch(it: Subject) -> float:
+    return _generated(it, it.prompts, True)
+
+
+def run_many(it: Subject) -> float:
+    sets = _patchsets(it)
+    found = ls.run_many(
+        it.model,
+        it.prompt,
+        [patches for patches, _ in sets],
+        max_new_tokens=NEW,
+        stop_at_eos=False,
+    )
+    worst = 0.0
+    for n, (_, edits) in enumerate(sets):
+        worst = max(worst, far(found.logits[n, 0], it.plain.logits(it.prompt, edits)[-1]))
+        worst = max(worst, it.plain.gap(it.prompt, edits, found.generation.token_ids[n]))
+    return worst
+
+
+def inspect(it: Subject) -> float:
+    inspection = [5, 6, 7, 8, 9, 10]
+    scope = ls.Patchscope(ls.InspectionPrompt("w5 w6 w7 w8 w9 w10", "w8", False), ls.resid_post)
+    said = scope.inspect(it.model, it.prompt, position=4, max_new_tokens=3).frame()
+    states = it.plain.activations(it.prompt, "resid_post")
+    if list(said["source_layer"]) != sorted(states):
+        raise Wrong(f"source layers {list(said['source_layer'])}")
+    worst = 0.0
+    for line in said.to_dict("records"):
+        layer = line["source_layer"]
+        edit = Edit("resid_post", layer, 3, lambda x, s=states[layer][4]: s.to(x.dtype))
+        worst = max(worst, _as_said(it, inspection, edit, line["text"].split()))
+        probabilities = it.plain.logits(inspection, [edit])[-1].softmax(-1)
+        worst = max(worst, abs(float(probabilities.max()) - line["first_token_probability"]))
+    return worst
+
+
+def _as_said(it: Subject, ids: list[int], edit: Edit, words: list[str]) -> float:
+    """By how much the words that were written fall short of the best; special tokens, which a text
+    does not show, are those that Hugging Face writes."""
+    worst, grown, left = 0.0, list(ids), [int(word[1:]) for word in words]
+    for _ in range(3):
+        last = it.plain.logits(grown, [edit])[-1]
+        best = int(last.argmax())
+        token = best if best in (1, 2) or not left else left.pop(0)
+        worst = max(worst, float((last.max() - last[token]) / (last.max() - last.min())))
+        grown.append(token)
+        if token == 2:
+            break
+    if left:
+        raise Wrong(f"{len(left)} words more than Hugging Face writes")
+    return worst
+
+
+def logit_lens(it: Subject) -> float:
+    reading = ls.LogitLens().read(it.model, it.prompt, top_k=1, full=True)
+    got = torch.tensor(reading.data["full_log_probability"].values)[0]  # [layer, pos, d_vocab]
+    states = it.plain.activations(it.prompt, "resid_post")
+    if got.shape[0] != len(states):
+        raise Wrong(f"{got.shape[0]} layers")
+    own = it.plain.logits(it.prompt).log_softmax(-1)
+    worst = far(got[-1], own)
+    for layer, state in states.items():
+        worst = max(worst, far(got[layer], it.plain.read(state).log_softmax(-1)))
+    return worst
+
+
+def metric(logits: Tensor) -> Tensor:
+    """A difference of two logits at the last token."""
+    return logits[:, -1, 10] - logits[:, -1, 11]
+
+
+def _pair() -> tuple[list[int], list[int]]:
+    clean = families.prompt(6, seed=1)
+    return clean, [clean[0], 40, *clean[2:4], 41, clean[5]]
+
+
+def activation_patching(it: Subject) -> float:
+    clean, corrupted = _pair()
+    found = ls.activation_patching(it.model, clean, corrupted, ls.resid_pre, metric)
+    states = it.plain.activations(clean, "resid_pre")
+    got = torch.tensor(found.data["metric"].values).squeeze()  # [layer, position]
+    want = torch.zeros(len(states), len(clean))
+    base = it.plain.logits(corrupted)
+    for layer in states:
+        for at in range(len(clean)):
+            edit = Edit("resid_pre", layer, at, lambda x, s=states[layer][at]: s.to(x.dtype))
+            want[layer, at] = metric(it.plain.logits(corrupted, [edit])[None])[0]
+    return _beside(got, want, base)
+
+
+def attribution_patching(it: Subject) -> float:
+    clean, corrupted = _pair()
+    found = ls.attribution_patching(it.model, clean, corrupted, ls.resid_post, metric)
+    got = torch.tensor(found.data["metric"].values).squeeze()
+    states = it.plain.activations(clean, "resid_post")
+    held: dict[int, Tensor] = {}
+
+    def keep(layer: int) -> Callable[[Tensor], None]:
+        def act(x: Tensor) -> None:
+            x.retain_grad()
+            held[layer] = x
+
+        return act
+
+    with torch.enable_grad(), it.plain.hooked([("resid_post", n, keep(n)) for n in states]):
+        logits = it.plain.forward(corrupted).logits.float()
+        base = metric(logits)[0]
+        base.backward()
+    want = torch.stack(
+        [
+            base.detach() + (held[n].grad[0].float() * (states[n] - held[n][0].float())).sum(-1)
+            for n in states
+        ]
+    ).detach()
+    it.plain.model.zero_grad(set_to_none=True)
+    return _beside(got, want, torch.cat([logits[0].detach().flatten(), want.flatten()]))
+
+
+def _beside(got: Tensor, want: Tensor, spread: Tensor) -> float:
+    if got.shape != want.shape:
+        raise Wrong(f"shape {tuple(got.shape)}, not {tuple(want.shape)}")
+    if not bool(torch.isfinite(got).all()):
+        raise Wrong("NaN or infinite where Hugging Face has numbers")
+    return float((got.float() - want).abs().max() / (spread.max() - spread.min()))
+
+
+ACTS: dict[str, Callable[[Subject], float]] = {
+    "capture": capture,
+    "attn_out": attn_out,
+    "mlp_out": mlp_out,
+    "head_out": head_out,
+    "q": q,
+    "k, v": k_v,
+    "pattern": pattern,
+    "mlp_hidden": mlp_hidden,
+    "run": run,
+    "padded right": padded_right,
+    "padded left": padded_left,
+    "long prompt": long,
+    "patch": patch,
+    "patch attn_out": patch_attn_out,
+    "patch mlp_out": patch_mlp_out,
+    "patch head_out": patch_head_out,
+    "patch q": patch_q,
+    "patch k, v": patch_k_v,
+    "knockout": knockout,
+    "generate": generate_cached,
+    "generate uncached": generate_uncached,
+    "generate batch": generate_batch,
+    "run_many": run_many,
+    "inspect": inspect,
+    "logit lens": logit_lens,
+    "activation patching": activation_patching,
+    "attribution patching": attribution_patching,
+}
+
+
+# -------------------------------------------------------------------- verdicts
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How an act came out: ``equal``, ``refused``, ``wrong`` or ``crashed``."""
+
+    outcome: str
+    error: float = float("nan")
+    reason: str = ""
+
+
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.1}
+
+
+def verdict(it: Subject, act: str) -> Verdict:
+    """Do it, and say how it came out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            error = ACTS[act](it)
+        except ls.LensscopeError as raised:
+            whole = all(str(getattr(raised, n)) for n in ("what", "got", "expected", "instead"))
+            reason = f"{raised.what} {raised.got}"
+            return Verdict("refused" if whole else "crashed", reason=reason)
+        except (Wrong, Nothing) as raised:
+            return Verdict("wrong", reason=str(raised))
+        except Exception as raised:
+            first = (str(raised).splitlines() or [""])[0]
+            return Verdict("crashed", reason=f"{type(raised).__name__}: {first[:200]}")
+    equal = error <= TOLERANCE[it.dtype]
+    return Verdict("equal" if equal else "wrong", error)
