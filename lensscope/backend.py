@@ -115,7 +115,7 @@ class Backend(ABC):
             what, instead = f"Layer {site.layer}", f"ls.{site.kind}({self.n_layers - 1})"
             layers = [_in_range(site.layer, self.n_layers, what, instead)]
         elif kind.has_layer:
-            layers = [n for n in range(self.n_layers) if not self._why_not(site.kind, n)]
+            layers = [n for n in range(self.n_layers) if not self.why_not(site.kind, n)]
         found = []
         for layer in layers or [0]:
             shape = self._layout(site.kind, layer).shape
@@ -125,7 +125,8 @@ class Backend(ABC):
             found.append(Site(site.kind, layer, head, site.position, site.occurrence))
         return found
 
-    def _why_not(self, kind: str, layer: int | None) -> str:
+    def why_not(self, kind: str, layer: int | None) -> str:
+        """Why there is no such site at a layer; empty if there is."""
         layout = trials.layouts(self).get((kind, layer))
         if layout is not None:
             return layout.why_not
@@ -138,7 +139,7 @@ class Backend(ABC):
         Raises:
             SiteError: the model has no such site there.
         """
-        why = self._why_not(kind, layer)
+        why = self.why_not(kind, layer)
         if why:
             here = {k for (k, _), layout in trials.layouts(self).items() if not layout.why_not}
             there = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -46,6 +46,27 @@ def check_finite(backend: Backend, logits: Tensor, rows: Sequence[Row]) -> None:
         expected="values that the model can hold",
         instead="smaller values, or ls.load_model(…, dtype=torch.float32)",
     )
+
+
+def check_states(backend: Backend, kind: str, states: Mapping[int | None, Tensor]) -> None:
+    """Refuse states that are no numbers.
+
+    Args:
+        backend: the model that they were read from.
+        kind: of site.
+        states: by layer.
+
+    Raises:
+        ModelError: with the first layer that has such a state.
+    """
+    for layer, state in states.items():
+        if not bool(torch.isfinite(state).all()):
+            raise ModelError(
+                f"The states of {kind}({layer}) are not numbers.",
+                got=f"NaN or infinity from layer {layer} of {backend.name} on, in {_name(backend)}",
+                expected="finite numbers",
+                instead="ls.load_model(…, dtype=torch.float32), or torch.bfloat16",
+            )
 
 
 def _name(backend: Backend) -> str:

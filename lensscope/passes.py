@@ -110,6 +110,8 @@ class Passes:
         elif self.reader.sites:
             self._read_only(batch, tokens, mask, key_values, joining)
         self._put(self.outputs, picks.rows, picks.asked_for(logits, shared))
+        if logits is not None:  # after a metric, which says more of what it cannot take
+            check_finite(backend, logits, rows)
         self._advance(len(flat))
         if not self.steps or self.sampling is None or logits is None:
             return
@@ -226,6 +228,4 @@ class Passes:
         check_reached((batch.written if picks else set()) | read, batch.reached | seen)
         if logits is None:
             return None
-        logits = logits[:, 0] if self.plan.outputs else logits[at]
-        check_finite(backend, logits, batch.rows)
-        return logits
+        return logits[:, 0] if self.plan.outputs else logits[at]
