@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,29 @@ class Edit:
     position: int | None
     function: Callable[[Tensor], Tensor]
     head: int | None = None
+
+
+class _Given:
+    """A hook on what the function of a module's file that computes attention is given."""
+
+    def __init__(self, module: Any, which: int, act: Callable[[Tensor], Tensor | None]) -> None:
+        self.names = sys.modules[type(module).__module__].__dict__
+        self.before = before = self.names["eager_attention_forward"]
+
+        def attend(caller: Any, *args: Any, **kwargs: Any) -> Any:
+            given = list(args)
+            if caller is module:
+                side_by_side = given[which].transpose(1, 2).flatten(2)
+                new = act(side_by_side)
+                if new is not None:
+                    heads = given[which].shape[1]
+                    given[which] = new.unflatten(2, (heads, -1)).transpose(1, 2)
+            return before(caller, *given, **kwargs)
+
+        self.names["eager_attention_forward"] = attend
+
+    def remove(self) -> None:
+        self.names["eager_attention_forward"] = self.before
 
 
 class Plain:
@@ -101,6 +125,8 @@ class Plain:
                 return None if new is None else (new, *output[1:])
             return act(output)
 
+        if kind in "qkv" and self.parts.layout == "given":
+            return _Given(self.part("attn_out", layer), "qkv".index(kind), act)
         if kind in ("resid_pre", "head_out", "mlp_hidden"):
             module = self.blocks[layer] if kind == "resid_pre" else self.part(kind, layer)
             return module.register_forward_pre_hook(before, with_kwargs=True)
@@ -114,7 +140,7 @@ class Plain:
         try:
             yield
         finally:
-            for handle in handles:
+            for handle in reversed(handles):
                 handle.remove()
 
     def _edit(self, edit: Edit) -> Callable[[Tensor], Tensor]:
@@ -146,6 +172,8 @@ class Plain:
         if self.parts.layout == "stacked":
             width = x.shape[-1] // (heads + 2 * kv)
             return x.split([heads * width, kv * width, kv * width], -1)["qkv".index(kind)]
+        if self.parts.layout == "given":
+            return x
         groups = x.reshape(len(x), kv, heads // kv + 2, -1)
         if kind == "q":
             return groups[:, :, :-2].flatten(1)
@@ -154,7 +182,14 @@ class Plain:
 
     def _columns(self, kind: str, width: int) -> Tensor:
         """Where the first head of queries, keys or values is in what a projection gives."""
-        return self._chosen(kind, torch.arange(width)[None])[0, : D_HEAD].long()
+        first = width // self.n_heads if self.parts.layout == "given" else D_HEAD
+        return self._chosen(kind, torch.arange(width)[None])[0, :first].long()
+
+    def head_width(self, kind: str, layer: int) -> int:
+        """Of one head of queries, keys or values."""
+        if self.parts.layout != "given":
+            return D_HEAD
+        return self.activations([3], kind)[layer].shape[-1] // self.n_heads
 
     @contextlib.contextmanager
     def masked(self, layer: int, query: int, key: int) -> Iterator[None]:
@@ -433,7 +468,7 @@ def patch_head_out(it: Subject) -> float:
 def _head_written(it: Subject, kind: str) -> float:
     layers = it.plain.layers(kind)
     layer = 1 if 1 in layers or not layers else layers[0]
-    value = it.vectors[2][: D_HEAD]
+    value = it.vectors[2][: it.plain.head_width(kind, layer) if layers else D_HEAD]
     found = ls.run(it.model, it.prompt, [getattr(ls, kind)(layer, 0).at(3).set(value)])
     if not layers:
         raise Nothing(f"a write at {kind}, of which the family has none")

@@ -93,7 +93,8 @@ class Parts:
         down: the projection that is given the MLP's hidden layer.
         qkv: the projections that give queries, keys and values; or the one that gives them all.
         layout: of the one: ``"stacked"`` all queries, then keys, then values; ``"grouped"`` for
-            each key-value head its queries, its key, its value; ``"grouped qvk"`` the value first.
+            each key-value head its queries, its key, its value; ``"grouped qvk"`` the value first;
+            ``"given"`` what the file's attention function is given, after rotation.
         kv_heads: of the one.
         patterns: whether ``output_attentions`` shows them.
         added: what is multiplied with what attention and MLP give before it is added.
@@ -148,7 +149,7 @@ _GPT_PARTS = Parts(
 _OUT_PROJ_QKV = ("attn.q_proj", "attn.k_proj", "attn.v_proj")
 _OPT_PARTS = Parts("model.decoder.layers", mlp="fc2", heads="self_attn.out_proj", down="fc2")
 _MOE = Parts(down=None)
-_LATENT_PARTS = Parts(qkv=_NO_QKV)
+_LATENT_PARTS = Parts(qkv="self_attn", layout="given")
 _FUSED = Parts(qkv="self_attn.qkv_proj", layout="stacked", kv_heads=2)
 _POST_NORM = Parts(
     attention="post_attention_layernorm", mlp="post_feedforward_layernorm"

@@ -14,7 +14,6 @@ _OF_HEADS = {"head_out", "q", "k, v", "pattern", "patch head_out", "patch q", "p
 _OF_HEADS |= {"knockout"}
 _OF_PARTS = {"attn_out", "mlp_out", "mlp_hidden", "patch attn_out", "patch mlp_out"}
 _ADDED = {"patch attn_out", "patch mlp_out"}
-_OF_QKV = {"q", "k, v", "patch q", "patch k, v"}
 
 REFUSED: dict[str, set[str]] = {
     # a prompt beyond the context
@@ -23,11 +22,12 @@ REFUSED: dict[str, set[str]] = {
     # attention, a factor on the whole block
     "opt-350m": _ADDED | {"knockout"},
     "falcon-h1": _ADDED,
-    "gemma4": _ADDED,
+    "gemma4": _ADDED | {"knockout"},
     # TransformerLens shows the pattern, and attention does not use what is written there
     "opt": {"knockout"},
     "gptj": {"knockout"},
     "gptneo": {"knockout"},
+    "jamba": {"knockout"},
     # experts have no one hidden layer
     "mixtral": {"mlp_hidden"},
     "olmoe": {"mlp_hidden"},
@@ -36,9 +36,6 @@ REFUSED: dict[str, set[str]] = {
     "gpt-oss": {"mlp_hidden"},
     # queries that come with a gate
     "qwen3-next": {"mlp_hidden", "q", "patch q"},
-    # latent attention: what the hook points give comes with its axes in another order
-    "deepseek-v2": _OF_QKV,
-    "deepseek-v3": _OF_QKV,
     # no attention; TransformerLens names no parts of a block
     "mamba": _OF_HEADS | _OF_PARTS,
     "mamba2": _OF_HEADS | _OF_PARTS,
