@@ -152,7 +152,8 @@ def _layout(backend: Backend, kind: str, tensor: Any, length: int) -> Layout:
             math.prod(size[2:]),
             backend.n_heads if axes[0] == "head" else backend.n_kv_heads_told,
         )
-        if width % n == 0:
+        # Cut otherwise, they are whatever the values make of them; uncut, one after another.
+        if width % n == 0 and (kind == "head_out" or len(size) == 3):
             return Layout((n, width // n), given="joined", own=size[2:])
     return wrong
 

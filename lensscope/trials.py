@@ -10,7 +10,7 @@ refused with the reason. `lensscope.support` shows all of them.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -19,9 +19,9 @@ from typing import Any, Final, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
+from lensscope.attaching import apart
 from lensscope.errors import ModelError
 from lensscope.layouts import Layout, Survey, find_survey, site_at
-from lensscope.sites import KINDS
 
 T = TypeVar("T")
 Place: TypeAlias = tuple[str, int | None]
@@ -69,14 +69,18 @@ _FOUND: weakref.WeakKeyDictionary[Any, dict[object, Any]] = weakref.WeakKeyDicti
 def once(backend: Backend, name: object, find: Callable[[], T]) -> T:
     """What ``find`` gave for this model the first time, in its dtype and on its device.
 
-    The user's own hooks do not act meanwhile.
+    Neither the user's own hooks act meanwhile nor those of the call that asks.
     """
     found = _FOUND.setdefault(backend.model, {})
     key = (name, backend.dtype, backend.device)
     if key not in found:
-        with torch.no_grad(), backend.alone():
-            found[key] = find()
+        found[key] = apart(partial(_undisturbed, backend, find))
     return found[key]
+
+
+def _undisturbed(backend: Backend, find: Callable[[], T]) -> T:
+    with torch.no_grad(), backend.alone():
+        return find()
 
 
 def trial_tokens(backend: Backend, length: int = _LENGTH) -> Tensor:
@@ -103,6 +107,8 @@ def attempt(act: Callable[[], T]) -> T | Exception:
     """What comes of it, or the error that it ended in: a trial's own failure is an answer."""
     try:
         return act()
+    except (ModelError, TimeoutError):
+        raise  # of who asks, not of the way: the model is taken, or time is up
     except Exception as error:  # of whatever library: all of them mean that this way is closed
         return error
 
@@ -274,54 +280,66 @@ def layouts(backend: Backend) -> Mapping[Place, Layout]:
     return survey(backend).layouts
 
 
-def idle(backend: Backend) -> frozenset[Place]:
-    """Places where a write changes nothing: the hook point shows something that is not used.
+def idle(backend: Backend) -> Mapping[Place, str]:
+    """Places where a write changes nothing, with the reason: the hook point shows something that is
+    not used.
 
     All layers are tried in one batch. A row writes one kind of site at every layer, and enters each
     block as the unwritten run does, so that what the block gives tells whether its write there has
     come through; twice, as two different writes.
     """
 
-    def find() -> frozenset[Place]:
+    def find() -> Mapping[Place, str]:
         usable = [p for p, layout in layouts(backend).items() if not layout.why_not]
-        kinds = [
-            k for k in KINDS if k not in ("embed", "resid_mid") and any(p[0] == k for p in usable)
-        ]
-        writes = [(kind, change) for kind in kinds for change in ((0.5, 1.0), (-4.0, 3.0))]
-        tokens = trial_tokens(backend, 2).expand(1 + len(writes), -1)
-        hooks: dict[Any, list[Any]] = {}
-        for row, (kind, change) in enumerate(writes, start=1):
-            for place in usable:
-                if place[0] == kind:
-                    hook = _disturb(layouts(backend)[place], row, change)
-                    hooks.setdefault(backend.hook_point(site_at(place)), []).append(hook)
-        clean = _block_outputs(backend, tokens, {})
-        written = _block_outputs(backend, tokens, hooks)
-        reached = {
-            (kind, layer)
-            for row, (kind, _) in enumerate(writes, start=1)
-            for layer, (a, b) in enumerate(zip(clean, written, strict=True))
-            if not torch.equal(a[row], b[row])
-        }
-        return frozenset(p for p in usable if p[0] in kinds and p not in reached)
+        # Outside of blocks, and made of its neighbours on a bridge.
+        tried = [p for p in usable if p[0] not in ("embed", "resid_mid")]
+        found = attempt(lambda: _reached(backend, tried))
+        if isinstance(found, Exception):
+            return dict.fromkeys(tried, f"writes cannot be tried ({type(found).__name__}: {found})")
+        return {p: "nothing changes whatever is written there" for p in tried if p not in found}
 
     return once(backend, "idle", find)
+
+
+def _reached(backend: Backend, places: Sequence[Place]) -> set[Place]:
+    """Those of these places where a write changes what the block gives."""
+    kinds = list(dict.fromkeys(kind for kind, _ in places))
+    writes = [(kind, change) for kind in kinds for change in ((0.5, 1.0), (-4.0, 3.0))]
+    tokens = trial_tokens(backend, 2).expand(1 + len(writes), -1)
+    hooks: dict[Any, list[Any]] = {}
+    for row, (kind, change) in enumerate(writes, start=1):
+        for place in places:
+            if place[0] == kind:
+                hook = _disturb(layouts(backend)[place], row, change)
+                hooks.setdefault(backend.hook_point(site_at(place)), []).append(hook)
+    clean, written = (_block_outputs(backend, tokens, h) for h in ({}, hooks))
+    return {
+        (kind, layer)
+        for row, (kind, _) in enumerate(writes, start=1)
+        for layer, (a, b) in enumerate(zip(clean, written, strict=True))
+        if not torch.equal(a[row], b[row])
+    }
 
 
 def _block_outputs(
     backend: Backend, tokens: Tensor, hooks: Mapping[Any, list[Any]]
 ) -> list[Tensor]:
     """What each block gives when every row enters it as the first does."""
-    found = []
+    found: list[Tensor] = []
 
-    def enter(layer: int, hidden: Tensor) -> Tensor:
-        if layer:
-            found.append(hidden.clone())
+    def enter(hidden: Tensor) -> Tensor:
+        found.append(hidden.clone())
         return hidden[:1].expand_as(hidden).clone()
 
-    with backend.attached(hooks):
-        backend.run(tokens, enter=enter)
-    return found
+    def last(residual: Tensor) -> Tensor:
+        found.append(residual.clone())
+        return residual[:, -1:]
+
+    points = [backend.hook_point(site_at(("resid_pre", n))) for n in range(backend.n_layers)]
+    entered = {point: [enter, *hooks.get(point, [])] for point in points}
+    with backend.attached({**hooks, **entered}):
+        backend.run(tokens, pick=last)
+    return found[1:]  # what enters the first is not what a block gives
 
 
 def _disturb(layout: Layout, row: int, change: tuple[float, float]) -> Callable[[Tensor], Tensor]:
