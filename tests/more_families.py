@@ -151,9 +151,7 @@ _OPT_PARTS = Parts("model.decoder.layers", mlp="fc2", heads="self_attn.out_proj"
 _MOE = Parts(down=None)
 _LATENT_PARTS = Parts(qkv="self_attn", layout="given")
 _FUSED = Parts(qkv="self_attn.qkv_proj", layout="stacked", kv_heads=2)
-_POST_NORM = Parts(
-    attention="post_attention_layernorm", mlp="post_feedforward_layernorm"
-)
+_POST_NORM = Parts(attention="post_attention_layernorm", mlp="post_feedforward_layernorm")
 _HYBRID = Parts(mlp="feed_forward", down="feed_forward.down_proj")
 _MIXER = Parts("backbone.layers", None, None, None, None, _NO_QKV, patterns=False)
 
@@ -287,7 +285,9 @@ FAMILIES: dict[str, Family] = {
     "stablelm": Family(lambda: hf.StableLmConfig(**_GQA)),
     "olmo": Family(lambda: hf.OlmoConfig(**_GQA)),
     "olmo2": Family(lambda: hf.Olmo2Config(**_GQA), _POST_NORM),
-    "olmo3": Family(lambda: hf.Olmo3Config(**_GQA, sliding_window=4, layer_types=_LOCAL), _POST_NORM),
+    "olmo3": Family(
+        lambda: hf.Olmo3Config(**_GQA, sliding_window=4, layer_types=_LOCAL), _POST_NORM
+    ),
     "olmoe": Family(
         lambda: hf.OlmoeConfig(
             **{**_GQA, "intermediate_size": 16}, num_experts=4, num_experts_per_tok=2
