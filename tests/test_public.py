@@ -140,7 +140,7 @@ def test_imports_run_one_way():
     from pathlib import Path
 
     order = """
-        errors bootstrap prompts positions operations patches sites transforms provenance cache
+        errors distributions intervals prompts positions operations patches sites transforms provenance cache
         cache_file progress sampling backend backends head batch planning runs hooks unpatched
         outputs budget joining decoding passes execution engine readout inspection demo_model
         hooked models showing results plots charts patchscope lenses.checks lenses.files

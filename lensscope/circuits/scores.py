@@ -10,10 +10,10 @@ import pandas as pd
 import xarray as xr
 from torch import Tensor
 
-from lensscope.bootstrap import ratio_interval
 from lensscope.circuits.ablation import Ablated, Kept
 from lensscope.circuits.naming import named
 from lensscope.errors import PatchError
+from lensscope.intervals import ratio_interval
 from lensscope.lenses.checks import whole_number
 from lensscope.sites import Site
 

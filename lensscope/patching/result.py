@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lensscope.bootstrap import ratio_interval
+from lensscope.intervals import ratio_interval
 from lensscope.patching.grid import AXES, NONE
 from lensscope.provenance import Provenance
 from lensscope.showing import Shown, without_control
