@@ -127,6 +127,16 @@ class Sums:
         return found
 
     @property
+    def hits(self) -> Numbers:
+        """The sums of their values."""
+        return self.of[_OVER]
+
+    @property
+    def known(self) -> Numbers:
+        """Where any counts."""
+        return self.of[_UNDER] > 0
+
+    @property
     def means(self) -> Numbers:
         """NaN where no item counts."""
         with np.errstate(invalid="ignore", divide="ignore"):
