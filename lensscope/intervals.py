@@ -106,8 +106,10 @@ class Sums:
         over = np.where(known, values, 0.0)
         paired = over * np.nan_to_num(state)
         rows = (known, under, under**2, over, over**2, over * under, paired)
+        cells = at if isinstance(at, tuple) else (at,)
         for row, own in enumerate(rows):
-            self.of[(row, *(at if isinstance(at, tuple) else (at,)))] += own
+            index = (row, *cells)
+            self.of[index] += own
 
     def sum(self, axis: int | tuple[int, ...]) -> Sums:
         """Of the items of several cells together; axes are counted without the first."""
@@ -116,7 +118,9 @@ class Sums:
 
     def __getitem__(self, index: Any) -> Sums:
         """Of some cells."""
-        return Sums(self.of[(slice(None), *(index if isinstance(index, tuple) else (index,)))])
+        cells = index if isinstance(index, tuple) else (index,)
+        each = (slice(None), *cells)
+        return Sums(self.of[each])
 
     # ---------------------------------------------------------------- means
 
@@ -286,7 +290,7 @@ def ratio_interval(
     )
     found = np.full((2, tops.shape[1]), np.nan)
     if n > 1:
-        found = np.stack(Sums.each(tops, bottoms).unbounded(level))
+        found = _students(tops, bottoms, level)
         draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
         drawn = draws.astype(float)
         out = NormalDist().cdf(-math.sqrt(n / (n - 1)) * float(student(np.array(n - 1.0), level)))
@@ -304,3 +308,19 @@ def ratio_interval(
                 own[0, some] = np.minimum(own[0, some], low)
                 own[1, some] = np.maximum(own[1, some], high)
     return found.reshape(2, *shape)
+
+
+def _students(over: Numbers, under: Numbers, level: float) -> Numbers:
+    """Student's interval of ratios of sums, ``[2, …]``; NaN of one, and of those all alike.
+
+    What is 0 over 0 does not count; what is under may be negative.
+    """
+    count = ((over != 0) | (under != 0)).sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = over.sum(0) / under.sum(0)
+        squares = ((over - ratio * under) ** 2).sum(0)
+        apart = squares > _ALIKE**2 * (over**2 + (ratio * under) ** 2).sum(0)
+        spread = squares / under.sum(0) ** 2 * count / (count - 1)
+        half = student(np.maximum(count - 1, 1), level) * np.sqrt(spread)
+        half = np.where((count > 1) & apart, half, np.nan)
+    return np.stack([ratio - half, ratio + half])

@@ -133,6 +133,9 @@ def test_where_there_is_no_interval():
     over = np.array([[1.0, 2.0, 0.5], [1.0, 2.0, 0.7], [1.0, 2.0, 0.6]])
     found = ratio_interval(over, np.ones(3)[:, None])
     assert np.isnan(found[:, :2]).all() and np.isfinite(found[:, 2]).all()
+    np.testing.assert_allclose(ratio_interval(-over, -np.ones(3)[:, None]), found)
+    missing = ratio_interval(np.append(over, [[0, 0, 0]], 0), np.array([1.0, 1, 1, 0])[:, None])
+    assert (missing[0, 2] <= found[0, 2] + 1e-9) and missing[1, 2] >= found[1, 2] - 1e-9
     low, high = Sums.each(over, 1.0).unbounded()
     assert np.isnan(low[:2]).all() and high[2] > 0.7
     with pytest.raises(PatchError, match="no such interval"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import numpy as np
@@ -240,7 +241,8 @@ def test_the_papers_test_is_an_option(model):
     ]
     assert found == [0, 1]
     with pytest.raises(StudyError, match="no such test"):
-        ls.studies.attribute_extraction(model, parts, match="letters")
+        # the type checker would answer first
+        inspect.unwrap(ls.studies.attribute_extraction)(model, parts, match="letters")
 
 
 # ------------------------------------------------------------- where it is read
@@ -323,7 +325,7 @@ def test_no_state_of_a_first_token_is_read(demo):
     study = ls.studies.entity_resolution(
         demo,
         [
-            ls.studies.Entity("Samsung", "company", "South Korean maker of electronics"),
+            ls.studies.Entity("Japan", "place", "Island country in East Asia"),
             ls.studies.Entity("Jurassic Park", "work", "American film about dinosaurs"),
         ],
         variants=["bare", "space", "{} is here"],
@@ -332,7 +334,7 @@ def test_no_state_of_a_first_token_is_read(demo):
     for sample in (bare, space, begins):
         assert 0 not in sample.tokens and sample.led
         assert sample.prompt.text.startswith(LEAD_IN.rstrip())
-        assert "".join(sample.prompt.labels[t] for t in sample.tokens).strip() == "Samsung"
+        assert "".join(sample.prompt.labels[t] for t in sample.tokens).strip() == "Japan"
     assert not study.sample(1, 0).led and study.sample(1, 0).prompt.text == "Jurassic Park"
     assert study.arguments()["samples_with_lead_in"] == 4
     every = ls.studies.entity_resolution(demo, study.given, all_tokens=True)

@@ -58,7 +58,7 @@ class Faithfulness:
     def interval(
         self, level: float = 0.95, resamples: int = 1000, seed: int = 0
     ) -> tuple[float, float]:
-        """An interval of ``recovered``, by bootstrap over pairs; NaN for one pair.
+        """An interval of ``recovered`` over pairs; NaN for one pair, and where all are alike.
 
         Raises:
             PatchError: no such interval.

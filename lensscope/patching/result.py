@@ -90,7 +90,7 @@ class PatchingResult(Shown):
         return [str(table[rows[pair], at[where]]) for pair, where in places]
 
     def mean(self, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> xr.Dataset:
-        """The effect over all pairs, with an interval by bootstrap over pairs.
+        """The effect over all pairs, with an interval over pairs (`lensscope.intervals`).
 
         The effect of a data set is the ratio of means: how far the mean metric goes from that of
         the runs that are patched to that of the runs patched in. (A mean of ratios is drowned by
@@ -102,7 +102,8 @@ class PatchingResult(Shown):
             seed: of these draws.
 
         Returns:
-            ``effect``, ``effect_low``, ``effect_high`` (NaN for one pair) and ``metric``.
+            ``effect``, ``effect_low``, ``effect_high`` (NaN for one pair, and where pairs are all
+            alike) and ``metric``.
         """
         return averaged(self.data, self.settings["direction"], level, resamples, seed)
 

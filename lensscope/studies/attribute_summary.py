@@ -124,11 +124,10 @@ def _tables(
 ) -> dict[str, pd.DataFrame]:
     """Methods beside each other, on the subjects that all have; and each on all of its own."""
     own = [*_lines(tally), *(method.line() for method in others)]
-    common = set(_counting(tally, scope))
-    for method in others:
-        common &= method.items
+    all_of_them = set(_counting(tally, scope))
+    common = all_of_them.intersection(*(method.items for method in others))
     found = {}
-    if common and any(line["items"] != own[0]["items"] for line in own):
+    if common and common != all_of_them:
         same = SweepTally(tally.axes, tally.seed)
         same.take(folder, score, common, scope)
         again = _others(folder, same.folds, tally.axes.sources, common)
@@ -145,7 +144,7 @@ def _tables(
 
 def _prompts(folder: Folder, score: Score, tally: SweepTally) -> dict[str, pd.DataFrame]:
     """Inspection prompts beside each other, on the subjects that count for all of them."""
-    common = np.flatnonzero(tally.counted.any(1).all(1)).tolist()
+    common = np.flatnonzero(np.asarray(tally.counted.any(1)).all(1)).tolist()
     lines = []
     for scope, text in enumerate(tally.axes.scopes):
         line = {"inspection": text, "known": len(_counting(tally, scope))}

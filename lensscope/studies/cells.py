@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -45,8 +46,9 @@ class CellTally(SweepTally):
             self.counted[[n for n in found if items is None or n in items]] = True
         self._begin()
         for frame in folder.read(prefix):
-            for item, own in frame[frame["condition"].isin(CONDITIONS)].groupby("item"):
-                if self.counted[int(item)].any():
+            for of, own in frame[frame["condition"].isin(CONDITIONS)].groupby("item"):
+                item = cast(int, of)
+                if self.counted[item].any():
                     self._take(int(item), own)
 
     def _take(self, item: int, frame: pd.DataFrame) -> None:
@@ -56,7 +58,8 @@ class CellTally(SweepTally):
         source_at = {layer: n for n, layer in enumerate(axes.sources)}
         target_at = {layer: n for n, layer in enumerate(axes.targets or ())}
         values = self._nothing()
-        for (variant, condition), lines in frame.groupby(["variant", "condition"]):
+        for of, lines in frame.groupby(["variant", "condition"]):
+            variant, condition = cast("tuple[int, str]", of)
             each = []
             for _, own in lines.groupby("draw"):
                 numbers = own[list(axes.metrics)].to_numpy(float).T

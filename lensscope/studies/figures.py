@@ -116,7 +116,7 @@ class Shown:
         return f"{put}by source layer, written to {where} ({best})"
 
 
-def shown(tally: SweepTally, row: Mapping[str, Any]) -> Shown:
+def shown(tally: SweepTally, row: Mapping[Any, Any]) -> Shown:
     """The cells of a line of a headline; of pooled variants, the one that is best there.
 
     Where no cell is chosen: the first inspection prompt, the middle target layer.

@@ -75,7 +75,8 @@ class Folds:
         for part in self.held:
             at = choose(Sums(total - sums.of[:, part]))
             if at is not None:
-                own = sums.of[(slice(None), part, slice(None), *at)]
+                index = (slice(None), part, slice(None), *at)
+                own = sums.of[index]
                 found = own if found is None else found + own
         held = Sums.empty(sums.of.shape[2:3]) if found is None else Sums(found)
         return held, choose(Sums(sums.of[:, 0]) if self.halves else Sums(total))

@@ -80,7 +80,8 @@ def probing(objects: Sequence[str], subjects: Sequence[int], seed: int) -> Probi
     groups = np.array([subjects[n] for n in kept])
     kind = StratifiedGroupKFold if by_subject else StratifiedKFold
     folds = np.zeros(len(kept), int)
-    split = kind(FOLDS, shuffle=True, random_state=seed).split(labels[:, None], labels, groups)
+    parted = groups if by_subject else None
+    split = kind(FOLDS, shuffle=True, random_state=seed).split(labels[:, None], labels, parted)
     for fold, (_, test) in enumerate(split):
         folds[test] = fold
     each = list(dict.fromkeys(groups.tolist()))

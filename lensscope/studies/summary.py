@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import pandas as pd
@@ -40,13 +40,13 @@ class SweepTally:
     def __init__(self, axes: Axes, seed: int) -> None:
         self.axes, self.seed = axes, seed
         inner = (len(axes.variants), len(axes.scopes))
-        self.counted = np.zeros((axes.items, *inner), bool)
+        self.counted: NDArray[Any] = np.zeros((axes.items, *inner), bool)
         self._begin()
 
     def _begin(self) -> None:
         """Split the items that count, and start the sums."""
         axes = self.axes
-        self.folds = Folds.among(self.counted.any((1, 2)), self.seed)
+        self.folds = Folds.among(np.asarray(self.counted.any((1, 2))), self.seed)
         cells = (len(axes.scopes), len(axes.sources) + 1, axes.n_targets + 1)
         outer = (len(CONDITIONS), len(axes.metrics))
         variants = len(axes.variants)
@@ -165,7 +165,8 @@ def _controls(folder: Folder) -> dict[tuple[str, int], list[list[tuple[str, int]
     """The texts that are no item's, with their first tokens: draws of cells."""
     found: dict[tuple[str, int], list[list[tuple[str, int]]]] = {}
     for frame in folder.read("control-"):
-        for (condition, scope, _), own in frame.groupby(["condition", "scope", "draw"]):
+        for of, own in frame.groupby(["condition", "scope", "draw"]):
+            condition, scope, _ = cast("tuple[Any, ...]", of)
             firsts = own["first_token_id"].astype(int).tolist()
             texts = list(zip(own["text"].tolist(), firsts, strict=True))
             found.setdefault((str(condition), int(scope)), []).append(texts)
