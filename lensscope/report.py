@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
-from lensscope.showing import without_control
+from lensscope.signs import without_control
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -240,7 +240,7 @@ def test_the_papers_test_is_an_option(model):
         for match in ("words", "substring")
     ]
     assert found == [0, 1]
-    with pytest.raises(StudyError, match="no such test"):
+    with pytest.raises(StudyError, match="no such match"):
         # the type checker would answer first
         inspect.unwrap(ls.studies.attribute_extraction)(model, parts, match="letters")
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.errors import StudyError
 from lensscope.inspection import InspectionPrompt
 from lensscope.lenses.checks import whole_number
@@ -223,6 +224,7 @@ class AttributeExtraction(SweepStudy):
         return attribute_result(folder, score)
 
 
+@checks.door(StudyError, match=checks.one_of("words", "substring"))
 def attribute_extraction(
     model: Any,
     relation: str | Path | Mapping[str, Any] | Relation,
@@ -295,13 +297,6 @@ def attribute_extraction(
     found = found.first(None, sentences)
     if subjects is not None:
         found = found.drawn(subjects, seed)
-    if match not in ("words", "substring"):
-        raise StudyError(
-            "There is no such test of what is correct.",
-            got=repr(match),
-            expected='"words" or "substring"',
-            instead='match="words"',
-        )
     if lenses is None:
         lenses = LogitLens()
     none = isinstance(lenses, list | tuple) and not lenses

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from lensscope.errors import StudyError
+from lensscope import checks
+from lensscope.errors import LensscopeError, StudyError
 from lensscope.studies.places import find
 
 _SENTENCES: Final = (
@@ -121,6 +122,12 @@ def relations() -> list[str]:
     return sorted(p.name.removesuffix(".json") for p in folder.iterdir() if p.name[-5:] == ".json")
 
 
+def _name(value: Any, name: str, error: type[LensscopeError]) -> Any:
+    """A check: a name, the path of a file, or what JSON makes of one."""
+    return value if isinstance(value, Mapping) else checks.path(value, name, error)
+
+
+@checks.door(StudyError, name=_name)
 def relation(name: str | Path | Mapping[str, Any]) -> Relation:
     """A relation that comes with lensscope, or that a file holds.
 
