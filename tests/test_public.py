@@ -142,7 +142,8 @@ def test_imports_run_one_way():
 
     order = """
         errors distributions intervals given_prompts token_texts prompts positions operations
-        patches sites transforms provenance cache cache_file progress sampling backend backends head batch
+        patches sites transforms provenance cache cache_file progress sampling backend backends
+        head batch
         planning runs hooks unpatched outputs budget joining decoding passes execution engine
         readout inspection kept gguf_files demo_model checkpoints agreement repairs hooked models
         showing results plots charts patchscope lenses.checks lenses.files lenses.origin
