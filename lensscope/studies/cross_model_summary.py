@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import pandas as pd
@@ -61,7 +62,9 @@ def cross_model_result(folder: Folder, score: Score) -> StudyResult:
         [entity["name"] for entity in arguments["entities"]][:_SHOWN],
         "rouge_reference",
         "What the target says of the source's entities (colour: ROUGE-L with the reference)",
-        shown(things, headline(things).iloc[0].to_dict()),
+        replace(
+            shown(things, headline(things).iloc[0].to_dict()), follows="the layer that is as deep"
+        ),
     )
     models = manifest["models"]
     head = pd.concat(heads, ignore_index=True)

@@ -97,7 +97,8 @@ class Shown:
         variant: the number of the way in which the item is put.
         name: that way in words; empty where there is one alone.
         source: the source layer of the best fixed cell; ``None`` where none is chosen.
-        target: the target layer; ``None`` where it is the source layer.
+        target: the target layer; ``None`` where it follows from the source layer.
+        follows: which one it then is.
     """
 
     scope: int
@@ -105,12 +106,13 @@ class Shown:
     name: str
     source: int | None
     target: int | None
+    follows: str = "the same layer"
 
     @property
     def said(self) -> str:
         """Which cells these are."""
         put = f"{self.name}, " if self.name else ""
-        where = "the source layer" if self.target is None else f"layer {self.target}"
+        where = self.follows if self.target is None else f"layer {self.target}"
         fixed = "layer" if self.target is None else "cell"
         best = "no cell chosen" if self.source is None else f"*: the best fixed {fixed}"
         return f"{put}by source layer, written to {where} ({best})"
