@@ -3,7 +3,8 @@
     python -m benchmarks.families [FAMILY …] [--write]
 
 Each act of lensscope runs on a tiny random model of each family, and on Hugging Face's own model
-with plain PyTorch hooks (tests/judge.py, tests/plain.py). ``--write`` puts the table into docs/families.md.
+with plain PyTorch hooks (tests/judge.py, tests/plain.py). ``--write`` puts the table into
+docs/families.md.
 """
 
 from __future__ import annotations
