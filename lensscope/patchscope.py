@@ -22,6 +22,7 @@ from lensscope.backends import backend_of
 from lensscope.engine import capture, run_many
 from lensscope.errors import BasisError, PatchError, SiteError
 from lensscope.inspection import InspectionPrompt
+from lensscope.notes import notes_on, parts_of_words
 from lensscope.operations import Map, Resize, as_number, as_value
 from lensscope.patches import Patch
 from lensscope.positions import PositionLike, resolve
@@ -193,7 +194,8 @@ class Patchscope:
 
         Returns:
             A `PatchscopeResult` with axes prompt, position, source_layer and, unless the target
-            layer is given by the source layer, target_layer.
+            layer is given by the source layer, target_layer. Its ``notes`` say where the state of a
+            first token without BOS was read, which in most models is an attention sink.
 
         Raises:
             PromptError: a placeholder that is missing or split, an empty or too long prompt.
@@ -226,10 +228,15 @@ class Patchscope:
         self._check_targets(target_layers, layers if raw else None)
         prompt, places = self.inspection.tokenized(target), self.inspection.placed(target)
         if raw:
+            notes: tuple[str, ...] = ()
             readings = self._of_vectors(target, source, layers, target_layers)  # type: ignore[arg-type]
         else:
             prompts = tokenize(here, source, prepend_bos)
             where = Site("resid_post").at(position, occurrence)  # checks the two together
+            assert where.position is not None
+            inside = [n for p in prompts for n in parts_of_words(where.position, p, occurrence)]
+            tokens = [resolve(where.position, p, occurrence) for p in prompts]
+            notes = notes_on(here, zip(prompts, tokens, strict=True), inside)
             readings = self._of_prompts(here, target, prompts, where, layers, target_layers)
         self._check_fit(here, target, readings)
         written = self.write.whole
@@ -247,7 +254,7 @@ class Patchscope:
             memory_budget=memory_budget,
         )
         sources = [] if raw else [p.ids for p in prompts]
-        return self._result(here, target, readings, runs, prompt, target_layers, sources)
+        return self._result(here, target, readings, runs, prompt, target_layers, sources, notes)
 
     def _of_prompts(
         self,
@@ -268,7 +275,8 @@ class Patchscope:
         for n, prompt in enumerate(prompts):
             own = cache.sel(prompt=n)
             states = {layer: own[site][0] for layer, site in zip(sources, sites, strict=True)}
-            tokens = resolve(where.position or 0, prompt, where.occurrence)
+            assert where.position is not None
+            tokens = resolve(where.position, prompt, where.occurrence)
             for j, token in enumerate(tokens):
                 for layer in sources:
                     state = states[layer][j]
@@ -428,6 +436,7 @@ class Patchscope:
         prompt: TokenizedPrompt,
         target_layers: TargetLayers,
         sources: list[tuple[int, ...]],
+        notes: tuple[str, ...],
     ) -> PatchscopeResult:
         generation = runs.generation
         assert generation is not None
@@ -462,6 +471,7 @@ class Patchscope:
             plan=str(runs.plan),
             source=here.provenance(sources),
             target=target.provenance([prompt.ids]),
+            notes=notes,
         )
 
 

@@ -14,6 +14,7 @@ import xarray as xr
 
 from lensscope.bootstrap import ratio_interval
 from lensscope.errors import LensError
+from lensscope.notes import as_caption
 from lensscope.provenance import Provenance
 from lensscope.showing import Shown
 
@@ -52,6 +53,7 @@ class LensComparison(Shown):
         level: of the intervals.
         provenance: of the model.
         settings: how it was done.
+        notes: what must be known of the tokens to read it right.
     """
 
     data: xr.Dataset
@@ -59,6 +61,7 @@ class LensComparison(Shown):
     level: float
     provenance: Provenance
     settings: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
     title: ClassVar[str] = "Lenses compared"
 
     def frame(self) -> pd.DataFrame:
@@ -132,8 +135,11 @@ class LensComparison(Shown):
         table = Table(
             title=Text("precision@1, surprisal (nats)"),
             caption=Text(
-                f"{self.settings['prompts']} prompts, {self.values.sizes['read']} tokens, "
-                f"{self.provenance.model}; ± is half of a {self.level:.0%} bootstrap interval"
+                as_caption(
+                    self.notes,
+                    f"{self.settings['prompts']} prompts, {self.values.sizes['read']} tokens, "
+                    f"{self.provenance.model}; ± is half of a {self.level:.0%} bootstrap interval",
+                )
             ),
             box=box.SIMPLE_HEAD,
         )
@@ -163,6 +169,7 @@ class LensComparison(Shown):
             {
                 "settings": dict(self.settings),
                 "level": self.level,
+                "notes": self.notes,
                 "provenance": {**asdict(self.provenance), "tokens": []},
                 "layers": json.loads(self.frame().to_json(orient="records")),
             },

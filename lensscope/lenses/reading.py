@@ -13,6 +13,7 @@ import xarray as xr
 
 from lensscope.errors import LensError
 from lensscope.lenses.measures import MEASURES
+from lensscope.notes import as_caption
 from lensscope.provenance import Provenance
 from lensscope.results import visible
 from lensscope.showing import Shown, written
@@ -53,12 +54,14 @@ class LensReading(Shown):
         lens: the name of the lens.
         sites: what was read.
         provenance: of the model.
+        notes: what must be known of the tokens to read it right.
     """
 
     data: xr.Dataset
     lens: str
     sites: tuple[Site, ...]
     provenance: Provenance
+    notes: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -190,6 +193,7 @@ class LensReading(Shown):
             "sites": [repr(site) for site in self.sites],
             "prompts": self.data["prompt"].values.tolist(),
             "provenance": asdict(self.provenance),
+            "notes": self.notes,
             "cells": json.loads(cells.to_json(orient="records")),
         }
         if "target" in self.data.dims:
@@ -240,7 +244,7 @@ class LensReading(Shown):
             notes.append(f"the first {_PROMPTS_SHOWN} of {self.data.sizes['prompt']} prompts")
         if self.data.sizes["position"] > _TOKENS_SHOWN:
             notes.append(f"the last {_TOKENS_SHOWN} tokens of each")
-        table.caption = Text("; ".join(notes)) if notes else None
+        table.caption = Text(as_caption(self.notes, "; ".join(notes))) or None
         return table
 
     def __repr__(self) -> str:
