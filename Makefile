@@ -25,7 +25,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 test-tl3: $(VENV_TL3)/.dev
-	OMP_NUM_THREADS=1 $(VENV_TL3)/bin/python -m pytest -n $(PYTEST_JOBS) tests
+	OMP_NUM_THREADS=1 $(VENV_TL3)/bin/python -m pytest -n $(PYTEST_JOBS) -m line tests
 
 bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.memory

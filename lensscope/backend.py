@@ -7,6 +7,7 @@ and `lensscope.backends` are the only ones that know how TransformerLens runs.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import weakref
 from abc import ABC, abstractmethod
@@ -20,9 +21,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lensscope import trials
 from lensscope.errors import SiteError
+from lensscope.layouts import Layout
 from lensscope.provenance import Provenance
 from lensscope.sites import KINDS, Site
+from lensscope.trials import Way
 
 Hook: TypeAlias = Callable[[Tensor], Tensor | None]
 TokenBatch: TypeAlias = Int[Tensor, "row pos"]
@@ -36,8 +40,8 @@ class KeyValues(ABC):
     """Keys and values of the tokens that were run, one row of the batch each."""
 
     @abstractmethod
-    def first(self, n: int) -> KeyValues | None:
-        """A copy that knows only the first ``n`` tokens; ``None`` if it cannot tell them apart."""
+    def first(self, n: int) -> KeyValues:
+        """A copy that knows only the first ``n`` tokens."""
 
     @abstractmethod
     def repeat(self, n: int) -> None:
@@ -75,7 +79,7 @@ class Backend(ABC):
         cfg = model.cfg
         self.n_layers = int(cfg.n_layers)
         self.n_heads = int(cfg.n_heads)
-        self.n_kv_heads = int(getattr(cfg, "n_key_value_heads", None) or cfg.n_heads)
+        self.n_kv_heads_told = int(getattr(cfg, "n_key_value_heads", None) or cfg.n_heads)
         self.d_model = int(cfg.d_model)
         self.d_head = int(cfg.d_head)
         self.d_vocab = int(cfg.d_vocab)
@@ -91,30 +95,68 @@ class Backend(ABC):
 
     # ---------------------------------------------------------------- sites
 
+    @property
+    def n_kv_heads(self) -> int:
+        """Key-value heads, as keys show them; some configurations say nothing of them."""
+        keys = (x.shape[0] for p, x in trials.layouts(self).items() if p[0] == "k" and x.shape)
+        return next(keys, self.n_kv_heads_told)
+
     def concrete(self, site: Site) -> list[Site]:
         """The site at each layer that it means, with layer and head in range and not negative.
+
+        Without a layer, it means every layer that has it: blocks may be of several kinds.
 
         Raises:
             SiteError: layer or head out of range, or a kind that the model lacks.
         """
-        kind = KINDS[site.kind]
-        heads = {"head": self.n_heads, "kv_head": self.n_kv_heads, None: 0}[kind.head_axis]
-        head = site.head
-        if head is not None:
-            head = _in_range(head, heads, f"Head {head} of {site.kind}", f"ls.{site.kind}(0, 0)")
+        kind, head = KINDS[site.kind], site.head
         layers: list[int | None] = [None]
-        if kind.has_layer:
-            layers = list(range(self.n_layers)) if site.layer is None else [site.layer]
+        if site.layer is not None:
+            what, instead = f"Layer {site.layer}", f"ls.{site.kind}({self.n_layers - 1})"
+            layers = [_in_range(site.layer, self.n_layers, what, instead)]
+        elif kind.has_layer:
+            layers = [n for n in range(self.n_layers) if not self.why_not(site.kind, n)]
         found = []
-        for layer in layers:
-            if layer is not None:
-                layer = _in_range(
-                    layer, self.n_layers, f"Layer {layer}", f"ls.{site.kind}({self.n_layers - 1})"
-                )
-            concrete = Site(site.kind, layer, head, site.position, site.occurrence)
-            self.hook_point(concrete)
-            found.append(concrete)
+        for layer in layers or [0]:
+            shape = self._layout(site.kind, layer).shape
+            if head is not None:
+                what = f"Head {site.head} of {site.kind}"
+                head = _in_range(head, shape[0], what, f"ls.{site.kind}(0, 0)")
+            found.append(Site(site.kind, layer, head, site.position, site.occurrence))
         return found
+
+    def why_not(self, kind: str, layer: int | None) -> str:
+        """Why there is no such site at a layer; empty if there is."""
+        layout = trials.layouts(self).get((kind, layer))
+        if layout is not None:
+            return layout.why_not
+        name = KINDS[kind].hook if layer is None else f"blocks.{layer}.{KINDS[kind].hook}"
+        return "its forward passes that by" if name in self.points else "it has none"
+
+    def _layout(self, kind: str, layer: int | None) -> Layout:
+        """How a site's activations lie.
+
+        Raises:
+            SiteError: the model has no such site there.
+        """
+        why = self.why_not(kind, layer)
+        if why:
+            here = {k for (k, _), layout in trials.layouts(self).items() if not layout.why_not}
+            there = [
+                str(n) for (k, n), x in trials.layouts(self).items() if k == kind and not x.why_not
+            ]
+            raise SiteError(
+                f"This model has no {kind}" + (f" at layer {layer}." if layer is not None else "."),
+                got=f"{self.name}: {why}",
+                expected=f"one of its sites: {', '.join(k for k in KINDS if k in here)}"
+                + (f"; {kind} is at layers {', '.join(there)}" if there else ""),
+                instead="another kind (blocks of parallel attention and MLP lack resid_mid)",
+            )
+        return trials.layouts(self)[kind, layer]
+
+    def layout(self, place: tuple[str, int | None]) -> Layout:
+        """How a site's activations lie in the tensor that its hook point gives."""
+        return self._layout(*place)
 
     def hook_point(self, site: Site) -> Any:
         """TransformerLens' hook point of a site.
@@ -124,71 +166,93 @@ class Backend(ABC):
         """
         hook = KINDS[site.kind].hook
         name = hook if site.layer is None else f"blocks.{site.layer}.{hook}"
-        point = self.points.get(name)
-        if point is None:
-            here = [k for k, v in KINDS.items() if self._name_of(v.hook) in self.points]
-            raise SiteError(
-                f"This model has no {site.kind}"
-                + (f" at layer {site.layer}." if site.layer is not None else "."),
-                got=f"{name} in {self.name}",
-                expected=f"one of its sites: {', '.join(here)}",
-                instead="another kind (blocks of parallel attention and MLP lack resid_mid)",
-            )
-        return point
-
-    @staticmethod
-    def _name_of(hook: str) -> str:
-        return hook if hook == "hook_embed" else f"blocks.0.{hook}"
+        if name not in self.points:
+            self._layout(site.kind, site.layer)  # which says why
+        return self.points[name]
 
     def shape(self, site: Site, n_positions: int, n_keys: int) -> tuple[int, ...]:
         """``[position, …]``: the shape of one prompt's activations at a site."""
-        d_mlp = int(getattr(self.model.cfg, "d_mlp", None) or 0)
-        sizes = {
-            "position": n_positions,
-            "d_model": self.d_model,
-            "head": self.n_heads,
-            "kv_head": self.n_kv_heads,
-            "d_head": self.d_head,
-            "key": n_keys,
-            "d_mlp": d_mlp,
-        }
-        return tuple(sizes[axis] for axis in site.axes[1:])
+        rest = self.layout((site.kind, site.layer)).shape
+        if site.head is not None:
+            rest = rest[1:]
+        return (n_positions, *(n_keys if n < 0 else n for n in rest))
 
-    def check_writable(self, sites: set[tuple[str, int | None]]) -> None:
-        """Refuse a write that would not mean what it says.
+    def check_writable(self, places: set[tuple[str, int | None]]) -> None:
+        """Refuse a write that would not mean what it says: a hook point whose tensor is shown but
+        not used, or one that is not what is added to the residual stream.
 
-        TransformerLens' names are aliases on a bridge. For some architectures ``attn_out`` is not
-        the tensor that is added to the residual stream, and for some the pattern is shown but not
-        used. So both are tried out, once for each model.
+        Raises:
+            SiteError: there is one among these places.
         """
-        if any(kind == "pattern" for kind, _ in sites) and _patterns_are_idle(self):
-            raise SiteError(
-                "Attention patterns of this model cannot be written.",
-                got=f"logits of {self.name} that stay the same with all patterns at zero",
-                expected="an attention that uses the pattern at its hook point",
-                instead="ls.head_out(layer, head) or ls.v(layer, head)",
-            )
-        wanted = {(k, layer) for k, layer in sites if k in ("attn_out", "mlp_out", "resid_mid")}
-        if not wanted:
-            return
-        wrong = _not_additive(self)
-        for kind, layer in sorted(wanted, key=str):
-            if layer in wrong:
+        for kind, layer in sorted(places, key=str):
+            why = trials.idle(self).get((kind, layer))
+            if why is not None:
+                raise SiteError(
+                    "Attention patterns of this model cannot be written."
+                    if kind == "pattern"
+                    else f"{kind}({layer}) of this model cannot be written.",
+                    got=f"{self.name}: {why}",
+                    expected="a hook point whose tensor the model goes on with",
+                    instead="ls.head_out(layer, head), ls.v(layer, head) or ls.resid_post(layer)",
+                )
+        for kind, layer in sorted(places, key=str):
+            if kind not in ("attn_out", "mlp_out", "resid_mid"):
+                continue
+            wrong = trials.survey(self).not_added.get(layer)  # type: ignore[arg-type]
+            if wrong is not None:
                 raise SiteError(
                     f"{kind}({layer}) of this model cannot be written.",
-                    got="resid_pre + attn_out + mlp_out differs from resid_post by "
-                    f"{wrong[layer]:.2g} in {self.name}",
+                    got=f"{wrong} in {self.name}",
                     expected="outputs that are added to the residual stream as they are",
                     instead=f"ls.resid_post({layer}) or ls.resid_pre({layer})",
                 )
 
     # ---------------------------------------------------------------- runs
 
+    why_no_cache: str = ""
+    """Why keys and values cannot stand for what came before; empty if they may."""
+
     @abstractmethod
     def new_key_values(self, rows: int) -> KeyValues:
         """An empty key-value cache."""
 
+    def ways(self, about: Literal["cache", "mask"] | None) -> tuple[Way, ...]:
+        """The ways to call the model with keys and values, with a mask, or plainly, in the order in
+        which they are tried; plainly there are two."""
+        return (Way(), Way()) if about is None else (Way(),)
+
     @abstractmethod
+    def call(
+        self,
+        tokens: TokenBatch,
+        way: Way,
+        *,
+        mask: Int[Tensor, "row all"] | None = None,
+        key_values: KeyValues | None = None,
+    ) -> Float[Tensor, "picked columns d_vocab"]:
+        """One pass, called in this way; see `forward`."""
+
+    def length_class(self, length: int) -> int:
+        """Equal for lengths of prompts whose positions are told in the same way: rotary factors
+        may depend on the longest position of a batch."""
+        return 0
+
+    def why_no_steps(self, length: int, new: int = 0) -> str:
+        """Why a prompt of this length cannot be run in parts, or gone on from by so many tokens,
+        with keys and values of what came before; empty if it can."""
+        trial, _ = trials.key_value_cache(self)
+        if not trial.holds:
+            return f"the key-value cache does not hold what came before: {trial.seen}"
+        if self.length_class(length) != self.length_class(length + new):
+            return "its rotary factors change on the way"
+        return ""
+
+    @property
+    def why_not_padded(self) -> str:
+        """Why prompts of different lengths cannot share a batch; empty if they can."""
+        trial, _ = trials.padding(self)
+        return "" if trial.holds else f"padding changes what a prompt gives: {trial.seen}"
+
     def forward(
         self,
         tokens: TokenBatch,
@@ -203,6 +267,12 @@ class Backend(ABC):
             mask: ``[row, past + pos]``, 0 where a token is padding; ``None`` if none is.
             key_values: what came before; extended in place.
         """
+        _, way = trials.plain(self)
+        if mask is not None:
+            way = dataclasses.replace(way, positions=trials.padding(self)[1].positions)
+        if key_values is not None:
+            way = dataclasses.replace(way, renamed=trials.key_value_cache(self)[1].renamed)
+        return self.call(tokens, way, mask=mask, key_values=key_values)
 
     @contextmanager
     def attached(self, hooks: Mapping[Any, Sequence[Hook]]) -> Iterator[None]:
@@ -401,55 +471,3 @@ def _in_range(number: int, size: int, what: str, instead: str) -> int:
             instead=instead,
         )
     return number % size
-
-
-_ADDITIVE: weakref.WeakKeyDictionary[Any, dict[int, float]] = weakref.WeakKeyDictionary()
-
-
-def _not_additive(backend: Backend) -> dict[int, float]:
-    """Layers where ``resid_pre + attn_out + mlp_out`` is not ``resid_post``, and by how much."""
-    if backend.model in _ADDITIVE:
-        return _ADDITIVE[backend.model]
-    seen: dict[tuple[str, int], Tensor] = {}
-
-    def keep(kind: str, layer: int) -> Hook:
-        def hook(tensor: Tensor) -> None:
-            seen[kind, layer] = tensor.detach().double()
-
-        return hook
-
-    kinds = ("resid_pre", "attn_out", "mlp_out", "resid_post")
-    layers = range(backend.n_layers)
-    hooks = {
-        backend.hook_point(Site(kind, layer)): [keep(kind, layer)]  # type: ignore[arg-type]
-        for layer in layers
-        for kind in kinds
-    }
-    tokens = torch.arange(3, device=backend.device)[None] % backend.d_vocab
-    with torch.no_grad(), backend.alone(), backend.attached(hooks):
-        backend.forward(tokens)
-    tolerance = 16 * torch.finfo(backend.dtype).eps
-    wrong = {}
-    for layer in layers:
-        total = seen["resid_pre", layer] + seen["attn_out", layer] + seen["mlp_out", layer]
-        post = seen["resid_post", layer]
-        error = float((total - post).abs().max())
-        if error > tolerance * float(post.abs().max() + total.abs().max()):
-            wrong[layer] = error
-    _ADDITIVE[backend.model] = wrong
-    return wrong
-
-
-_IDLE: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
-
-
-def _patterns_are_idle(backend: Backend) -> bool:
-    """Whether the model's logits do not depend on what is written at its patterns."""
-    if backend.model not in _IDLE:
-        tokens = torch.arange(3, device=backend.device)[None] % backend.d_vocab
-        points = [backend.hook_point(Site("pattern", n)) for n in range(backend.n_layers)]
-        with torch.no_grad(), backend.alone():
-            clean = backend.forward(tokens)[:, 2]
-            with backend.attached({point: [torch.zeros_like] for point in points}):
-                _IDLE[backend.model] = torch.equal(clean, backend.forward(tokens)[:, 2])
-    return _IDLE[backend.model]

@@ -253,12 +253,13 @@ class Batch:
     def patched(
         self, place: Place, tensor: Tensor, rows: Iterable[int] | None = None
     ) -> Tensor | None:
-        """A copy of the activations at a place with every row's patches done, in order.
+        """A copy of the activations at a place, ``[row, position, …]``, with every row's patches
+        done, in order.
 
         ``None`` if no patch of that place falls into the forward under way.
         """
         self.reached.add(place)
-        x = canonical(place[0], tensor)
+        x = tensor
         out: Tensor | None = None
         for b in range(len(self.rows)) if rows is None else rows:
             for write in self.rows[b].all_writes:
@@ -270,7 +271,7 @@ class Batch:
                 for columns in filter(None, spots):
                     out = x.clone() if out is None else out
                     self._write(out, b, columns, write)
-        return None if out is None else canonical(place[0], out)
+        return out
 
     def _write(self, out: Tensor, b: int, columns: list[int], write: Write) -> None:
         index: tuple[Any, ...] = (b, columns)
@@ -290,8 +291,3 @@ class Batch:
             out[index] = piece
         else:
             out[index] = write.operation(piece).to(piece.dtype)
-
-
-def canonical(kind: str, tensor: Tensor) -> Tensor:
-    """``[row, position, …]``: attention patterns come as ``[row, head, position, key]``."""
-    return tensor.transpose(1, 2) if kind == "pattern" else tensor

@@ -21,6 +21,7 @@ from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.engine import capture, run_many
 from lensscope.errors import BasisError, PatchError, SiteError
+from lensscope.finite import check_states
 from lensscope.inspection import InspectionPrompt
 from lensscope.notes import notes_on, parts_of_words
 from lensscope.operations import Map, Resize, as_number, as_value
@@ -275,6 +276,7 @@ class Patchscope:
         for n, prompt in enumerate(prompts):
             own = cache.sel(prompt=n)
             states = {layer: own[site][0] for layer, site in zip(sources, sites, strict=True)}
+            check_states(here, kind.kind, states)
             assert where.position is not None
             tokens = resolve(where.position, prompt, where.occurrence)
             for j, token in enumerate(tokens):

@@ -81,6 +81,7 @@ PUBLIC = [
     "scaled_to",
     "span",
     "studies",
+    "support",
     "v",
 ]
 

@@ -120,6 +120,14 @@ class Lens(ABC):
                 expected=f"floats [..., {width}], and a site with its layer (and head)",
                 instead="lens.logits(model, states, ls.resid_post(12))",
             )
+        if not bool(states.detach().isfinite().all()):
+            raise LensError(
+                "What is to be read is not finite.",
+                got=f"{int((~states.detach().isfinite()).sum())} entries NaN or infinite, at "
+                f"{site!r}, in {str(states.dtype).removeprefix('torch.')}",
+                expected="finite numbers",
+                instead="states of a model in float32 or bfloat16",
+            )
         place = places[0]
         self.check(backend, [place])
         flat = states.reshape(-1, width)

@@ -16,6 +16,7 @@ from torch import Tensor
 from lensscope.backend import Backend
 from lensscope.engine import capture
 from lensscope.errors import PositionError, PromptError
+from lensscope.finite import check_states
 from lensscope.head import unembed
 from lensscope.lenses.checks import refuse_nan
 from lensscope.lenses.lens import States
@@ -23,7 +24,7 @@ from lensscope.lenses.measures import FinalDistribution
 from lensscope.notes import parts_of_words
 from lensscope.positions import ALL, PositionLike, resolve
 from lensscope.prompts import TokenizedPrompt, is_single, tokenize
-from lensscope.sites import Site, resid_post
+from lensscope.sites import KINDS, Site, resid_post
 
 _HELD: Final = 256 << 20
 _TOKENS: Final = 2048
@@ -191,6 +192,9 @@ def gathered(
             of the sites is run.
         together: all prompts at a time.
         memory_budget: bytes that running some of the prompts may take.
+
+    Raises:
+        ModelError: states that are not finite, with the first layer that has them.
     """
     last = resid_post(backend.n_layers - 1)
     kept = list(dict.fromkeys([*_whole(sites), *([last] if final else [])]))
@@ -212,6 +216,8 @@ def gathered(
         ]
         at_rows = tuple(list(axis) for axis in zip(*index, strict=True))
         found = {site: cache[at[site]][at_rows] for site in kept}
+        for site in sorted(kept, key=lambda site: (site.layer or 0, list(KINDS).index(site.kind))):
+            check_states(backend, site.kind, {site.layer: found[site]})
         states = {
             site: found[site.whole][:, site.head] if site.head is not None else found[site]
             for site in sites
