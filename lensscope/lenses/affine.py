@@ -71,7 +71,8 @@ class AffineLens(LinearLens):
         name: str = "affine lens",
         corpus: str | None = None,
     ) -> Self:
-        """Fit a map for each site by ridge regression, from one pass over texts.
+        """Fit a map for each site by ridge regression, from one pass over texts; with ``ridge=0`` by
+        plain least squares, as in the paper.
 
         Only sums of products are kept, in float64: no activations.
 

@@ -68,8 +68,10 @@ class TunedLens(LinearLens):
         """Train translators on texts.
 
         The model is run on a batch of texts at a time, and no activations are stored. The loss of a
-        layer is the mean over tokens of ``KL(final || lens)``, nats. The first token of a piece
-        without BOS is left out (``skip_first=0`` takes it in).
+        layer is the mean over tokens of ``KL(final || lens)``, nats, as in Belrose et al. Their way
+        to its minimum is another: SGD with Nesterov momentum (``optimizer="sgd"``) on all tokens
+        of far larger batches; the default is Adam on some tokens of each, in coordinates of typical
+        size. The first token of a piece without BOS is left out (``skip_first=0`` takes it in).
 
         Args:
             model: the model; its weights are not touched.
