@@ -71,10 +71,9 @@ class AffineLens(LinearLens):
         name: str = "affine lens",
         corpus: str | None = None,
     ) -> Self:
-        """Fit a map for each site by ridge regression, from one pass over texts; with ``ridge=0`` by
-        plain least squares, as in the paper.
+        """Fit a map for each site by ridge regression, from one pass over texts.
 
-        Only sums of products are kept, in float64: no activations.
+        With ``ridge=0`` it is plain least squares, as in the paper. Only sums of products are kept, in float64: no activations.
 
         Args:
             model: the model whose states are mapped.
