@@ -73,7 +73,8 @@ class AffineLens(LinearLens):
     ) -> Self:
         """Fit a map for each site by ridge regression, from one pass over texts.
 
-        With ``ridge=0`` it is plain least squares, as in the paper. Only sums of products are kept, in float64: no activations.
+        With ``ridge=0`` it is plain least squares, as in the paper. Only sums of products are
+        kept, in float64: no activations.
 
         Args:
             model: the model whose states are mapped.
