@@ -1,19 +1,17 @@
 """A TransformerLens model, seen through what lensscope needs of it.
 
 A `Backend` gives a model one small, uniform face: its numbers, its hook points, one forward over a
-stretch of tokens with a key-value cache, and its provenance. It never changes the model. This file
-and `lensscope.backends` are the only ones that know how TransformerLens runs.
+stretch of tokens with a key-value cache, and its provenance. It never changes the model. This file,
+`lensscope.backends` and `lensscope.attaching` are the only ones that know how TransformerLens runs.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from functools import cache, cached_property
 from importlib.metadata import version
 from typing import Any, Literal, TypeAlias
 
@@ -21,12 +19,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lensscope import trials
+from lensscope import attaching, trials
 from lensscope.errors import SiteError
 from lensscope.layouts import Layout
 from lensscope.provenance import Provenance
 from lensscope.sites import KINDS, Site
 from lensscope.trials import Way
+from lensscope.weights import fingerprint
 
 Hook: TypeAlias = Callable[[Tensor], Tensor | None]
 TokenBatch: TypeAlias = Int[Tensor, "row pos"]
@@ -274,23 +273,25 @@ class Backend(ABC):
             way = dataclasses.replace(way, renamed=trials.key_value_cache(self)[1].renamed)
         return self.call(tokens, way, mask=mask, key_values=key_values)
 
-    @contextmanager
-    def attached(self, hooks: Mapping[Any, Sequence[Hook]]) -> Iterator[None]:
-        """Put hooks on hook points; take exactly these off again, whatever happens.
+    def passage(self, function: Callable[[], Tensor]) -> Tensor:
+        """Call a function that runs the model, or a part of it, with the hooks that are attached.
 
-        The user's own hooks are neither removed nor reordered.
+        Everything that runs the model goes through here: elsewhere, attached hooks do nothing. One
+        passage of a model runs at a time; another thread's waits.
+
+        Raises:
+            ModelError: waiting would never end.
         """
-        handles: list[tuple[Any, Any]] = []
-        try:
-            for point, functions in hooks.items():
-                for function in functions:
-                    point.add_hook(_as_transformer_lens_hook(function))
-                    handles.append((point, point.fwd_hooks[-1]))
-            yield
-        finally:
-            for point, handle in reversed(handles):
-                handle.hook.remove()
-                point.fwd_hooks[:] = [h for h in point.fwd_hooks if h is not handle]
+        return attaching.passage(self.model, function)
+
+    def attached(self, hooks: Mapping[Any, Sequence[Hook]]) -> AbstractContextManager[None]:
+        """Hooks on hook points, in the passages of this thread in a ``with`` block.
+
+        The user's own hooks come first, and are neither removed nor reordered. What holds when an
+        exception comes at whatever instruction: see `lensscope.attaching`.
+        """
+        after = {point: [_on_output(f) for f in functions] for point, functions in hooks.items()}
+        return attaching.Hooked(self.model, after)
 
     def run(
         self,
@@ -333,43 +334,26 @@ class Backend(ABC):
                 raise StopForward
             return (hidden, *rest) if isinstance(output, tuple) else hidden
 
-        def narrow(module: Any, args: tuple[Any, ...]) -> Any:
+        def narrow(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             assert pick is not None
-            return (pick(args[0]), *args[1:])
+            return (pick(args[0]), *args[1:]), kwargs
 
         blocks = list(self.model.blocks)
-        handles = [blocks[-1].register_forward_hook(after)]
-        try:
-            if enter is not None:
-                for layer, block in enumerate(blocks):
-                    handles.append(block.register_forward_pre_hook(before(layer), with_kwargs=True))
-            if pick is not None:
-                handles.append(self.model.unembed.register_forward_pre_hook(narrow))
-            with suppress(StopForward):
-                return self.forward(tokens, mask=mask, key_values=key_values)
-            return None
-        finally:
-            for handle in handles:
-                handle.remove()
+        entered = {} if enter is None else {b: [before(n)] for n, b in enumerate(blocks)}
+        if pick is not None:
+            entered[self.model.unembed] = [narrow]
+        with attaching.Hooked(self.model, {blocks[-1]: [after]}, entered), suppress(StopForward):
+            return self.forward(tokens, mask=mask, key_values=key_values)
+        return None
 
     @property
     def has_own_hooks(self) -> bool:
         """Whether there are hooks on the model that are not lensscope's."""
-        return any(point._forward_hooks for point in set(self.points.values()))
+        return any(attaching.are_own(p._forward_hooks) for p in set(self.points.values()))
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Without the user's hooks, to try something out; they are back afterwards."""
-        points = set(self.points.values())
-        held = [(point, point._forward_hooks.copy()) for point in points if point._forward_hooks]
-        try:
-            for point, _ in held:
-                point._forward_hooks.clear()
-            yield
-        finally:
-            for point, hooks in held:
-                point._forward_hooks.clear()
-                point._forward_hooks.update(hooks)
+    def alone(self) -> AbstractContextManager[None]:
+        """None of the user's hooks act in a ``with`` block's passages, to try something out."""
+        return attaching.Alone(self.model, self.points.values())
 
     # ---------------------------------------------------------------- identity
 
@@ -395,12 +379,17 @@ class Backend(ABC):
             ids.update(int(i) for i in (more if isinstance(more, list | tuple) else [more]))
         return frozenset(ids)
 
+    @cached_property
+    def _fingerprint(self) -> str:
+        """Of the weights; looked at once a call, for a backend is made for each."""
+        return fingerprint(self.model)
+
     def provenance(self, tokens: Sequence[Sequence[int]] = ()) -> Provenance:
         """What a result must carry to be told apart from another model's."""
         return Provenance(
             model=self.name,
             backend=type(self.model).__name__,
-            fingerprint=fingerprint(self.model),
+            fingerprint=self._fingerprint,
             processing=self.processing,
             dtype=str(self.dtype).removeprefix("torch."),
             n_layers=self.n_layers,
@@ -418,40 +407,16 @@ class Backend(ABC):
 # Looking a version up reads and parses the package's metadata, some milliseconds each time.
 _version = cache(version)
 
-_FINGERPRINTS: weakref.WeakKeyDictionary[Any, tuple[Any, str]] = weakref.WeakKeyDictionary()
 
+def _on_output(function: Hook) -> Callable[..., Any]:
+    """A hook as it acts on what a hook point gives, in the shape that TransformerLens shows."""
 
-def fingerprint(model: Any) -> str:
-    """A hash over names, shapes, sums and norms of all weights; kept until a weight is written."""
-    named = sorted(model.named_parameters(), key=lambda item: item[0])
-    state = tuple((p.data_ptr(), p._version) for _, p in named)
-    if model not in _FINGERPRINTS or _FINGERPRINTS[model][0] != state:
-        _FINGERPRINTS[model] = state, weights_hash(named)
-    return _FINGERPRINTS[model][1]
-
-
-def weights_hash(named: Sequence[tuple[str, Tensor]]) -> str:
-    """A hash over names, shapes, sums and norms of weights."""
-    digest = hashlib.sha256()
-    with torch.no_grad():
-        numbers = [
-            torch.stack(
-                [
-                    p.sum(dtype=torch.float64),
-                    torch.linalg.vector_norm(p, dtype=torch.float64),
-                    p.flatten()[:: max(1, p.numel() // 255)].sum(dtype=torch.float64),
-                ]
-            ).cpu()
-            for _, p in named
-        ]
-    for (name, parameter), found in zip(named, numbers, strict=True):
-        digest.update(f"{name}{tuple(parameter.shape)}{found.tolist()}".encode())
-    return digest.hexdigest()[:16]
-
-
-def _as_transformer_lens_hook(function: Hook) -> Any:
-    def hook(tensor: Tensor, *, hook: Any) -> Tensor | None:
-        return function(tensor)
+    def hook(point: Any, args: Any, output: Tensor) -> Tensor | None:
+        shape = getattr(point, "hook_conversion", None)
+        if shape is None:
+            return function(output)
+        found = function(shape.convert(output))
+        return None if found is None else shape.revert(found)
 
     return hook
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, Final, Literal
 
@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lensscope import trials
+from lensscope import attaching, trials
 from lensscope.backend import Backend, KeyValues, TokenBatch
 from lensscope.errors import ModelError
 from lensscope.rotary import forget_longest, is_rotary, rotary_class
@@ -79,8 +79,7 @@ def _grow_cache(cache: Any, keep: bool) -> None:
     cache.update = update
 
 
-@contextmanager
-def renamed(blocks: Iterable[Any]) -> Iterator[None]:
+def renamed(model: Any) -> AbstractContextManager[None]:
     """Give attention the cache under the name that TransformerLens' bridges look for.
 
     transformers 5.24 calls it ``cache``; a bridge's attention reads ``past_key_values``.
@@ -92,16 +91,8 @@ def renamed(blocks: Iterable[Any]) -> Iterator[None]:
         rest = {name: value for name, value in kwargs.items() if name != "cache"}
         return args, {**rest, "past_key_values": kwargs["cache"]}
 
-    handles: list[Any] = []
-    try:
-        for block in blocks:
-            attention = getattr(block, "attn", None)
-            if attention is not None:
-                handles.append(attention.register_forward_pre_hook(rename, with_kwargs=True))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    found = [getattr(block, "attn", None) for block in model.blocks]
+    return attaching.Hooked(model, {}, {a: [rename] for a in found if a is not None})
 
 
 class BridgeBackend(Backend):
@@ -161,11 +152,15 @@ class BridgeBackend(Backend):
             kwargs |= {"past_key_values": key_values.cache, "use_cache": True}
         elif way.told:
             kwargs["use_cache"] = False
-        for module in self._rotary:
-            forget_longest(module)
-        with renamed(self.model.blocks) if way.renamed else nullcontext():
-            logits: Tensor = self.model(tokens, return_type="logits", **kwargs)
-        return logits
+        rotary = self._rotary
+
+        def forward() -> Tensor:
+            for module in rotary:
+                forget_longest(module)
+            return self.model(tokens, return_type="logits", **kwargs)
+
+        with renamed(self.model) if way.renamed else nullcontext():
+            return self.passage(forward)
 
     @property
     def processing(self) -> Literal["raw", "folded"]:
@@ -254,10 +249,11 @@ class HookedBackend(Backend):
         # The mask is always given: without one, HookedTransformer guesses it from pad ids.
         now = torch.ones_like(tokens) if mask is None else mask[:, -tokens.shape[1] :]
         cache = key_values.cache if isinstance(key_values, _HookedKeyValues) else None
-        logits: Tensor = self.model(
-            tokens, return_type="logits", attention_mask=now, past_kv_cache=cache
+        return self.passage(
+            lambda: self.model(
+                tokens, return_type="logits", attention_mask=now, past_kv_cache=cache
+            )
         )
-        return logits
 
     @property
     def processing(self) -> Literal["raw", "folded"]:
@@ -294,4 +290,5 @@ def backend_of(model: Any) -> Backend:
             expected="a model in evaluation mode",
             instead="model.eval()",
         )
+    attaching.heal(model)
     return found(model)

@@ -146,6 +146,15 @@ def _check_values(backend: Backend, patch: Patch, site: Site, n: int, n_keys: in
         )
     if patch.when == "every_step":
         shape = (1, *shape[1:])
+    most = torch.finfo(backend.dtype).max
+    wrong = [number for number in patch.operation.numbers if abs(number) > most]
+    if wrong:
+        raise PatchError(
+            f"The number of {patch!r} is infinite in the model's dtype.",
+            got=wrong[0],
+            expected=f"at most {most:g} in {backend.dtype}",
+            instead=f"{site!r}.scale(2.0)",
+        )
     for value in patch.operation.values:
         fits = value.shape[-1] == shape[-1]
         try:

@@ -31,7 +31,10 @@ def save(cache: Cache, path: Path) -> Path:
         "prompts": [asdict(prompt) for prompt in cache.prompts],
         "sites": [
             # a site without a position holds every token, which needs no list
-            {**_site_to_json(site), "positions": site.position and cache.positions(site)}
+            {
+                **_site_to_json(site),
+                "positions": None if site.position is None else cache.positions(site),
+            }
             for site in cache
         ],
     }

@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 from lensscope.plots import svg_text
-from lensscope.showing import without_control
+from lensscope.signs import without_control
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -40,10 +40,10 @@ from lensscope.planning import (
     reach,
     token_layers,
 )
-from lensscope.prompts import labels_of, text_of
 from lensscope.runs import Generation
 from lensscope.sampling import Sampling
 from lensscope.sites import Site
+from lensscope.token_texts import labels_of, text_of
 from lensscope.unpatched import Unpatched, run_unpatched
 
 
@@ -334,7 +334,10 @@ class Execution:
         new = self._passes.new
         return Generation(
             tuple(tuple(row) for row in new),
-            tuple(text_of(self.backend, row) for row in new),
+            tuple(
+                text_of(self.backend, ids, row.prompt.ids)
+                for ids, row in zip(new, self.rows, strict=True)
+            ),
             tuple(labels_of(self.backend, row) for row in new),
             self._passes.first.finish()["logits"][:, 0],
             tuple(row.prompt for row in self.rows),

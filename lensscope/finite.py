@@ -48,7 +48,7 @@ def check_finite(backend: Backend, logits: Tensor, rows: Sequence[Row]) -> None:
     )
 
 
-def check_states(backend: Backend, kind: str, states: Mapping[int | None, Tensor]) -> None:
+def check_states(backend: Backend, kind: str, states: Mapping[int, Tensor]) -> None:
     """Refuse states that are no numbers.
 
     Args:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.backend import Backend, weights_hash
+from lensscope.backend import Backend
 from lensscope.trials import Trial, once, verdict
+from lensscope.weights import weights_hash
 
 _AT_ONCE: Final = 24 << 20
 """Bytes of logits at a time; more than the allocator's threshold would be mapped anew each time."""
@@ -69,7 +70,10 @@ def _device(backend: Backend) -> torch.device:
 
 
 def _direct(backend: Backend, flat: Tensor) -> Tensor:
-    model = backend.model
+    return backend.passage(lambda: _normed_and_unembedded(backend.model, flat))
+
+
+def _normed_and_unembedded(model: Any, flat: Tensor) -> Tensor:
     norm = getattr(model, "ln_final", None)
     hidden = flat[None] if norm is None else norm(flat[None])
     logits: Tensor = model.unembed(hidden)[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from lensscope.showing import without_control
+from lensscope.signs import without_control
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

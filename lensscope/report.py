@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from lensscope.notes import as_html
-from lensscope.showing import without_control
+from lensscope.signs import without_control
 
 if TYPE_CHECKING:
     import pandas as pd

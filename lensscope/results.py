@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lensscope.notes import as_caption
 from lensscope.provenance import Provenance
-from lensscope.showing import Shown, without_control
+from lensscope.showing import Shown
+from lensscope.signs import without_control
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

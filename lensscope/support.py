@@ -147,9 +147,10 @@ def _sites(backend: Backend) -> Iterator[Finding]:
         if unused:
             limits.append(f"not written at {_at(unused)}: {idle[kind, unused[0]]}")
         adds = kind in ("attn_out", "mlp_out", "resid_mid")
-        apart = [n for n in there if adds and n in survey.not_added and n not in unused]
+        apart = {n: survey.not_added.get(n or 0) for n in there if adds and n not in unused}
+        apart = {n: why for n, why in apart.items() if why}
         if apart:
-            limits.append(f"not written at {_at(apart)}: {survey.not_added[apart[0]]}")
+            limits.append(f"not written at {_at([*apart])}: {next(iter(apart.values()))}")
         yield Finding(
             kind, not limits, seen or "at no layer", "; ".join(limits) or "read and written"
         )

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
+from lensscope.attaching import apart
 from lensscope.errors import ModelError
 from lensscope.layouts import Layout, Survey, find_survey, site_at
 
@@ -68,14 +69,18 @@ _FOUND: weakref.WeakKeyDictionary[Any, dict[object, Any]] = weakref.WeakKeyDicti
 def once(backend: Backend, name: object, find: Callable[[], T]) -> T:
     """What ``find`` gave for this model the first time, in its dtype and on its device.
 
-    The user's own hooks do not act meanwhile.
+    Neither the user's own hooks act meanwhile nor those of the call that asks.
     """
     found = _FOUND.setdefault(backend.model, {})
     key = (name, backend.dtype, backend.device)
     if key not in found:
-        with torch.no_grad(), backend.alone():
-            found[key] = find()
+        found[key] = apart(partial(_undisturbed, backend, find))
     return found[key]
+
+
+def _undisturbed(backend: Backend, find: Callable[[], T]) -> T:
+    with torch.no_grad(), backend.alone():
+        return find()
 
 
 def trial_tokens(backend: Backend, length: int = _LENGTH) -> Tensor:
@@ -102,6 +107,8 @@ def attempt(act: Callable[[], T]) -> T | Exception:
     """What comes of it, or the error that it ended in: a trial's own failure is an answer."""
     try:
         return act()
+    except (ModelError, TimeoutError):
+        raise  # of who asks, not of the way: the model is taken, or time is up
     except Exception as error:  # of whatever library: all of them mean that this way is closed
         return error
 

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import LensError
@@ -116,6 +117,7 @@ class LinearLens(Lens):
         translator = self.translators.get(place)
         return states if translator is None else translator(states)
 
+    @checks.door(LensError, site=checks.instance("Site", "lens.at(ls.resid_post(12))"))
     def at(self, site: Site) -> Affine:
         """The affine map of a site, as a transform.
 
@@ -148,6 +150,7 @@ class LinearLens(Lens):
         self.origin.check(here, f"The {self.name}")
         self.origin.check(target, f"The {self.name}")
 
+    @checks.door(LensError, corpus=checks.text)
     def scores(
         self,
         model: Any = None,
@@ -231,6 +234,7 @@ class LinearLens(Lens):
 
     # ---------------------------------------------------------------- files
 
+    @checks.door(LensError)
     def save(self, path: str | Path) -> Path:
         """Write it to a safetensors file, with what it was fitted on and how."""
         tensors = {f"history.{name}": value for name, value in self.history.items()}
@@ -259,6 +263,7 @@ class LinearLens(Lens):
         return {}
 
     @classmethod
+    @checks.door(LensError)
     def load(cls: type[_L], path: str | Path) -> _L:
         """Read a file that `save` wrote.
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from lensscope import checks
 from lensscope.errors import PromptError
 from lensscope.pairs.alignment import Row
 from lensscope.pairs.data import Pairs, check, joined
@@ -18,6 +19,7 @@ from lensscope.pairs.data import Pairs, check, joined
 _POSITION: Final = re.compile(r"(-?\d+)|(-?\d+)?:(-?\d+)?")
 
 
+@checks.door(PromptError)
 def from_csv(path: str | Path, model: Any = None) -> Pairs:
     """Pairs from a table with a header.
 
@@ -48,6 +50,7 @@ def from_csv(path: str | Path, model: Any = None) -> Pairs:
     return _from_rows(path, rows, model)
 
 
+@checks.door(PromptError)
 def from_jsonl(path: str | Path, model: Any = None) -> Pairs:
     """Pairs from JSON objects, one a line.
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.answers import most_probable
 from lensscope.backends import backend_of
 from lensscope.errors import PatchError
@@ -25,6 +26,7 @@ from lensscope.prompts import PromptsLike, tokenize
 from lensscope.sites import Site, pattern
 
 
+@checks.door(PatchError, from_=checks.listed, to=checks.listed)
 def attention_knockout(
     model: Any,
     prompt: PromptsLike,

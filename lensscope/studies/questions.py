@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from lensscope import checks
 from lensscope.errors import StudyError
 from lensscope.lenses.checks import whole_number
 
@@ -89,6 +90,7 @@ class Question:
 _NAMES: Final = tuple(field.name for field in fields(Question))
 
 
+@checks.door(StudyError)
 def questions(path: str | Path | None = None, *, limit: int | None = None) -> list[Question]:
     """Questions of a file, or those that come with lensscope.
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lensscope.charts import to_svg
 from lensscope.plots import to_svg as panels_svg
-from lensscope.showing import without_control
+from lensscope.signs import without_control
 from lensscope.studies.tables import shown
 
 if TYPE_CHECKING:
