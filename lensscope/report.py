@@ -123,7 +123,7 @@ def comparison_section(comparison: LensComparison) -> str:
     return (
         f"<p>{comparison.settings['prompts']} prompts, {comparison.values.sizes['read']} tokens of "
         f"{escape(comparison.provenance.model)}. Grey, and bands: {comparison.level:.0%} "
-        f"intervals, by bootstrap over prompts.</p>{as_html(comparison.notes)}"
+        f"intervals over prompts.</p>{as_html(comparison.notes)}"
         f"{comparison.to_svg(None, 'precision_at_1', 'surprisal')}"
         f"{comparison.to_svg(None, 'kl', 'entropy')}{_table(head, lines)}"
     )
@@ -195,7 +195,7 @@ def patching_section(result: PatchingResult) -> str:
     level = ""
     if several:
         spread = float((mean["effect_high"] - mean["effect_low"]).mean())
-        level = f" Intervals (95%, bootstrap over pairs) are {spread:.3f} wide on average."
+        level = f" Intervals (95%, over pairs) are {spread:.3f} wide on average."
     first, last = result.baselines
     runs = result.settings["runs"]
     return (
