@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import re
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from lensscope.store import write
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -68,16 +72,22 @@ class Shown(ABC):
 
 _PICTURES = {n: chr(0x2400 + n) for n in range(0x20) if chr(n) not in "\n\t"}
 _PICTURES |= dict.fromkeys(range(0x7F, 0xA0), "␡")
+_NO_XML: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")
 
 
 def without_control(text: str) -> str:
-    """A text with a picture in place of each control character but line breaks and tabs: they are
-    no XML, and a terminal would obey them."""
-    return text.translate(_PICTURES)
+    """A text with a picture in place of each control character but line breaks and tabs, and
+    ``<0xD83D>`` for what is no character: they are no XML, and a terminal would obey them."""
+    return _NO_XML.sub(lambda m: f"<0x{ord(m[0]):04X}>", text.translate(_PICTURES))
+
+
+def escape(text: str, quote: bool = True) -> str:
+    """A text as it stands in SVG, HTML and XML, whatever is in it."""
+    return html.escape(without_control(text), quote)
 
 
 def written(text: str, path: str | Path | None) -> str:
     """A text, written to a file if there is one."""
     if path is not None:
-        Path(path).write_text(text, encoding="utf-8")
+        write(path, text)
     return text

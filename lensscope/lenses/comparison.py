@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ import xarray as xr
 
 from lensscope.bootstrap import ratio_interval
 from lensscope.errors import LensError
+from lensscope.json_text import json_text, records
 from lensscope.provenance import Provenance
-from lensscope.showing import Shown
+from lensscope.showing import Shown, written
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -84,10 +84,7 @@ class LensComparison(Shown):
         otherwise; written to ``path`` if there is one."""
         from lensscope.charts import to_svg
 
-        text = to_svg(*map(self._chart, values or ("precision_at_1", "surprisal")))
-        if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
-        return text
+        return written(to_svg(*map(self._chart, values or ("precision_at_1", "surprisal"))), path)
 
     def _svg(self) -> str:
         return self.to_svg()
@@ -159,15 +156,13 @@ class LensComparison(Shown):
         return comparison_section(self)
 
     def _json(self) -> str:
-        return json.dumps(
+        return json_text(
             {
                 "settings": dict(self.settings),
                 "level": self.level,
                 "provenance": {**asdict(self.provenance), "tokens": []},
-                "layers": json.loads(self.frame().to_json(orient="records")),
+                "layers": records(self.frame()),
             },
-            ensure_ascii=False,
-            indent=1,
         )
 
     def __repr__(self) -> str:

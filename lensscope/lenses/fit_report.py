@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from lensscope.errors import LensError
+from lensscope.json_text import json_text, records
 from lensscope.lenses.linear import LinearLens
-from lensscope.showing import Shown
+from lensscope.showing import Shown, escape
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +69,7 @@ class FitReport(Shown):
     def section(self) -> str:
         """The chart, and the table."""
         scores = self.scores
-        settings = escape(json.dumps(dict(self.lens.settings)))
+        settings = escape(json_text(dict(self.lens.settings), indent=None))
         intro = f"<p>{escape(repr(self.lens))}<br>{settings}</p>"
         if scores is None:
             return intro
@@ -119,9 +118,9 @@ class FitReport(Shown):
             "lens": type(self.lens).__name__,
             "settings": dict(self.lens.settings),
             "provenance": asdict(self.lens.origin.provenance),
-            "scores": [] if scores is None else json.loads(scores.to_json(orient="records")),
+            "scores": [] if scores is None else records(scores),
         }
-        return json.dumps(value, ensure_ascii=False, indent=1)
+        return json_text(value)
 
 
 def _off_the_chart(values: list[float]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lensscope.errors import StudyError
+from lensscope.json_text import read_json
 
 _SENTENCES: Final = (
     "{}",
@@ -121,7 +121,7 @@ def relation(name: str | Path | Mapping[str, Any]) -> Relation:
     path = Path(name)
     if str(name) in relations():
         place = files("lensscope.studies").joinpath(f"data/relations/{name}.json")
-        return _parsed(json.loads(place.read_text("utf-8")), f"the relation {name!r}")
+        return _parsed(read_json(place.read_text("utf-8")), f"the relation {name!r}")
     if path.suffix != ".json":
         raise StudyError(
             "There is no such relation.",
@@ -130,7 +130,7 @@ def relation(name: str | Path | Mapping[str, Any]) -> Relation:
             instead="ls.studies.relation('capital')",
         )
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        found = read_json(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise StudyError(
             f"{path} cannot be read.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import xarray as xr
 
+from lensscope.json_text import json_text, records
 from lensscope.showing import Shown, without_control, written
 from lensscope.studies.folder import Folder
 from lensscope.studies.tables import brief, latex, markdown
@@ -141,15 +141,13 @@ class StudyResult(Shown):
 
     def _json(self) -> str:
         tables = {"headline": self.headline, "cells": self.frame(), **self.tables}
-        return json.dumps(
+        return json_text(
             {
                 "title": self.title,
                 "notes": list(self.notes),
                 "manifest": dict(self.manifest),
-                **{n: json.loads(t.to_json(orient="records")) for n, t in tables.items()},
+                **{name: records(table) for name, table in tables.items()},
             },
-            ensure_ascii=False,
-            indent=1,
         )
 
     def __repr__(self) -> str:
