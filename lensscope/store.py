@@ -26,7 +26,8 @@ from lensscope.errors import FileError
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says of a disk that is full."""
-_ROOM: Final = re.compile(r"\.lensscope-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.part")
+ROOM: Final = re.compile(r"\.lensscope-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.part")
+"""The names of the folders in which files are written before they are renamed."""
 _OLD: Final = 24 * 3600.0
 """Seconds after which what another machine left is taken for left."""
 
@@ -181,7 +182,7 @@ def sweep(folder: Path) -> None:
     """Delete what processes that are gone left aside in a folder."""
     try:
         with os.scandir(folder) as found:
-            left = [Path(entry.path) for entry in found if _ROOM.fullmatch(entry.name)]
+            left = [Path(entry.path) for entry in found if ROOM.fullmatch(entry.name)]
     except OSError:
         return
     for room in left:
@@ -193,7 +194,7 @@ def _is_left(room: Path) -> bool:
     """Whether nobody writes there any more."""
     import psutil
 
-    match = _ROOM.fullmatch(room.name)
+    match = ROOM.fullmatch(room.name)
     assert match is not None
     try:
         changed = room.stat().st_mtime

@@ -145,7 +145,7 @@ class StudyResult(Shown):
             {
                 "title": self.title,
                 "notes": list(self.notes),
-                "manifest": dict(self.manifest),
+                "manifest": {name: v for name, v in self.manifest.items() if name != "keys"},
                 **{name: records(table) for name, table in tables.items()},
             },
         )
