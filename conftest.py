@@ -47,6 +47,20 @@ from tests import families
 collect_ignore = ["tests/bad_input.py"]
 
 
+# Tests of both classes of TransformerLens, and of what is tried, loaded and worked out by hand.
+_OF_THE_LINE = {"tiny", "few", "backend", "hooked_transformer"}
+_FILES_OF_THE_LINE = ("test_trials", "test_models", "test_micro", "test_families")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what depends on the TransformerLens line: `make test-tl3` runs these."""
+    for item in items:
+        if _OF_THE_LINE & set(getattr(item, "fixturenames", ())) or (
+            item.path.stem in _FILES_OF_THE_LINE
+        ):
+            item.add_marker("line")
+
+
 @pytest.fixture(scope="session")
 def demo():
     """The real demo model, fetched as `make demo` fetches it; its absence is a failure."""

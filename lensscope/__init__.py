@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from lensscope.sites import resid_post as resid_post
     from lensscope.sites import resid_pre as resid_pre
     from lensscope.sites import v as v
+    from lensscope.support import support as support
     from lensscope.transforms import affine as affine
     from lensscope.transforms import identity as identity
     from lensscope.transforms import scaled_to as scaled_to
@@ -110,6 +111,7 @@ _HOMES = {
     "runs": "Generation Run Runs",
     "sites": "Site attn_out embed head_out k mlp_hidden mlp_out pattern q resid_mid resid_post "
     "resid_pre v",
+    "support": "support",
     "transforms": "affine identity scaled_to",
 }
 # Modules that are used as such: `ls.pairs.ioi(model)`.

@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 from jaxtyping import Float
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.backend import Backend
 from lensscope.engine import run_many
-from lensscope.errors import PlanError, PromptError
+from lensscope.errors import LensscopeError, PlanError, PromptError
 from lensscope.prompts import TokenizedPrompt, ids_of, labels_of
 
 Answer: TypeAlias = "str | int | tuple[str | int, ...]"
@@ -38,6 +39,26 @@ class Subject:
     index: int
     pairs: int
     clean: Float[Tensor, " d_vocab"]
+
+
+def as_answers(value: Any, name: str, error: type[LensscopeError]) -> Any:
+    """A check: an answer, several in a tuple, or a list with one of these for each pair.
+
+    Raises:
+        error: it is neither.
+    """
+    found = checks.listed(value, name, error)
+    if isinstance(found, list | tuple):
+        return type(found)(as_answers(one, name, error) for one in found)
+    found = checks.plain(found)
+    if isinstance(found, bool) or not isinstance(found, str | int):
+        raise error(
+            "An answer is a token.",
+            got=checks.seen(value),
+            expected="its text, its id, or a tuple of several",
+            instead='" Paris", or (" Paris", " Lyon")',
+        )
+    return found
 
 
 def token_ids(subject: Subject, answers: Answers, which: str) -> list[int]:

@@ -1,18 +1,17 @@
 """A TransformerLens model, seen through what lensscope needs of it.
 
 A `Backend` gives a model one small, uniform face: its numbers, its hook points, one forward over a
-stretch of tokens with a key-value cache, and its provenance. It never changes the model. This file
-and `lensscope.backends` are the only ones that know how TransformerLens runs.
+stretch of tokens with a key-value cache, and its provenance. It never changes the model. This file,
+`lensscope.backends` and `lensscope.attaching` are the only ones that know how TransformerLens runs.
 """
 
 from __future__ import annotations
 
-import hashlib
-import weakref
+import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from functools import cache, cached_property
 from importlib.metadata import version
 from typing import Any, Literal, TypeAlias
 
@@ -20,9 +19,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lensscope import attaching, trials
 from lensscope.errors import SiteError
+from lensscope.layouts import Layout
 from lensscope.provenance import Provenance
 from lensscope.sites import KINDS, Site
+from lensscope.trials import Way
+from lensscope.weights import fingerprint
 
 Hook: TypeAlias = Callable[[Tensor], Tensor | None]
 TokenBatch: TypeAlias = Int[Tensor, "row pos"]
@@ -36,8 +39,8 @@ class KeyValues(ABC):
     """Keys and values of the tokens that were run, one row of the batch each."""
 
     @abstractmethod
-    def first(self, n: int) -> KeyValues | None:
-        """A copy that knows only the first ``n`` tokens; ``None`` if it cannot tell them apart."""
+    def first(self, n: int) -> KeyValues:
+        """A copy that knows only the first ``n`` tokens."""
 
     @abstractmethod
     def repeat(self, n: int) -> None:
@@ -75,7 +78,7 @@ class Backend(ABC):
         cfg = model.cfg
         self.n_layers = int(cfg.n_layers)
         self.n_heads = int(cfg.n_heads)
-        self.n_kv_heads = int(getattr(cfg, "n_key_value_heads", None) or cfg.n_heads)
+        self.n_kv_heads_told = int(getattr(cfg, "n_key_value_heads", None) or cfg.n_heads)
         self.d_model = int(cfg.d_model)
         self.d_head = int(cfg.d_head)
         self.d_vocab = int(cfg.d_vocab)
@@ -91,30 +94,68 @@ class Backend(ABC):
 
     # ---------------------------------------------------------------- sites
 
+    @property
+    def n_kv_heads(self) -> int:
+        """Key-value heads, as keys show them; some configurations say nothing of them."""
+        keys = (x.shape[0] for p, x in trials.layouts(self).items() if p[0] == "k" and x.shape)
+        return next(keys, self.n_kv_heads_told)
+
     def concrete(self, site: Site) -> list[Site]:
         """The site at each layer that it means, with layer and head in range and not negative.
+
+        Without a layer, it means every layer that has it: blocks may be of several kinds.
 
         Raises:
             SiteError: layer or head out of range, or a kind that the model lacks.
         """
-        kind = KINDS[site.kind]
-        heads = {"head": self.n_heads, "kv_head": self.n_kv_heads, None: 0}[kind.head_axis]
-        head = site.head
-        if head is not None:
-            head = _in_range(head, heads, f"Head {head} of {site.kind}", f"ls.{site.kind}(0, 0)")
+        kind, head = KINDS[site.kind], site.head
         layers: list[int | None] = [None]
-        if kind.has_layer:
-            layers = list(range(self.n_layers)) if site.layer is None else [site.layer]
+        if site.layer is not None:
+            what, instead = f"Layer {site.layer}", f"ls.{site.kind}({self.n_layers - 1})"
+            layers = [_in_range(site.layer, self.n_layers, what, instead)]
+        elif kind.has_layer:
+            layers = [n for n in range(self.n_layers) if not self.why_not(site.kind, n)]
         found = []
-        for layer in layers:
-            if layer is not None:
-                layer = _in_range(
-                    layer, self.n_layers, f"Layer {layer}", f"ls.{site.kind}({self.n_layers - 1})"
-                )
-            concrete = Site(site.kind, layer, head, site.position, site.occurrence)
-            self.hook_point(concrete)
-            found.append(concrete)
+        for layer in layers or [0]:
+            shape = self._layout(site.kind, layer).shape
+            if head is not None:
+                what = f"Head {site.head} of {site.kind}"
+                head = _in_range(head, shape[0], what, f"ls.{site.kind}(0, 0)")
+            found.append(Site(site.kind, layer, head, site.position, site.occurrence))
         return found
+
+    def why_not(self, kind: str, layer: int | None) -> str:
+        """Why there is no such site at a layer; empty if there is."""
+        layout = trials.layouts(self).get((kind, layer))
+        if layout is not None:
+            return layout.why_not
+        name = KINDS[kind].hook if layer is None else f"blocks.{layer}.{KINDS[kind].hook}"
+        return "its forward passes that by" if name in self.points else "it has none"
+
+    def _layout(self, kind: str, layer: int | None) -> Layout:
+        """How a site's activations lie.
+
+        Raises:
+            SiteError: the model has no such site there.
+        """
+        why = self.why_not(kind, layer)
+        if why:
+            here = {k for (k, _), layout in trials.layouts(self).items() if not layout.why_not}
+            there = [
+                str(n) for (k, n), x in trials.layouts(self).items() if k == kind and not x.why_not
+            ]
+            raise SiteError(
+                f"This model has no {kind}" + (f" at layer {layer}." if layer is not None else "."),
+                got=f"{self.name}: {why}",
+                expected=f"one of its sites: {', '.join(k for k in KINDS if k in here)}"
+                + (f"; {kind} is at layers {', '.join(there)}" if there else ""),
+                instead="another kind (blocks of parallel attention and MLP lack resid_mid)",
+            )
+        return trials.layouts(self)[kind, layer]
+
+    def layout(self, place: tuple[str, int | None]) -> Layout:
+        """How a site's activations lie in the tensor that its hook point gives."""
+        return self._layout(*place)
 
     def hook_point(self, site: Site) -> Any:
         """TransformerLens' hook point of a site.
@@ -124,71 +165,93 @@ class Backend(ABC):
         """
         hook = KINDS[site.kind].hook
         name = hook if site.layer is None else f"blocks.{site.layer}.{hook}"
-        point = self.points.get(name)
-        if point is None:
-            here = [k for k, v in KINDS.items() if self._name_of(v.hook) in self.points]
-            raise SiteError(
-                f"This model has no {site.kind}"
-                + (f" at layer {site.layer}." if site.layer is not None else "."),
-                got=f"{name} in {self.name}",
-                expected=f"one of its sites: {', '.join(here)}",
-                instead="another kind (blocks of parallel attention and MLP lack resid_mid)",
-            )
-        return point
-
-    @staticmethod
-    def _name_of(hook: str) -> str:
-        return hook if hook == "hook_embed" else f"blocks.0.{hook}"
+        if name not in self.points:
+            self._layout(site.kind, site.layer)  # which says why
+        return self.points[name]
 
     def shape(self, site: Site, n_positions: int, n_keys: int) -> tuple[int, ...]:
         """``[position, …]``: the shape of one prompt's activations at a site."""
-        d_mlp = int(getattr(self.model.cfg, "d_mlp", None) or 0)
-        sizes = {
-            "position": n_positions,
-            "d_model": self.d_model,
-            "head": self.n_heads,
-            "kv_head": self.n_kv_heads,
-            "d_head": self.d_head,
-            "key": n_keys,
-            "d_mlp": d_mlp,
-        }
-        return tuple(sizes[axis] for axis in site.axes[1:])
+        rest = self.layout((site.kind, site.layer)).shape
+        if site.head is not None:
+            rest = rest[1:]
+        return (n_positions, *(n_keys if n < 0 else n for n in rest))
 
-    def check_writable(self, sites: set[tuple[str, int | None]]) -> None:
-        """Refuse a write that would not mean what it says.
+    def check_writable(self, places: set[tuple[str, int | None]]) -> None:
+        """Refuse a write that would not mean what it says: a hook point whose tensor is shown but
+        not used, or one that is not what is added to the residual stream.
 
-        TransformerLens' names are aliases on a bridge. For some architectures ``attn_out`` is not
-        the tensor that is added to the residual stream, and for some the pattern is shown but not
-        used. So both are tried out, once for each model.
+        Raises:
+            SiteError: there is one among these places.
         """
-        if any(kind == "pattern" for kind, _ in sites) and _patterns_are_idle(self):
-            raise SiteError(
-                "Attention patterns of this model cannot be written.",
-                got=f"logits of {self.name} that stay the same with all patterns at zero",
-                expected="an attention that uses the pattern at its hook point",
-                instead="ls.head_out(layer, head) or ls.v(layer, head)",
-            )
-        wanted = {(k, layer) for k, layer in sites if k in ("attn_out", "mlp_out", "resid_mid")}
-        if not wanted:
-            return
-        wrong = _not_additive(self)
-        for kind, layer in sorted(wanted, key=str):
-            if layer in wrong:
+        for kind, layer in sorted(places, key=str):
+            why = trials.idle(self).get((kind, layer))
+            if why is not None:
+                raise SiteError(
+                    "Attention patterns of this model cannot be written."
+                    if kind == "pattern"
+                    else f"{kind}({layer}) of this model cannot be written.",
+                    got=f"{self.name}: {why}",
+                    expected="a hook point whose tensor the model goes on with",
+                    instead="ls.head_out(layer, head), ls.v(layer, head) or ls.resid_post(layer)",
+                )
+        for kind, layer in sorted(places, key=str):
+            if kind not in ("attn_out", "mlp_out", "resid_mid"):
+                continue
+            wrong = trials.survey(self).not_added.get(layer)  # type: ignore[arg-type]
+            if wrong is not None:
                 raise SiteError(
                     f"{kind}({layer}) of this model cannot be written.",
-                    got="resid_pre + attn_out + mlp_out differs from resid_post by "
-                    f"{wrong[layer]:.2g} in {self.name}",
+                    got=f"{wrong} in {self.name}",
                     expected="outputs that are added to the residual stream as they are",
                     instead=f"ls.resid_post({layer}) or ls.resid_pre({layer})",
                 )
 
     # ---------------------------------------------------------------- runs
 
+    why_no_cache: str = ""
+    """Why keys and values cannot stand for what came before; empty if they may."""
+
     @abstractmethod
     def new_key_values(self, rows: int) -> KeyValues:
         """An empty key-value cache."""
 
+    def ways(self, about: Literal["cache", "mask"] | None) -> tuple[Way, ...]:
+        """The ways to call the model with keys and values, with a mask, or plainly, in the order in
+        which they are tried; plainly there are two."""
+        return (Way(), Way()) if about is None else (Way(),)
+
     @abstractmethod
+    def call(
+        self,
+        tokens: TokenBatch,
+        way: Way,
+        *,
+        mask: Int[Tensor, "row all"] | None = None,
+        key_values: KeyValues | None = None,
+    ) -> Float[Tensor, "picked columns d_vocab"]:
+        """One pass, called in this way; see `forward`."""
+
+    def length_class(self, length: int) -> int:
+        """Equal for lengths of prompts whose positions are told in the same way: rotary factors
+        may depend on the longest position of a batch."""
+        return 0
+
+    def why_no_steps(self, length: int, new: int = 0) -> str:
+        """Why a prompt of this length cannot be run in parts, or gone on from by so many tokens,
+        with keys and values of what came before; empty if it can."""
+        trial, _ = trials.key_value_cache(self)
+        if not trial.holds:
+            return f"the key-value cache does not hold what came before: {trial.seen}"
+        if self.length_class(length) != self.length_class(length + new):
+            return "its rotary factors change on the way"
+        return ""
+
+    @property
+    def why_not_padded(self) -> str:
+        """Why prompts of different lengths cannot share a batch; empty if they can."""
+        trial, _ = trials.padding(self)
+        return "" if trial.holds else f"padding changes what a prompt gives: {trial.seen}"
+
     def forward(
         self,
         tokens: TokenBatch,
@@ -203,24 +266,32 @@ class Backend(ABC):
             mask: ``[row, past + pos]``, 0 where a token is padding; ``None`` if none is.
             key_values: what came before; extended in place.
         """
+        _, way = trials.plain(self)
+        if mask is not None:
+            way = dataclasses.replace(way, positions=trials.padding(self)[1].positions)
+        if key_values is not None:
+            way = dataclasses.replace(way, renamed=trials.key_value_cache(self)[1].renamed)
+        return self.call(tokens, way, mask=mask, key_values=key_values)
 
-    @contextmanager
-    def attached(self, hooks: Mapping[Any, Sequence[Hook]]) -> Iterator[None]:
-        """Put hooks on hook points; take exactly these off again, whatever happens.
+    def passage(self, function: Callable[[], Tensor]) -> Tensor:
+        """Call a function that runs the model, or a part of it, with the hooks that are attached.
 
-        The user's own hooks are neither removed nor reordered.
+        Everything that runs the model goes through here: elsewhere, attached hooks do nothing. One
+        passage of a model runs at a time; another thread's waits.
+
+        Raises:
+            ModelError: waiting would never end.
         """
-        handles: list[tuple[Any, Any]] = []
-        try:
-            for point, functions in hooks.items():
-                for function in functions:
-                    point.add_hook(_as_transformer_lens_hook(function))
-                    handles.append((point, point.fwd_hooks[-1]))
-            yield
-        finally:
-            for point, handle in reversed(handles):
-                handle.hook.remove()
-                point.fwd_hooks[:] = [h for h in point.fwd_hooks if h is not handle]
+        return attaching.passage(self.model, function)
+
+    def attached(self, hooks: Mapping[Any, Sequence[Hook]]) -> AbstractContextManager[None]:
+        """Hooks on hook points, in the passages of this thread in a ``with`` block.
+
+        The user's own hooks come first, and are neither removed nor reordered. What holds when an
+        exception comes at whatever instruction: see `lensscope.attaching`.
+        """
+        after = {point: [_on_output(f) for f in functions] for point, functions in hooks.items()}
+        return attaching.Hooked(self.model, after)
 
     def run(
         self,
@@ -263,43 +334,26 @@ class Backend(ABC):
                 raise StopForward
             return (hidden, *rest) if isinstance(output, tuple) else hidden
 
-        def narrow(module: Any, args: tuple[Any, ...]) -> Any:
+        def narrow(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             assert pick is not None
-            return (pick(args[0]), *args[1:])
+            return (pick(args[0]), *args[1:]), kwargs
 
         blocks = list(self.model.blocks)
-        handles = [blocks[-1].register_forward_hook(after)]
-        try:
-            if enter is not None:
-                for layer, block in enumerate(blocks):
-                    handles.append(block.register_forward_pre_hook(before(layer), with_kwargs=True))
-            if pick is not None:
-                handles.append(self.model.unembed.register_forward_pre_hook(narrow))
-            with suppress(StopForward):
-                return self.forward(tokens, mask=mask, key_values=key_values)
-            return None
-        finally:
-            for handle in handles:
-                handle.remove()
+        entered = {} if enter is None else {b: [before(n)] for n, b in enumerate(blocks)}
+        if pick is not None:
+            entered[self.model.unembed] = [narrow]
+        with attaching.Hooked(self.model, {blocks[-1]: [after]}, entered), suppress(StopForward):
+            return self.forward(tokens, mask=mask, key_values=key_values)
+        return None
 
     @property
     def has_own_hooks(self) -> bool:
         """Whether there are hooks on the model that are not lensscope's."""
-        return any(point._forward_hooks for point in set(self.points.values()))
+        return any(attaching.are_own(p._forward_hooks) for p in set(self.points.values()))
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Without the user's hooks, to try something out; they are back afterwards."""
-        points = set(self.points.values())
-        held = [(point, point._forward_hooks.copy()) for point in points if point._forward_hooks]
-        try:
-            for point, _ in held:
-                point._forward_hooks.clear()
-            yield
-        finally:
-            for point, hooks in held:
-                point._forward_hooks.clear()
-                point._forward_hooks.update(hooks)
+    def alone(self) -> AbstractContextManager[None]:
+        """None of the user's hooks act in a ``with`` block's passages, to try something out."""
+        return attaching.Alone(self.model, self.points.values())
 
     # ---------------------------------------------------------------- identity
 
@@ -325,12 +379,17 @@ class Backend(ABC):
             ids.update(int(i) for i in (more if isinstance(more, list | tuple) else [more]))
         return frozenset(ids)
 
+    @cached_property
+    def _fingerprint(self) -> str:
+        """Of the weights; looked at once a call, for a backend is made for each."""
+        return fingerprint(self.model)
+
     def provenance(self, tokens: Sequence[Sequence[int]] = ()) -> Provenance:
         """What a result must carry to be told apart from another model's."""
         return Provenance(
             model=self.name,
             backend=type(self.model).__name__,
-            fingerprint=fingerprint(self.model),
+            fingerprint=self._fingerprint,
             processing=self.processing,
             dtype=str(self.dtype).removeprefix("torch."),
             n_layers=self.n_layers,
@@ -348,40 +407,16 @@ class Backend(ABC):
 # Looking a version up reads and parses the package's metadata, some milliseconds each time.
 _version = cache(version)
 
-_FINGERPRINTS: weakref.WeakKeyDictionary[Any, tuple[Any, str]] = weakref.WeakKeyDictionary()
 
+def _on_output(function: Hook) -> Callable[..., Any]:
+    """A hook as it acts on what a hook point gives, in the shape that TransformerLens shows."""
 
-def fingerprint(model: Any) -> str:
-    """A hash over names, shapes, sums and norms of all weights; kept until a weight is written."""
-    named = sorted(model.named_parameters(), key=lambda item: item[0])
-    state = tuple((p.data_ptr(), p._version) for _, p in named)
-    if model not in _FINGERPRINTS or _FINGERPRINTS[model][0] != state:
-        _FINGERPRINTS[model] = state, weights_hash(named)
-    return _FINGERPRINTS[model][1]
-
-
-def weights_hash(named: Sequence[tuple[str, Tensor]]) -> str:
-    """A hash over names, shapes, sums and norms of weights."""
-    digest = hashlib.sha256()
-    with torch.no_grad():
-        numbers = [
-            torch.stack(
-                [
-                    p.sum(dtype=torch.float64),
-                    torch.linalg.vector_norm(p, dtype=torch.float64),
-                    p.flatten()[:: max(1, p.numel() // 255)].sum(dtype=torch.float64),
-                ]
-            ).cpu()
-            for _, p in named
-        ]
-    for (name, parameter), found in zip(named, numbers, strict=True):
-        digest.update(f"{name}{tuple(parameter.shape)}{found.tolist()}".encode())
-    return digest.hexdigest()[:16]
-
-
-def _as_transformer_lens_hook(function: Hook) -> Any:
-    def hook(tensor: Tensor, *, hook: Any) -> Tensor | None:
-        return function(tensor)
+    def hook(point: Any, args: Any, output: Tensor) -> Tensor | None:
+        shape = getattr(point, "hook_conversion", None)
+        if shape is None:
+            return function(output)
+        found = function(shape.convert(output))
+        return None if found is None else shape.revert(found)
 
     return hook
 
@@ -401,55 +436,3 @@ def _in_range(number: int, size: int, what: str, instead: str) -> int:
             instead=instead,
         )
     return number % size
-
-
-_ADDITIVE: weakref.WeakKeyDictionary[Any, dict[int, float]] = weakref.WeakKeyDictionary()
-
-
-def _not_additive(backend: Backend) -> dict[int, float]:
-    """Layers where ``resid_pre + attn_out + mlp_out`` is not ``resid_post``, and by how much."""
-    if backend.model in _ADDITIVE:
-        return _ADDITIVE[backend.model]
-    seen: dict[tuple[str, int], Tensor] = {}
-
-    def keep(kind: str, layer: int) -> Hook:
-        def hook(tensor: Tensor) -> None:
-            seen[kind, layer] = tensor.detach().double()
-
-        return hook
-
-    kinds = ("resid_pre", "attn_out", "mlp_out", "resid_post")
-    layers = range(backend.n_layers)
-    hooks = {
-        backend.hook_point(Site(kind, layer)): [keep(kind, layer)]  # type: ignore[arg-type]
-        for layer in layers
-        for kind in kinds
-    }
-    tokens = torch.arange(3, device=backend.device)[None] % backend.d_vocab
-    with torch.no_grad(), backend.alone(), backend.attached(hooks):
-        backend.forward(tokens)
-    tolerance = 16 * torch.finfo(backend.dtype).eps
-    wrong = {}
-    for layer in layers:
-        total = seen["resid_pre", layer] + seen["attn_out", layer] + seen["mlp_out", layer]
-        post = seen["resid_post", layer]
-        error = float((total - post).abs().max())
-        if error > tolerance * float(post.abs().max() + total.abs().max()):
-            wrong[layer] = error
-    _ADDITIVE[backend.model] = wrong
-    return wrong
-
-
-_IDLE: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
-
-
-def _patterns_are_idle(backend: Backend) -> bool:
-    """Whether the model's logits do not depend on what is written at its patterns."""
-    if backend.model not in _IDLE:
-        tokens = torch.arange(3, device=backend.device)[None] % backend.d_vocab
-        points = [backend.hook_point(Site("pattern", n)) for n in range(backend.n_layers)]
-        with torch.no_grad(), backend.alone():
-            clean = backend.forward(tokens)[:, 2]
-            with backend.attached({point: [torch.zeros_like] for point in points}):
-                _IDLE[backend.model] = torch.equal(clean, backend.forward(tokens)[:, 2])
-    return _IDLE[backend.model]

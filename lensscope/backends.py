@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lensscope import attaching, trials
 from lensscope.backend import Backend, KeyValues, TokenBatch
 from lensscope.errors import ModelError
+from lensscope.rotary import forget_longest, is_rotary, rotary_class
+from lensscope.trials import Way
 
 
 class _BridgeKeyValues(KeyValues):
@@ -22,12 +27,9 @@ class _BridgeKeyValues(KeyValues):
     def _layers(self) -> list[Any]:
         return [layer for layer in self.cache.layers if layer.is_initialized]
 
-    def first(self, n: int) -> KeyValues | None:
+    def first(self, n: int) -> KeyValues:
         from transformers import DynamicCache
-        from transformers.cache_utils import DynamicLayer
 
-        if any(type(layer) is not DynamicLayer for layer in self.cache.layers):
-            return None  # a sliding window or a recurrent state has forgotten what came first
         new = DynamicCache()
         for number, layer in enumerate(self.cache.layers):
             new.update(layer.keys[:, :, :n], layer.values[:, :, :n], number)
@@ -77,39 +79,88 @@ def _grow_cache(cache: Any, keep: bool) -> None:
     cache.update = update
 
 
+def renamed(model: Any) -> AbstractContextManager[None]:
+    """Give attention the cache under the name that TransformerLens' bridges look for.
+
+    transformers 5.24 calls it ``cache``; a bridge's attention reads ``past_key_values``.
+    """
+
+    def rename(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if "cache" not in kwargs:
+            return None
+        rest = {name: value for name, value in kwargs.items() if name != "cache"}
+        return args, {**rest, "past_key_values": kwargs["cache"]}
+
+    found = [getattr(block, "attn", None) for block in model.blocks]
+    return attaching.Hooked(model, {}, {a: [rename] for a in found if a is not None})
+
+
 class BridgeBackend(Backend):
     """A ``TransformerBridge``: Hugging Face's own forward, with hook points in it."""
 
     # Its hook_resid_mid sits on the input of the second norm, past the branching of the residual.
     writes_resid_mid = False
 
+    @property
+    def why_no_cache(self) -> str:  # type: ignore[override]
+        config = getattr(self._inner.config, "text_config", None) or self._inner.config
+        kinds = set(getattr(config, "layer_types", None) or ())
+        others = sorted(kinds - {"full_attention", "sliding_attention"})
+        return f"layers of other kinds than attention ({', '.join(others)})" if others else ""
+
+    @property
+    def _inner(self) -> Any:
+        return self.model.original_model
+
     def new_key_values(self, rows: int) -> KeyValues:
         from transformers import DynamicCache
 
-        config = self.model.original_model.config
-        kinds = set(getattr(config, "layer_types", None) or ())
         # Without a config, layers of a sliding window keep all tokens, and the mask hides them: so
-        # what came first can be told apart. Other layers have states of their own kind.
-        plain = kinds <= {"full_attention", "sliding_attention"}
-        return _BridgeKeyValues(DynamicCache() if plain else DynamicCache(config=config))
+        # what came first can be told apart.
+        return _BridgeKeyValues(DynamicCache())
 
-    def forward(
+    def ways(self, about: Literal["cache", "mask"] | None) -> tuple[Way, ...]:
+        way = Way() if about is None else trials.plain(self)[1]
+        name = {None: "told", "mask": "positions", "cache": "renamed"}[about]
+        first = name != "renamed"
+        return replace(way, **{name: first}), replace(way, **{name: not first})
+
+    def length_class(self, length: int) -> int:
+        return max((rotary_class(m, length) for m in self._rotary), default=0)
+
+    @property
+    def _rotary(self) -> list[Any]:
+        """Modules whose rotary factors depend on the longest position that they are given."""
+        modules = self._inner.modules()
+        return trials.once(self, "rotary", lambda: [m for m in modules if is_rotary(m)])
+
+    def call(
         self,
         tokens: TokenBatch,
+        way: Way,
         *,
         mask: Int[Tensor, "row all"] | None = None,
         key_values: KeyValues | None = None,
     ) -> Float[Tensor, "picked columns d_vocab"]:
         kwargs: dict[str, Any] = {}
         if mask is not None:
-            positions = (mask.cumsum(-1) - 1).clamp_min(0)
-            kwargs = {"attention_mask": mask, "position_ids": positions[:, -tokens.shape[1] :]}
+            kwargs["attention_mask"] = mask
+            if way.positions:
+                positions = (mask.cumsum(-1) - 1).clamp_min(0)
+                kwargs["position_ids"] = positions[:, -tokens.shape[1] :]
         if isinstance(key_values, _BridgeKeyValues):
             kwargs |= {"past_key_values": key_values.cache, "use_cache": True}
-        else:
+        elif way.told:
             kwargs["use_cache"] = False
-        logits: Tensor = self.model(tokens, return_type="logits", **kwargs)
-        return logits
+        rotary = self._rotary
+
+        def forward() -> Tensor:
+            for module in rotary:
+                forget_longest(module)
+            return self.model(tokens, return_type="logits", **kwargs)
+
+        with renamed(self.model) if way.renamed else nullcontext():
+            return self.passage(forward)
 
     @property
     def processing(self) -> Literal["raw", "folded"]:
@@ -125,7 +176,7 @@ class _HookedKeyValues(KeyValues):
     def __init__(self, cache: Any) -> None:
         self.cache = cache
 
-    def first(self, n: int) -> KeyValues | None:
+    def first(self, n: int) -> KeyValues:
         new = copy.deepcopy(self.cache)
         new.previous_attention_mask = new.previous_attention_mask[:, :n]
         for entry in new.entries:
@@ -187,9 +238,10 @@ class HookedBackend(Backend):
             TransformerLensKeyValueCache.init_cache(self.model.cfg, self.device, rows)
         )
 
-    def forward(
+    def call(
         self,
         tokens: TokenBatch,
+        way: Way,
         *,
         mask: Int[Tensor, "row all"] | None = None,
         key_values: KeyValues | None = None,
@@ -197,10 +249,11 @@ class HookedBackend(Backend):
         # The mask is always given: without one, HookedTransformer guesses it from pad ids.
         now = torch.ones_like(tokens) if mask is None else mask[:, -tokens.shape[1] :]
         cache = key_values.cache if isinstance(key_values, _HookedKeyValues) else None
-        logits: Tensor = self.model(
-            tokens, return_type="logits", attention_mask=now, past_kv_cache=cache
+        return self.passage(
+            lambda: self.model(
+                tokens, return_type="logits", attention_mask=now, past_kv_cache=cache
+            )
         )
-        return logits
 
     @property
     def processing(self) -> Literal["raw", "folded"]:
@@ -237,4 +290,5 @@ def backend_of(model: Any) -> Backend:
             expected="a model in evaluation mode",
             instead="model.eval()",
         )
+    attaching.heal(model)
     return found(model)

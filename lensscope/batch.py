@@ -146,6 +146,15 @@ def _check_values(backend: Backend, patch: Patch, site: Site, n: int, n_keys: in
         )
     if patch.when == "every_step":
         shape = (1, *shape[1:])
+    most = torch.finfo(backend.dtype).max
+    wrong = [number for number in patch.operation.numbers if abs(number) > most]
+    if wrong:
+        raise PatchError(
+            f"The number of {patch!r} is infinite in the model's dtype.",
+            got=wrong[0],
+            expected=f"at most {most:g} in {backend.dtype}",
+            instead=f"{site!r}.scale(2.0)",
+        )
     for value in patch.operation.values:
         fits = value.shape[-1] == shape[-1]
         try:
@@ -253,12 +262,13 @@ class Batch:
     def patched(
         self, place: Place, tensor: Tensor, rows: Iterable[int] | None = None
     ) -> Tensor | None:
-        """A copy of the activations at a place with every row's patches done, in order.
+        """A copy of the activations at a place, ``[row, position, …]``, with every row's patches
+        done, in order.
 
         ``None`` if no patch of that place falls into the forward under way.
         """
         self.reached.add(place)
-        x = canonical(place[0], tensor)
+        x = tensor
         out: Tensor | None = None
         for b in range(len(self.rows)) if rows is None else rows:
             for write in self.rows[b].all_writes:
@@ -270,7 +280,7 @@ class Batch:
                 for columns in filter(None, spots):
                     out = x.clone() if out is None else out
                     self._write(out, b, columns, write)
-        return None if out is None else canonical(place[0], out)
+        return out
 
     def _write(self, out: Tensor, b: int, columns: list[int], write: Write) -> None:
         index: tuple[Any, ...] = (b, columns)
@@ -290,8 +300,3 @@ class Batch:
             out[index] = piece
         else:
             out[index] = write.operation(piece).to(piece.dtype)
-
-
-def canonical(kind: str, tensor: Tensor) -> Tensor:
-    """``[row, position, …]``: attention patterns come as ``[row, head, position, key]``."""
-    return tensor.transpose(1, 2) if kind == "pattern" else tensor

@@ -12,10 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.errors import CacheError, PositionError
 from lensscope.positions import ALL, PositionLike, resolve
 from lensscope.prompts import TokenizedPrompt
 from lensscope.provenance import Provenance
+from lensscope.signs import without_control
 from lensscope.sites import KINDS, Site, SiteKindName
 
 if TYPE_CHECKING:
@@ -35,6 +37,14 @@ class Entry:
 
     read: Callable[[], Tensor]
     positions: tuple[tuple[int, ...], ...]
+
+    def copy(self) -> Tensor:
+        """The tensor, for somebody who may write into it; one that gradients flow through is no
+        copy, for they would not reach it."""
+        tensor = self.read()
+        return (
+            tensor.clone() if isinstance(self.read, _Held) and not tensor.requires_grad else tensor
+        )
 
 
 class Cache(Mapping[Site, Tensor]):
@@ -71,9 +81,9 @@ class Cache(Mapping[Site, Tensor]):
     def __getitem__(self, site: Site) -> Tensor:
         site = self._normal(site)
         if site in self._entries:
-            return self._typed(site, self._entries[site].read())
+            return self._typed(site, self._entries[site].copy())
         found, entry = self._covering(site)
-        tensor = entry.read()
+        tensor = entry.copy() if site.position is None else entry.read()
         if site.head is not None and found.head is None:
             tensor = tensor.select(found.axes.index(KINDS[site.kind].head_axis or ""), site.head)
         if site.position is not None:
@@ -106,6 +116,7 @@ class Cache(Mapping[Site, Tensor]):
         """The tokens of each prompt, as text, BOS included where it was run."""
         return tuple(prompt.labels for prompt in self.prompts)
 
+    @checks.door(CacheError, prompt=checks.whole(-checks.INDEX, instead=0), site=checks.anything)
     def value(self, site: Site, prompt: int = 0) -> Float[Tensor, "position *axes"]:
         """What one prompt had at a site, without padding.
 
@@ -116,6 +127,9 @@ class Cache(Mapping[Site, Tensor]):
 
     # ---------------------------------------------------------------- slices
 
+    @checks.door(
+        CacheError, kind=checks.text, layer=checks.whole_numbers, prompt=checks.whole_numbers
+    )
     def sel(
         self,
         *,
@@ -130,9 +144,16 @@ class Cache(Mapping[Site, Tensor]):
         Raises:
             CacheError: nothing is left.
         """
-        n = self.provenance.n_layers
+        n, total = self.provenance.n_layers, len(self.prompts)
         layers = None if layer is None else {x % n if -n <= x < n else x for x in _many(layer)}
-        rows = tuple(range(len(self.prompts)) if prompt is None else _many(prompt))
+        rows = tuple(range(total) if prompt is None else _many(prompt))
+        if not rows or any(not -total <= row < total for row in rows):
+            raise CacheError(
+                "There is no such prompt in the cache.",
+                got=f"prompt={checks.seen(prompt)}",
+                expected=f"one or some of 0 to {total - 1}",
+                instead="cache.sel(prompt=0)",
+            )
         kept = [self.prompts[row] for row in rows]
         tokens = tuple(p.ids for p in kept)
         entries = {
@@ -156,6 +177,7 @@ class Cache(Mapping[Site, Tensor]):
         }
         return Cache(entries, kept, small.provenance)
 
+    @checks.door(CacheError)
     def to(
         self, device: str | torch.device | None = None, dtype: torch.dtype | None = None
     ) -> Cache:
@@ -185,6 +207,7 @@ class Cache(Mapping[Site, Tensor]):
 
     # ---------------------------------------------------------------- files
 
+    @checks.door(CacheError)
     def save(self, path: str | Path) -> Path:
         """Write all to a safetensors file, with provenance; written aside and renamed.
 
@@ -197,6 +220,7 @@ class Cache(Mapping[Site, Tensor]):
         return save(self, path_of(path))
 
     @classmethod
+    @checks.door(CacheError)
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Cache:
         """Open a file that `save` wrote. Only its header is read; each site is read when asked for,
         from that file: once another one is in its place, `CacheError` is raised.
@@ -214,7 +238,7 @@ class Cache(Mapping[Site, Tensor]):
     def __repr__(self) -> str:
         return (
             f"Cache({self._shown()}; {len(self.prompts)} prompt(s): "
-            f"{'|'.join(self.tokens[0])}{' …' if len(self.prompts) > 1 else ''}; "
+            f"{without_control('|'.join(self.tokens[0]))}{' …' if len(self.prompts) > 1 else ''}; "
             f"{self.provenance.model}, {self.provenance.processing}, {self.provenance.dtype})"
         )
 
@@ -223,6 +247,13 @@ class Cache(Mapping[Site, Tensor]):
         return ", ".join(names if len(names) <= 6 else [*names[:3], "…", *names[-2:]])
 
     def _normal(self, site: Site) -> Site:
+        if not isinstance(site, Site):
+            raise CacheError(
+                "This is not a site.",
+                got=checks.seen(site),
+                expected="a Site that was kept",
+                instead="cache[ls.resid_post(12)]",
+            )
         n = self.provenance.n_layers
         if site.layer is None and KINDS[site.kind].has_layer:
             raise CacheError(
@@ -264,9 +295,8 @@ class Cache(Mapping[Site, Tensor]):
             ]
         elif any(stored.position is None for stored, _ in same):
             same = [(stored, entry) for stored, entry in same if stored.position is None]
-        if not same or (
-            site.position is None and len(same) > 1 and same[0][0].position is not None
-        ):
+        several = site.position is None and len(same) > 1 and same[0][0].position is not None
+        if not same or several:
             raise CacheError(
                 f"The cache does not hold {site!r}.",
                 got=self._shown() or "an empty cache",

@@ -38,9 +38,9 @@ def save(cache: Cache, path: Path) -> Path:
         "provenance": asdict(cache.provenance),
         "prompts": [asdict(prompt) for prompt in cache.prompts],
         "sites": [
+            # a site without a position holds every token, which needs no list
             {
                 **_site_to_json(site),
-                # a site without a position holds every token, which needs no list
                 "positions": None if site.position is None else cache.positions(site),
             }
             for site in cache

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from lensscope.plots import svg_text
-from lensscope.showing import escape
+from lensscope.signs import escape
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

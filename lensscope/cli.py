@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +25,7 @@ from lensscope.terminal import (
     Quiet,
     deliver,
     errors,
+    load,
     numbers_of,
     position_of,
     print_table,
@@ -133,10 +137,22 @@ def inspect(
 
 
 @app.command()
-def models() -> None:
+def models(
+    check: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Load this model and print what it can do."),
+    ] = None,
+    backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
+    processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
+) -> None:
     """Models at hand: the demo model, the Hub's local cache, and what TransformerLens supports."""
     with errors(quiet=False):
-        from lensscope.models import at_hand
+        if check is not None:
+            from lensscope.support import support
+
+            print(support(load(check, backend, processing, quiet=False)))
+            return
+        from lensscope.checkpoints import at_hand
 
         for line in at_hand():
             print(line)
@@ -160,8 +176,29 @@ def _scope(preset: Preset, text: str | None, placeholder: str | None) -> Patchsc
 
 
 def main() -> None:
-    """Entry point."""
-    app()
+    """Entry point: whatever the machine refuses is one message and exit code 2."""
+    _print_what_cannot_be_printed()
+    try:
+        app()
+    except OSError as error:
+        what = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+        print(f"lensscope: {what}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _print_what_cannot_be_printed() -> None:
+    """Show characters that the output cannot show by their number, as JSON has them."""
+    codecs.register_error("lensscope", _by_number)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="lensscope")
+
+
+def _by_number(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    numbers = (int.from_bytes(units[n : n + 2], "big") for n in range(0, len(units), 2))
+    return "".join(f"\\u{number:04x}" for number in numbers), error.end
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def circuit(
         picture(made, svg, quiet)
         if html is not None:
             from lensscope.report import page
-            from lensscope.showing import escape
+            from lensscope.signs import escape
 
             sections = [f"<p>{escape(repr(faithful))}</p>", made.section()]
             sections += [grown.section()] if grown is not None else []

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lensscope.backend import Backend, KeyValues
 from lensscope.batch import Batch
+from lensscope.finite import check_finite
 from lensscope.hooks import hooks_for
 from lensscope.sampling import Sampling
 
@@ -91,6 +92,7 @@ def decode(
             found = backend.run(fed, mask=mask, key_values=key_values, pick=lambda x: x[:, -1:])
             assert found is not None
             logits = found[:, 0]
+            check_finite(backend, logits, batch.rows)
     return [written[i] for i in twin]
 
 

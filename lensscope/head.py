@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -10,7 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.backend import Backend, weights_hash
+from lensscope.backend import Backend
+from lensscope.trials import Trial, once, verdict
+from lensscope.weights import weights_hash
 
 _AT_ONCE: Final = 24 << 20
 """Bytes of logits at a time; more than the allocator's threshold would be mapped anew each time."""
@@ -25,11 +26,11 @@ def unembed(
     Gradients flow. Hooks of the user's own do not act meanwhile: they would be given states of many
     prompts in place of one prompt's positions. Where final norm, unembedding and the logits'
     transform that TransformerLens tells of do not give what the model gives, which is tried once a
-    model, the states go through the model's own forward, over the last block's output of a dummy
-    token.
+    model, the states go through the model's own forward, over the last block's output of dummy
+    tokens.
     """
     flat = states.reshape(-1, states.shape[-1]).to(_device(backend), backend.dtype)
-    way = _direct if _is_direct(backend) else _through_model
+    way = _direct if head(backend).holds else _through_model
     with backend.alone():
         found = way(backend, flat)
     return found.reshape(*states.shape[:-1], backend.d_vocab)
@@ -69,7 +70,10 @@ def _device(backend: Backend) -> torch.device:
 
 
 def _direct(backend: Backend, flat: Tensor) -> Tensor:
-    model = backend.model
+    return backend.passage(lambda: _normed_and_unembedded(backend.model, flat))
+
+
+def _normed_and_unembedded(model: Any, flat: Tensor) -> Tensor:
     norm = getattr(model, "ln_final", None)
     hidden = flat[None] if norm is None else norm(flat[None])
     logits: Tensor = model.unembed(hidden)[0]
@@ -84,25 +88,24 @@ def _through_model(backend: Backend, flat: Tensor) -> Tensor:
     def enter(layer: int, residual: Tensor) -> Tensor:
         return flat[:, None].to(residual.device) if layer == backend.n_layers else residual
 
-    token = torch.zeros(1, 1, dtype=torch.long, device=backend.device)
-    logits = backend.run(token, enter=enter, pick=lambda residual: residual)
+    # As many dummy tokens as there are states: what follows the last block may count on it.
+    tokens = torch.zeros(len(flat), 1, dtype=torch.long, device=backend.device)
+    logits = backend.run(tokens, enter=enter, pick=lambda residual: residual)
     assert logits is not None
     return logits[:, 0]
 
 
-_DIRECT: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
+def head(backend: Backend) -> Trial:
+    """Whether final norm, unembedding and the logits' transform give what the model gives."""
 
-
-def _is_direct(backend: Backend) -> bool:
-    """Whether the short way gives what the model gives; tried out once."""
-    if backend.model not in _DIRECT:
+    def find() -> Trial:
         generator = torch.Generator().manual_seed(0)
         states = torch.randn(3, backend.d_model, generator=generator)
         states = states.to(_device(backend), backend.dtype)
-        with torch.no_grad(), backend.alone():
-            expected = _through_model(backend, states).float()
-            got = _direct(backend, states).float()
-        spread = float(expected.max() - expected.min())
-        error = float((got - expected).abs().max())
-        _DIRECT[backend.model] = error <= 16 * torch.finfo(backend.dtype).eps * max(spread, 1e-6)
-    return _DIRECT[backend.model]
+        return verdict(
+            "norm and unembedding",
+            lambda: (_direct(backend, states), _through_model(backend, states)),
+            16 * torch.finfo(backend.dtype).eps,
+        )
+
+    return once(backend, "head", find)

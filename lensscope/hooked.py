@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from lensscope.agreement import Expected, check_agreement, expected_of
+from lensscope.checkpoints import failing_as_model_error, nothing_installed
 from lensscope.errors import ModelError
 
 
@@ -35,15 +37,33 @@ def hooked_transformer(
     processing: str,
     dtype: torch.dtype,
     device: str | torch.device,
+    expected: Expected | None = None,
 ) -> Any:
     """The model, raw or folded, checked to compute what the checkpoint does.
 
     Raises:
         ModelError: an architecture that HookedTransformer cannot hold.
     """
+    folded = processing == "folded"
+    if expected is None:
+        expected = expected_of(hf_model, title)
+    with failing_as_model_error(title), nothing_installed():
+        model = _converted(hf_model, tokenizer, title, folded, dtype, device).eval()
+        mask = torch.ones_like(expected.tokens)  # without one, it is guessed from pad ids
+        check_agreement(model, expected, title, folded=folded, attention_mask=mask)
+    return model
+
+
+def _converted(
+    hf_model: Any,
+    tokenizer: Any,
+    title: str,
+    folded: bool,
+    dtype: torch.dtype,
+    device: str | torch.device,
+) -> Any:
     from transformer_lens import HookedTransformer
 
-    folded = processing == "folded"
     if type(hf_model).__name__ != "LlamaForCausalLM":
         try:
             return HookedTransformer.from_pretrained(
@@ -56,7 +76,7 @@ def hooked_transformer(
                 center_writing_weights=folded,
                 center_unembed=folded,
                 fold_value_biases=folded,
-            ).eval()
+            )
         except ValueError as error:
             raise ModelError(
                 f"HookedTransformer cannot load {title}.",
@@ -79,8 +99,6 @@ def hooked_transformer(
         fold_value_biases=folded,
     )
     model.generation_config = getattr(hf_model, "generation_config", None)  # its ends of text
-    model.eval()
-    _check_same_logits(model, hf_model, title)
     return model
 
 
@@ -127,22 +145,3 @@ def _llama_config(config: Any, title: str) -> dict[str, Any]:
             "NTK_original_ctx_len": rope["original_max_position_embeddings"],
         }
     return values
-
-
-def _check_same_logits(model: Any, hf_model: Any, title: str) -> None:
-    """Refuse a conversion that is not the same function (log-probabilities within 1e-3)."""
-    size = min(hf_model.config.vocab_size, 1000)
-    tokens = torch.arange(1, 9, device=hf_model.device)[None] * 97 % size
-    with torch.no_grad():
-        expected = hf_model(tokens).logits.float().log_softmax(-1)
-        mask = torch.ones_like(tokens)
-        got = model(tokens, attention_mask=mask).float().log_softmax(-1)
-    error = float((got - expected).abs().max())
-    tolerance = 1e-3 if hf_model.dtype == torch.float32 else 0.5
-    if not error <= tolerance:
-        raise ModelError(
-            f"The HookedTransformer of {title} does not compute what the checkpoint does.",
-            got=f"log-probabilities that differ by {error:.3g}",
-            expected=f"at most {tolerance}",
-            instead="backend='bridge'",
-        )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lensscope.backend import Backend, Hook, StopForward
-from lensscope.batch import Batch, Place, canonical
+from lensscope.batch import Batch, Place
 from lensscope.cache import Entry, hold
 from lensscope.errors import SiteError
 from lensscope.positions import ALL, resolve
@@ -64,11 +64,11 @@ class Reader:
         return len(self.read) == len(self.sites)
 
     def take(self, place: Place, tensor: Tensor, batch: Batch) -> None:
-        """Copy what is asked for out of the activations at a place."""
+        """Copy what is asked for out of the activations at a place, ``[row, position, …]``."""
         for site, positions in self.sites.items():
             if (site.kind, site.layer) != place:
                 continue
-            x = canonical(site.kind, tensor)
+            x = tensor
             if site.head is not None:
                 x = x.select(2, site.head)
             out = self._buffer(site, x)
@@ -146,10 +146,19 @@ def hooks_for(
     order = list(KINDS)
 
     def patch(place: Place) -> Hook:
-        return lambda tensor: batch.patched(place, tensor)
+        layout = backend.layout(place)
+
+        def hook(tensor: Tensor) -> Tensor | None:
+            patched = batch.patched(place, layout.canonical(tensor))
+            return None if patched is None else layout.original(patched)
+
+        return hook
 
     def take(place: Place, reader: Reader) -> Hook:
+        layout = backend.layout(place)
+
         def hook(tensor: Tensor) -> None:
+            tensor = layout.canonical(tensor)
             reader.take(place, tensor.detach() if reader.detach else tensor, batch)
             if stop_early and reader.done:
                 raise StopForward

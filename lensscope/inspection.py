@@ -6,12 +6,14 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from lensscope import checks
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import PromptError
 from lensscope.prompts import TokenizedPrompt, tokenize
 
 
+@checks.constructor(PromptError)
 @dataclass(frozen=True)
 class InspectionPrompt:
     """The target prompt of a patchscope, with its placeholder(s).
@@ -38,6 +40,7 @@ class InspectionPrompt:
         after = r"(?!\w)" if self.placeholder[-1].isalnum() else ""
         return re.compile(before + re.escape(self.placeholder) + after)
 
+    @checks.door(PromptError)
     def filled(self, text: str) -> str:
         """The prompt with a text in place of its placeholder.
 

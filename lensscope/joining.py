@@ -8,7 +8,6 @@ positions are those of one row and broadcast; final norm and head are the model'
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from lensscope.patches import Patch
 from lensscope.planning import Plan
 from lensscope.prompts import tokenize
 from lensscope.sites import Site
+from lensscope.trials import Trial, once, verdict
 
 
 class Joining:
@@ -74,22 +74,25 @@ class Joining:
         self.batch.keep(rows)
 
 
-_CAN_JOIN: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+def joins(backend: Backend) -> Trial:
+    """Whether rows can join at their layer in this model.
+
+    An architecture may build what depends on the size of the batch outside its blocks. So a joined
+    pass is tried against a plain one.
+    """
+    limit = 5e-3 if backend.dtype == torch.float32 else 5e-2
+    return once(
+        backend, "joins", lambda: verdict("joining", lambda: _joined_and_plain(backend), limit)
+    )
 
 
 def why_not(backend: Backend) -> str:
-    """Why rows cannot join at their layer in this model; empty if they can.
-
-    An architecture may build what depends on the size of the batch outside its blocks. So it is
-    tried out, once for each model: a joined pass against a plain one.
-    """
-    if backend.model not in _CAN_JOIN:
-        with backend.alone():
-            _CAN_JOIN[backend.model] = _try(backend)
-    return _CAN_JOIN[backend.model]
+    """Why rows cannot join at their layer in this model; empty if they can."""
+    trial = joins(backend)
+    return "" if trial.holds else f"its blocks do not take a batch that grows: {trial.seen}"
 
 
-def _try(backend: Backend) -> str:
+def _joined_and_plain(backend: Backend) -> tuple[Tensor, Tensor]:
     from lensscope.execution import Execution
 
     prompt = tokenize(backend, [37 * t % backend.d_vocab for t in range(3, 7)])[0]
@@ -98,16 +101,8 @@ def _try(backend: Backend) -> str:
     patches: list[list[Patch]] = [[site.at(p).scale(0.5)] for site in sites for p in (2, 3)]
     rows = [resolve_row(backend, prompt, p) for p in [*patches, []]]
     results = []
-    for plan in (Plan.none(), Plan()):
+    for plan in (Plan(), Plan.none()):
         execution = Execution(backend, rows, [], "left", plan=plan, trusted=True)
-        try:
-            execution.run(Outputs([[3]] * len(rows)))
-        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as failure:
-            return f"its blocks do not take a batch that grows ({type(failure).__name__})"
+        execution.run(Outputs([[3]] * len(rows)))
         results.append(execution.results["logits"].float())
-    plain, joined = results
-    spread = float(plain.max() - plain.min())
-    error = float((plain - joined).abs().max())
-    # Rounding is below this by far, and a batch that is mixed up above.
-    tolerance = 5e-3 if backend.dtype == torch.float32 else 5e-2
-    return "" if error <= tolerance * spread else f"its logits would differ by {error:.2g}"
+    return results[0], results[1]

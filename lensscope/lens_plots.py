@@ -116,7 +116,7 @@ def trajectories(reading: LensReading, value: str | None, prompt: int = 0) -> Ch
     """
     data = reading.data
     of_targets = [n for n in ("target_log_probability", "target_rank") if n in data]
-    chosen = value or (of_targets[0] if of_targets else None)
+    chosen = value if value is not None else next(iter(of_targets), None)
     if chosen is None:
         per_cell = {"prompt", reading.axis, "position"}
         chosen = next((str(n) for n, v in data.items() if set(v.dims) == per_cell), "entropy")

@@ -14,8 +14,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from lensscope.answers import Answers, Subject, shown, token_ids
-from lensscope.errors import PlanError
+from lensscope import checks
+from lensscope.answers import Answers, Subject, as_answers, shown, token_ids
+from lensscope.errors import PlanError, PromptError
 
 Measure: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -98,6 +99,7 @@ _TAKEN: dict[str, Callable[[Tensor, list[int]], Tensor]] = {
 }
 
 
+@checks.door(PromptError, correct=as_answers, wrong=as_answers)
 def logit_difference(correct: Answers, wrong: Answers) -> PairMetric:
     """The logit of the right answer less that of the wrong one.
 
@@ -113,6 +115,7 @@ def logit_difference(correct: Answers, wrong: Answers) -> PairMetric:
     return _Compared(correct, wrong, "logit difference")
 
 
+@checks.door(PromptError, correct=as_answers)
 def log_probability(correct: Answers) -> PairMetric:
     """The log-probability of the answer (nats); of several in a tuple, that of any of them.
 
@@ -123,6 +126,7 @@ def log_probability(correct: Answers) -> PairMetric:
     return _Compared(correct, None, "log-probability")
 
 
+@checks.door(PromptError, correct=as_answers, wrong=as_answers)
 def probability(correct: Answers, wrong: Answers | None = None) -> PairMetric:
     """The probability of the answer, of several in a tuple their sum; less that of the wrong one,
     if it is given (Hanna et al. 2023, section 2, for greater-than).
@@ -134,6 +138,7 @@ def probability(correct: Answers, wrong: Answers | None = None) -> PairMetric:
     return _Compared(correct, wrong, "probability")
 
 
+@checks.door(PromptError, correct=as_answers)
 def rank(correct: Answers) -> PairMetric:
     """How many tokens are more probable than the answer, or the best of several: 0 is the first.
 
@@ -162,6 +167,7 @@ class _Divergence(PairMetric):
         return measure
 
 
+@checks.door(PromptError)
 def kl_divergence() -> PairMetric:
     """``KL(clean run || patched run)`` of the next token, in nats; 0 is the clean run.
 
@@ -215,7 +221,7 @@ def checked(measure: Measure, name: str) -> Measure:
     """
 
     def measured(logits: Tensor) -> Tensor:
-        value: Any = measure(logits)
+        value: Any = checks.called(measure, f"The metric {name}", PlanError, logits)
         rows = logits.shape[0]
         if not isinstance(value, Tensor) or tuple(value.shape) != (rows,):
             raise PlanError(

@@ -6,32 +6,35 @@ that is already loaded.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import torch
 
-from lensscope.demo_model import DEMO_NAME, calm, demo_folder, demo_place, from_gguf
-from lensscope.errors import ModelError, ModelNotFoundError
+from lensscope import checks
+from lensscope.agreement import Expected, check_agreement, expected_of
+from lensscope.checkpoints import (
+    failing_as_model_error,
+    nothing_installed,
+    opened,
+    text_part,
+)
+from lensscope.demo_model import DEMO_NAME
+from lensscope.errors import ModelError
+from lensscope.gguf_files import calm
 from lensscope.hooked import hooked_transformer, require_hooked_transformer
+from lensscope.repairs import repair
 
 BackendName: TypeAlias = Literal["bridge", "hooked"]
 Processing: TypeAlias = Literal["raw", "folded"]
 
 _DEMO_ALIASES: Final = ("demo", DEMO_NAME.lower(), f"huggingfacetb/{DEMO_NAME.lower()}")
-_HUB_TIMEOUT_S: Final = 5.0
-_WEIGHT_FILES: Final = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
 
 
+@checks.door(ModelError, name=checks.path)
 def load_model(
     name: str | Path | None = None,
     *,
@@ -64,29 +67,23 @@ def load_model(
         >>> ls.load_model().cfg.n_layers
         30
     """
-    if backend not in ("bridge", "hooked") or processing not in ("raw", "folded"):
-        raise ModelError(
-            "There is no such way to load a model.",
-            got=f"backend={backend!r}, processing={processing!r}",
-            expected='backend "bridge" or "hooked", processing "raw" or "folded"',
-            instead='ls.load_model(backend="bridge", processing="raw")',
-        )
+    check_how(backend, processing, dtype, device)
     if backend == "hooked":
         require_hooked_transformer()
     demo = name is None or str(name).lower() in _DEMO_ALIASES
-    source = demo_folder() if demo else name
-    assert source is not None
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with calm():
-        hf_model, tokenizer, title = _from_transformers(source, dtype)
-        if demo:
-            title = DEMO_NAME
-        hf_model = hf_model.to(where).eval()
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    with calm(), failing_as_model_error(str(name or DEMO_NAME)):
+        found = opened(None if demo else name, dtype)
+        hf_model = found.hf_model.to(where).eval()
+        expected = expected_of(hf_model, found.title)
+        hf_model = text_part(hf_model)
         if backend == "hooked":
-            model = hooked_transformer(hf_model, tokenizer, title, processing, dtype, where)
+            model = hooked_transformer(
+                hf_model, found.tokenizer, found.title, processing, dtype, where, expected
+            )
         else:
-            model = _bridge(hf_model, tokenizer, title, processing, where)
-    model.cfg.model_name = title
+            model = _bridge(hf_model, found.tokenizer, found.title, processing, where, expected)
+    model.cfg.model_name = found.title
     model.cfg.dtype = dtype
     if demo:
         model.cfg.default_prepend_bos = False  # it was trained without
@@ -109,141 +106,61 @@ def loader_of(model: Any) -> Callable[[], Any] | None:
     return _LOADERS.get(model)
 
 
+def check_how(backend: Any, processing: Any, dtype: Any, device: Any) -> None:
+    """Refuse ways to load that there are not.
+
+    Raises:
+        ModelError: see there.
+    """
+    if backend not in ("bridge", "hooked") or processing not in ("raw", "folded"):
+        raise ModelError(
+            "There is no such way to load a model.",
+            got=f"backend={backend!r}, processing={processing!r}",
+            expected='backend "bridge" or "hooked", processing "raw" or "folded"',
+            instead='ls.load_model(backend="bridge", processing="raw")',
+        )
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ModelError(
+            "A model cannot be loaded in this dtype.",
+            got=repr(dtype)[:80],
+            expected="a floating-point torch.dtype",
+            instead="dtype=torch.float32, torch.bfloat16 or torch.float16",
+        )
+    if device is None:
+        return
+    try:
+        torch.empty(0, device=torch.device(device))
+    except (RuntimeError, TypeError, ValueError, AssertionError, NotImplementedError) as error:
+        raise ModelError(
+            "There is no such device here.",
+            got=f"{device!r}: {(str(error).splitlines() or [''])[0][:120]}",
+            expected="a device that torch has here",
+            instead='device="cpu", or None for a GPU where there is one',
+        ) from error
+
+
 def _bridge(
-    hf_model: Any, tokenizer: Any, title: str, processing: Processing, device: str | torch.device
+    hf_model: Any,
+    tokenizer: Any,
+    title: str,
+    processing: Processing,
+    device: str | torch.device,
+    expected: Expected | None = None,
 ) -> Any:
+    """The `TransformerBridge` of a Hugging Face model, checked to compute what that computes."""
     from transformer_lens.model_bridge import TransformerBridge
 
-    try:
+    if not hf_model.config.architectures:  # transformers leaves it empty for some kinds of file
+        hf_model.config.architectures = [type(hf_model).__name__]
+    if expected is None:
+        expected = expected_of(hf_model, title)
+    with failing_as_model_error(title), nothing_installed():
         model = TransformerBridge.boot_transformers(
             title, hf_model=hf_model, tokenizer=tokenizer, device=device
         )
-    except ValueError as error:
-        raise ModelError(
-            f"TransformerLens cannot bridge {title}.",
-            got=f"{type(hf_model).__name__}: {str(error)[:200]}",
-            expected="an architecture that TransformerBridge supports",
-            instead="another model; `lensscope models` lists the architectures",
-        ) from error
-    if processing == "folded":
-        model.enable_compatibility_mode(disable_warnings=True)
+        repair(model)
+        check_agreement(model, expected, title)
+        if processing == "folded":
+            model.enable_compatibility_mode(disable_warnings=True)
+            check_agreement(model, expected, title, folded=True)
     return model.eval()
-
-
-def _from_transformers(name: str | Path, dtype: torch.dtype) -> tuple[Any, Any, str]:
-    """Model, tokenizer and title from a folder, a .gguf file or a Hub id."""
-    path = Path(name).expanduser()
-    if path.is_file() and path.suffix == ".gguf":
-        hf_model, tokenizer = from_gguf(path, dtype)
-        return hf_model, tokenizer, path.stem
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise ModelNotFoundError(
-                "The folder holds no model.",
-                got=f"{path}: {', '.join(sorted(p.name for p in path.iterdir())[:6]) or 'empty'}",
-                expected="config.json, weights and tokenizer files",
-                instead="model.save_pretrained(folder); tokenizer.save_pretrained(folder)",
-            )
-        return *_from_pretrained(str(path), dtype, local=True), path.name
-    text = str(name)
-    looks_local = path.is_absolute() or text.startswith((".", "~")) or path.suffix == ".gguf"
-    if looks_local:
-        raise ModelNotFoundError(
-            "There is no such file or folder.",
-            got=text,
-            expected="an existing folder or .gguf file",
-            instead=f"the right path, from {Path.cwd()}",
-        )
-    return *_from_pretrained(text, dtype, local=not _on_hub(text)), text
-
-
-def _from_pretrained(name: str, dtype: torch.dtype, *, local: bool) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local)
-        hf_model = AutoModelForCausalLM.from_pretrained(
-            name, dtype=dtype, local_files_only=local, attn_implementation="eager"
-        )
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{name} cannot be loaded.",
-            got=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}",
-            expected="a causal language model with weights and a tokenizer",
-            instead="another model, or the missing files",
-        ) from error
-    return hf_model, tokenizer
-
-
-def _on_hub(name: str) -> bool:
-    """Whether a Hub id must be fetched (``True``) or lies in the local cache (``False``).
-
-    Raises:
-        ModelNotFoundError: neither; says so within seconds, also without a network.
-    """
-    from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.constants import HF_HUB_OFFLINE
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
-
-    try:
-        if any(isinstance(try_to_load_from_cache(name, f), str) for f in _WEIGHT_FILES):
-            return False
-        if HF_HUB_OFFLINE:
-            raise ConnectionError("HF_HUB_OFFLINE is set")
-        HfApi().model_info(name, timeout=_HUB_TIMEOUT_S)
-        return True
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        got = f"{name!r}, which the Hub does not know (or does not show without a token)"
-        raise _not_found(name, got) from error
-    except Exception as error:  # the network's errors are of many libraries
-        got = (
-            f"{name!r}, not in the local cache, and no answer from the Hub ({type(error).__name__})"
-        )
-        raise _not_found(name, got) from error
-
-
-def _not_found(name: str, got: str) -> ModelNotFoundError:
-    known = known_names()
-    short = {n.split("/")[-1].lower(): n for n in known}
-    wanted = name.split("/")[-1].lower()
-    close = difflib.get_close_matches(wanted, short, n=3, cutoff=0.6)
-    near = list(dict.fromkeys([short[n] for n in close] + [short[n] for n in short if wanted in n]))
-    return ModelNotFoundError(
-        "There is no such model here.",
-        got=got,
-        expected="None for the demo model, a Hub id, a folder, or a .gguf file"
-        + (f"; near names: {', '.join(near[:5])}" if near else ""),
-        instead="ls.load_model(), which works offline once the demo model is there; or a folder "
-        "made where there is a network: hf download NAME --local-dir FOLDER",
-    )
-
-
-def known_names() -> list[str]:
-    """Names worth suggesting: the demo model and those that TransformerLens lists."""
-    from transformer_lens import supported_models
-
-    lists = (getattr(supported_models, "OFFICIAL_MODEL_NAMES", None) or []) or [
-        name
-        for value in vars(supported_models).values()
-        if isinstance(value, list)
-        for name in value
-    ]
-    return sorted({DEMO_NAME, *map(str, lists)})
-
-
-def at_hand() -> Iterator[str]:
-    """What can be loaded here, a line each."""
-    folder = demo_place()
-    state = f"in {folder}" if folder.is_dir() else "fetched on first use, 93 MB"
-    yield f"demo  {DEMO_NAME} ({state})"
-    from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
-
-    try:
-        repos = sorted(r.repo_id for r in scan_cache_dir().repos if r.repo_type == "model")
-    except CacheNotFound:
-        repos = []
-    yield f"in the Hub's local cache: {', '.join(repos) or 'none'}"
-    from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
-
-    yield f"architectures that TransformerBridge supports: {', '.join(SUPPORTED_ARCHITECTURES)}"

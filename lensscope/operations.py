@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lensscope.checks import called, listed, number, seen
 from lensscope.errors import PatchError
 
 Map: TypeAlias = Callable[[Tensor], Tensor]
+
+_LARGE: Final = 1e3
+"""Above this, what is scaled is looked at afterwards; below it, float16 alone could overflow."""
 
 
 class Operation(ABC):
@@ -25,6 +30,11 @@ class Operation(ABC):
     @property
     def values(self) -> tuple[Tensor, ...]:
         """The tensors it writes, for checks of width, dtype and device before the run."""
+        return ()
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """The numbers it works with, for checks of their size."""
         return ()
 
     @property
@@ -81,6 +91,10 @@ class Lerp(_Valued):
 
     weight: float
 
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        return (self.weight,)
+
     def __call__(self, x: Tensor) -> Tensor:
         return torch.lerp(x, self.value.to(x.device).expand_as(x), self.weight)
 
@@ -90,6 +104,10 @@ class Resize(_Valued):
     """From ``x`` (``weight=0``) to the value at the length of ``x`` (``weight=1``)."""
 
     weight: float
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        return (self.weight,)
 
     def __call__(self, x: Tensor) -> Tensor:
         value = self.value.to(x.device)
@@ -122,8 +140,15 @@ class Scale(Operation):
     def signature(self) -> tuple[object, ...]:
         return (type(self), self.factor)
 
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        return (self.factor,)
+
     def __call__(self, x: Tensor) -> Tensor:
-        return x * self.factor
+        y = x * self.factor
+        if abs(self.factor) > _LARGE:
+            check_finite(y, "The scaled activations are too large for their dtype.")
+        return y
 
 
 class Zero(Operation):
@@ -148,7 +173,7 @@ class Apply(Operation):
         return (type(self), object())  # it may draw: no two calls are the same
 
     def __call__(self, x: Tensor) -> Tensor:
-        y = self.function(x.clone())
+        y = called(self.function, "The mapped function", PatchError, x.clone())
         if not isinstance(y, Tensor) or y.shape != x.shape:
             raise PatchError(
                 "The mapped function returned something else than it was given.",
@@ -166,7 +191,8 @@ def as_value(value: Any) -> Tensor:
         tensor = value.clone()
     else:
         try:
-            tensor = torch.as_tensor(value, dtype=torch.get_default_dtype()).clone()
+            held = listed(value, "A value", PatchError)
+            tensor = torch.as_tensor(held, dtype=torch.get_default_dtype()).clone()
         except (TypeError, ValueError, RuntimeError) as error:
             raise PatchError(
                 "The value of a patch is not a tensor.",
@@ -195,17 +221,14 @@ def as_value(value: Any) -> Tensor:
 def as_number(value: Any) -> float:
     """A finite number."""
     try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = float("nan")
-    if number != number or number in (float("inf"), float("-inf")):
+        return number(value, "factor", -math.inf, 0.5, PatchError)
+    except PatchError:
         raise PatchError(
             "A factor is NaN or infinite, or no number.",
-            got=repr(value),
+            got=seen(value),
             expected="a finite number",
             instead="site.scale(0.5)",
-        )
-    return number
+        ) from None
 
 
 def check_finite(tensor: Tensor, what: str) -> None:

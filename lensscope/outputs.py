@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lensscope.checks import called
 from lensscope.errors import PlanError
 
 Metric: TypeAlias = Callable[[Tensor], Tensor]
@@ -189,7 +190,7 @@ class Outputs:
 
 def _measured(metric: Metric, logits: Tensor) -> Tensor:
     version = logits._version
-    value: Any = metric(logits)
+    value: Any = called(metric, "The metric", PlanError, logits)
     if logits._version != version:
         raise PlanError(
             "The metric has changed the logits that it was given.",

@@ -12,6 +12,7 @@ from torch import Tensor
 from lensscope.backend import Backend, KeyValues
 from lensscope.batch import Batch, PaddingSide, Row
 from lensscope.decoding import decode
+from lensscope.finite import check_finite
 from lensscope.hooks import Reader, check_reached, hooks_for
 from lensscope.joining import Joining
 from lensscope.outputs import Outputs, Picks
@@ -109,6 +110,8 @@ class Passes:
         elif self.reader.sites:
             self._read_only(batch, tokens, mask, key_values, joining)
         self._put(self.outputs, picks.rows, picks.asked_for(logits, shared))
+        if logits is not None:  # after a metric, which says more of what it cannot take
+            check_finite(backend, logits, rows)
         self._advance(len(flat))
         if not self.steps or self.sampling is None or logits is None:
             return
@@ -140,26 +143,13 @@ class Passes:
         self, tokens: Tensor, known: Unpatched | None, prefix: int
     ) -> tuple[int, KeyValues | None]:
         """How many tokens are not run again, and their keys and values, in a cache of their own."""
-        if prefix and known is not None:
-            first = known.key_values.first(prefix)
-            if first is not None:
-                return prefix, first
-            # They cannot be told apart from what came after. Such a cache may also forget keys,
-            # which are then missing from a pattern.
-            if not self.touches_patterns:
-                first = self.backend.new_key_values(1)
-                self.backend.run(tokens[:1, :prefix], key_values=first)
-                self.token_layers += prefix * self.backend.n_layers
-                return prefix, first
+        if prefix and known is not None and known.key_values is not None:
+            return prefix, known.key_values.first(prefix)
         # The first new token comes from the prompt's own logits.
         decodes = self.sampling is not None and self.sampling.use_cache and self.steps > 1
-        return 0, self.backend.new_key_values(len(tokens)) if decodes else None
-
-    @property
-    def touches_patterns(self) -> bool:
-        """Whether a pattern is read or written."""
-        kinds = {site.kind for site in self.reader.sites}
-        return "pattern" in kinds | {w.site.kind for row in self.rows for w in row.writes}
+        if not decodes or self.backend.why_no_steps(tokens.shape[1], self.steps - 1):
+            return 0, None
+        return 0, self.backend.new_key_values(len(tokens))
 
     def _put(self, outputs: Outputs, rows: Sequence[int], logits: Tensor | None) -> None:
         """Hand over logits of rows, and of those that they stand for."""
@@ -187,6 +177,8 @@ class Passes:
             or any(site.kind == "pattern" for site in self.reader.sites)
             or not self.reader.beyond_first_attention
             or self.backend.has_own_hooks
+            or batch.width <= STRETCH
+            or bool(self.backend.why_no_steps(STRETCH, batch.width - STRETCH))
         )
         step = batch.width if whole else STRETCH
         if batch.width - batch.start > step and key_values is None:

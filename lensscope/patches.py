@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.errors import PatchError
 from lensscope.operations import (
     Add,
@@ -109,7 +110,7 @@ class Move:
     def apply(self, value: Tensor) -> Tensor:
         """The transforms, in order, on what was read."""
         for transform in self.transforms:
-            value = transform(value.clone())
+            value = checks.called(transform, "A transform", PatchError, value.clone())
         return value
 
     def patch(self, cache: Cache, prompt: int = 0) -> Patch:
@@ -137,6 +138,7 @@ class Move:
 class Writable:
     """The verbs of a site: each makes a `Patch`. Values are copied, so a patch never changes."""
 
+    @checks.door(PatchError)
     def set(self, value: Any, when: When = "prefill") -> Patch:
         """Replace the activations by ``value``, ``[…]`` or ``[pos, …]``.
 
@@ -145,26 +147,32 @@ class Writable:
         """
         return Patch(self._site, Set(as_value(value)), when, "set")
 
+    @checks.door(PatchError)
     def add(self, value: Any, when: When = "prefill") -> Patch:
         """Add ``value`` to the activations."""
         return Patch(self._site, Add(as_value(value)), when, "add")
 
+    @checks.door(PatchError, factor=checks.scalar)
     def scale(self, factor: float, when: When = "prefill") -> Patch:
         """Multiply the activations by a number."""
         return Patch(self._site, Scale(as_number(factor)), when, "scale")
 
+    @checks.door(PatchError, weight=checks.scalar)
     def lerp(self, value: Any, weight: float, when: When = "prefill") -> Patch:
         """Go from the activations (``weight=0``) to ``value`` (``weight=1``) along a line."""
         return Patch(self._site, Lerp(as_value(value), as_number(weight)), when, "lerp")
 
+    @checks.door(PatchError)
     def zero(self, when: When = "prefill") -> Patch:
         """Replace the activations by zeros."""
         return Patch(self._site, Zero(), when, "zero")
 
+    @checks.door(PatchError)
     def map(self, function: Map, when: When = "prefill") -> Patch:
         """Replace the activations ``x``, ``[pos, …]``, by ``function(x)`` of the same shape."""
         return Patch(self._site, Apply(as_map(function)), when, "map")
 
+    @checks.door(PatchError)
     def project_out(self, basis: Any, when: When = "prefill") -> Patch:
         """Remove the part of the activations that lies in the span of ``basis``, ``[width]`` or
         ``[k, width]``; the rows need be neither orthogonal nor of unit length.

@@ -17,14 +17,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.engine import capture, run_many
-from lensscope.errors import BasisError, PatchError, SiteError
+from lensscope.errors import (
+    BasisError,
+    LensError,
+    LensscopeError,
+    PatchError,
+    PromptError,
+    SiteError,
+)
+from lensscope.finite import check_states
 from lensscope.inspection import InspectionPrompt
-from lensscope.operations import Map, Resize, as_number, as_value
+from lensscope.operations import Map, Resize, as_value
 from lensscope.patches import Patch
-from lensscope.positions import PositionLike, resolve
+from lensscope.positions import ALL, All, PositionLike, resolve
 from lensscope.prompts import PromptsLike, TokenizedPrompt, tokenize
 from lensscope.readout import logit_lens_tokens
 from lensscope.results import PatchscopeResult, Reading
@@ -45,6 +54,32 @@ IDENTITY_WORDS: Final = ("cat", "1135", "hello")
 _RESIDUAL: Final = ("embed", "resid_pre", "resid_mid", "resid_post")
 
 
+def _inspection(value: Any, name: str, error: type[LensscopeError]) -> InspectionPrompt:
+    """A check: an inspection prompt, or the text of one with placeholder ``"x"``."""
+    if isinstance(value, InspectionPrompt):
+        return value
+    if isinstance(value, str):
+        return InspectionPrompt(value)
+    raise error(
+        "This is not an inspection prompt.",
+        got=checks.seen(value),
+        expected="a text with its placeholder, or an InspectionPrompt",
+        instead='ls.Patchscope("The largest city in x")',
+    )
+
+
+def _transform(value: Any, name: str, error: type[LensscopeError]) -> Any:
+    """A check: a map, or what has one for each site."""
+    return value if isinstance(value, BySite) else checks.function(value, name, error)
+
+
+def _words(value: Any, name: str, error: type[LensscopeError]) -> list[str]:
+    """A check: some words."""
+    instead = 'words=["cat", "1135", "hello"]'
+    return [checks.text(w, name, error) for w in checks.several(value, name, instead, error)]
+
+
+@checks.constructor(PatchError, inspection=_inspection, transform=_transform)
 @dataclass(frozen=True)
 class Patchscope:
     """Where and how a state is written, and what is decoded.
@@ -78,9 +113,6 @@ class Patchscope:
     match_norm: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.inspection, str):
-            object.__setattr__(self, "inspection", InspectionPrompt(self.inspection))
-        as_number(self.mix)
         for name, site in (("write", self.write), ("read", self.read)):
             if site is not None and not (
                 isinstance(site, Site)
@@ -105,6 +137,7 @@ class Patchscope:
     # ---------------------------------------------------------------- presets
 
     @classmethod
+    @checks.door(PromptError, words=_words)
     def token_identity(cls, words: Sequence[str] = IDENTITY_WORDS, **kwargs: Any) -> Patchscope:
         """``cat -> cat``, …, ``?``: which token is this state? (section 4.1)
 
@@ -116,16 +149,19 @@ class Patchscope:
         return cls(InspectionPrompt(lines + "?", "?"), **{"max_new_tokens": 1, **kwargs})
 
     @classmethod
+    @checks.door(PromptError)
     def entity_description(cls, **kwargs: Any) -> Patchscope:
         """Three described entities and a placeholder: what is this the name of? (section 4.3)"""
         return cls(InspectionPrompt(ENTITY_DESCRIPTION, "x"), **kwargs)
 
     @classmethod
+    @checks.door(PromptError)
     def attribute(cls, text: str, placeholder: str = "x", **kwargs: Any) -> Patchscope:
         """An unfinished sentence: ``"The largest city in x"``. (section 4.2)"""
         return cls(InspectionPrompt(text, placeholder), **kwargs)
 
     @classmethod
+    @checks.door(PromptError)
     def selfie(
         cls,
         text: str = "Message: _ _ _ _ _\nIn other words, the message says:",
@@ -142,6 +178,7 @@ class Patchscope:
         options = {"write": resid_pre(layer), "read": resid_post, "match_norm": True, **kwargs}
         return cls(InspectionPrompt(text, placeholder), **options)
 
+    @checks.door(LensError, name=checks.text)
     def as_lens(self, *others: Patchscope, name: str | None = None) -> PatchscopeLens:
         """This patchscope as a lens, which reads the distribution of the next token.
 
@@ -163,6 +200,7 @@ class Patchscope:
 
     # ---------------------------------------------------------------- inspecting
 
+    @checks.door(PatchError, position=checks.listed)
     def inspect(
         self,
         model: Any,
@@ -220,8 +258,13 @@ class Patchscope:
         raw = isinstance(source, Tensor) and source.is_floating_point()
         if raw:
             source = as_value(source)
-        if not isinstance(target_layers, str):
-            target_layers = list(target_layers)
+        if isinstance(target_layers, All):
+            target_layers = "all"
+        elif not isinstance(target_layers, str):
+            one = isinstance(target_layers, int)
+            target_layers = [target_layers] if one else list(target_layers)  # type: ignore[list-item]
+        if isinstance(layers, All):
+            layers = None
         layers = layers if layers is None or isinstance(layers, int | str) else list(layers)
         self._check_targets(target_layers, layers if raw else None)
         prompt, places = self.inspection.tokenized(target), self.inspection.placed(target)
@@ -268,7 +311,10 @@ class Patchscope:
         for n, prompt in enumerate(prompts):
             own = cache.sel(prompt=n)
             states = {layer: own[site][0] for layer, site in zip(sources, sites, strict=True)}
-            tokens = resolve(where.position or 0, prompt, where.occurrence)
+            check_states(here, kind.kind, states)
+            tokens = resolve(
+                ALL if where.position is None else where.position, prompt, where.occurrence
+            )
             for j, token in enumerate(tokens):
                 for layer in sources:
                     state = states[layer][j]
@@ -366,7 +412,10 @@ class Patchscope:
                     instead="transform=lens.at(ls.resid_post(12))",
                 )
             transform = transform.at(site)
-        value = state if transform is None else transform(state.clone())
+        value = state
+        if transform is not None:
+            value = checks.called(transform, "The transform", PatchError, state.clone())
+            value = as_value(value)
         return value if self.model is None else value.to(target.device, target.dtype)
 
     def _check_fit(self, here: Backend, target: Backend, readings: list[Reading]) -> None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.batch import Place, Row, Write
 from lensscope.errors import PlanError
 from lensscope.operations import Apply
@@ -30,6 +31,15 @@ PASS_TOKENS = {"cpu": 40, "cuda": 400}
 how fast a sweep is, and no result."""
 
 
+@checks.constructor(
+    PlanError,
+    source=checks.flag,
+    prefix=checks.flag,
+    depth=checks.flag,
+    unchanged=checks.flag,
+    outputs=checks.flag,
+    chunks=checks.flag,
+)
 @dataclass(frozen=True)
 class Plan:
     """Which savings a sweep may use; all by default. Switched off, results stay the same.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from lensscope.showing import escape, without_control
+from lensscope.signs import escape, without_control
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

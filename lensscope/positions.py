@@ -13,9 +13,14 @@ means. It is one of
 from __future__ import annotations
 
 import operator
+import sys
 from dataclasses import dataclass
-from typing import Final, SupportsIndex, TypeAlias
+from typing import Any, Final, SupportsIndex, TypeAlias
 
+import numpy as np
+from torch import Tensor
+
+from lensscope import checks
 from lensscope.errors import PositionError
 from lensscope.prompts import TokenizedPrompt
 
@@ -61,6 +66,7 @@ PositionLike: TypeAlias = SupportsIndex | str | slice | Span | All | Slice
 Position: TypeAlias = int | str | Span | All | Slice
 
 
+@checks.door(PositionError)
 def span(text: str) -> Span:
     """All tokens that hold a character of ``text``, which must occur once in the prompt.
 
@@ -79,26 +85,38 @@ def as_position(position: PositionLike) -> Position:
     """
     if type(position) is int:
         return position
-    if isinstance(position, slice):
-        return Slice(position.start, position.stop, position.step)
-    if isinstance(position, str | Span | All | Slice):
+    if isinstance(position, slice | Slice):
+        parts = (position.start, position.stop, position.step)
+        return Slice(*(None if part is None else _edge(part, position) for part in parts))
+    if isinstance(position, str | All) or (
+        isinstance(position, Span) and isinstance(position.text, str)
+    ):
         return position
-    if isinstance(position, bool) or not isinstance(position, SupportsIndex):
-        raise PositionError(
-            "This is not a position.",
-            got=repr(position),
-            expected='an int, a slice, a substring, span("…") or ALL',
-            instead='site.at(-1), site.at(slice(0, 4)), site.at("Wales"), site.at(ls.ALL)',
-        )
+    found = checks.plain(position)
     try:
-        return operator.index(position)
-    except TypeError:  # an array says that it has an index, whatever is in it
+        if isinstance(found, bool | np.ndarray | Tensor):
+            raise TypeError
+        return operator.index(found)
+    except TypeError:
         raise PositionError(
             "This is not a position.",
-            got=repr(position),
-            expected="one whole number",
-            instead="position=3, or a list of positions where several are taken",
+            got=checks.seen(position),
+            expected='one whole number, a slice, a substring, span("…") or ALL',
+            instead='-1, slice(0, 4), "Wales", ls.ALL; a list of them where several are taken',
         ) from None
+
+
+def _edge(part: Any, position: Any) -> int:
+    """An edge, or the step, of a slice."""
+    edge = checks.whole_number(part, "An edge of a slice", -sys.maxsize, 4, PositionError)
+    if edge == 0 and part is position.step:
+        raise PositionError(
+            "A slice of step 0 goes nowhere.",
+            got=checks.seen(position),
+            expected="a step that is not 0",
+            instead="slice(0, 4)",
+        )
+    return edge
 
 
 def resolve(

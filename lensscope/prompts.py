@@ -3,61 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING
 
 from lensscope.errors import PromptError
+from lensscope.given_prompts import PromptLike as PromptLike
+from lensscope.given_prompts import PromptsLike as PromptsLike
+from lensscope.given_prompts import TokenizedPrompt as TokenizedPrompt
+from lensscope.given_prompts import is_single as is_single
+from lensscope.given_prompts import parts_of as parts_of
+from lensscope.given_prompts import token_id as token_id
+from lensscope.token_texts import decoded
+from lensscope.token_texts import labels_of as labels_of
 
 if TYPE_CHECKING:
     from lensscope.backend import Backend
-
-PromptLike: TypeAlias = "str | Sequence[int] | torch.Tensor | TokenizedPrompt"
-PromptsLike: TypeAlias = "PromptLike | Sequence[PromptLike]"
-
-
-@dataclass(frozen=True)
-class TokenizedPrompt:
-    """A prompt, unpadded: what is run, and what every result shows.
-
-    Attributes:
-        ids: token ids, BOS included where it is run.
-        text: the text, without a BOS that was added.
-        labels: each token as text.
-        char_spans: for each token the range of characters of ``text`` it stands for; ``(0, 0)``
-            for an added BOS.
-    """
-
-    ids: tuple[int, ...]
-    text: str
-    labels: tuple[str, ...]
-    char_spans: tuple[tuple[int, int], ...]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def shown(self, limit: int = 24) -> str:
-        """The tokens, numbered, for an error message."""
-        numbered = [f"{i}:{label!r}" for i, label in enumerate(self.labels)]
-        if len(numbered) > limit:
-            half = limit // 2
-            numbered = [*numbered[:half], "…", *numbered[-half:]]
-        return " ".join(numbered)
-
-
-def is_single(prompt: PromptsLike) -> bool:
-    """Whether this is one prompt, not a list of prompts."""
-    if isinstance(prompt, str | TokenizedPrompt):
-        return True
-    if isinstance(prompt, np.ndarray):
-        prompt = torch.as_tensor(prompt)
-    if isinstance(prompt, torch.Tensor):
-        return prompt.ndim < 2 or (prompt.ndim == 2 and len(prompt) == 1)
-    if not isinstance(prompt, Sequence):
-        return True
-    return len(prompt) > 0 and all(isinstance(part, int) for part in prompt)
 
 
 def tokenize(
@@ -67,44 +26,31 @@ def tokenize(
 
     Args:
         backend: the model.
-        prompts: a string, a list of strings, or token ids (which are run exactly as given).
+        prompts: a string, a list of strings, token ids (which are run exactly as given), or what a
+            tokenizer returns, whose padding is left out.
         prepend_bos: whether text starts with BOS; ``None`` follows the model's own default.
             A text that already starts with BOS never gets a second one.
 
     Raises:
-        PromptError: empty, longer than the context, or not a prompt at all.
+        PromptError: empty, longer than the context, outside the vocabulary, or not a prompt at all.
     """
-    if is_single(prompts):
-        return [_tokenize_one(backend, prompts, prepend_bos)]
-    parts = list(prompts)  # type: ignore[arg-type]
-    if not parts:
-        raise PromptError(
-            "There is no prompt.",
-            got=repr(prompts),
-            expected="a string, a list of strings, or token ids",
-            instead='["The Eiffel Tower is in the city of"]',
-        )
-    return [_tokenize_one(backend, part, prepend_bos) for part in parts]
+    return [_tokenize_one(backend, part, prepend_bos) for part in parts_of(prompts)[0]]
 
 
-def _tokenize_one(backend: Backend, prompt: Any, prepend_bos: bool | None) -> TokenizedPrompt:
-    if isinstance(prompt, np.ndarray):
-        prompt = torch.as_tensor(prompt)
+def _tokenize_one(
+    backend: Backend, prompt: str | Sequence[int] | TokenizedPrompt, prepend_bos: bool | None
+) -> TokenizedPrompt:
+    size = len(prompt)
+    if not isinstance(prompt, str):
+        _check_length(backend, size)  # before it is spelt out: a range may be of any length
     if isinstance(prompt, TokenizedPrompt):
+        _check_vocabulary(backend, prompt.ids)
         result = prompt
     elif isinstance(prompt, str):
         result = _from_text(backend, prompt, prepend_bos)
-    elif isinstance(prompt, torch.Tensor) and not prompt.is_floating_point():
-        result = _from_ids(backend, [int(i) for i in prompt.flatten()])
-    elif isinstance(prompt, Sequence) and all(isinstance(part, int) for part in prompt):
-        result = _from_ids(backend, list(prompt))
+        _check_length(backend, len(result.ids))
     else:
-        raise PromptError(
-            "This is not a prompt.",
-            got=f"{type(prompt).__name__}: {str(prompt)[:80]}",
-            expected="a string, a list of strings, or token ids",
-            instead='"The Eiffel Tower is in the city of", or model.to_tokens(…)',
-        )
+        result = _from_ids(backend, list(prompt)) if size else TokenizedPrompt((), "", (), ())
     if not result.ids:
         raise PromptError(
             "The prompt is empty.",
@@ -112,14 +58,38 @@ def _tokenize_one(backend: Backend, prompt: Any, prepend_bos: bool | None) -> To
             expected="at least one token",
             instead='some text, such as "Hello"',
         )
-    if backend.n_ctx is not None and len(result.ids) > backend.n_ctx:
+    return result
+
+
+def _check_length(backend: Backend, size: int) -> None:
+    if backend.n_ctx is not None and size > backend.n_ctx:
         raise PromptError(
             "The prompt is longer than the model's context.",
-            got=f"{len(result.ids)} tokens",
+            got=f"{size} tokens",
             expected=f"at most {backend.n_ctx} tokens",
             instead="a shorter prompt, or token ids cut to the context: ids[-n_ctx:]",
         )
-    return result
+
+
+def _check_vocabulary(backend: Backend, ids: Sequence[int], text: str | None = None) -> None:
+    """Refuse ids that the model has no embedding for, whichever way they came."""
+    wrong = [i for i in ids if not 0 <= i < backend.d_vocab]
+    if not wrong:
+        return
+    if text is None:
+        raise PromptError(
+            "A token id is outside the vocabulary.",
+            got=wrong[:5],
+            expected=f"0 to {backend.d_vocab - 1}",
+            instead="ids from this model's own tokenizer: model.to_tokens(…)",
+        )
+    raise PromptError(
+        "The tokenizer has a token that the model's vocabulary lacks.",
+        got=f"{backend.tokenizer.convert_ids_to_tokens(wrong[0])!r}, token {wrong[0]}, "
+        f"in {text[:60]!r}",
+        expected=f"tokens 0 to {backend.d_vocab - 1}",
+        instead="a text without it, or a model whose embedding was resized for the added token",
+    )
 
 
 def ids_of(backend: Backend, text: str, prepend_bos: bool | None = None) -> list[int]:
@@ -153,6 +123,15 @@ def _encoded(
             expected="token ids",
             instead="pass token ids, or give the model a tokenizer",
         )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(
+            "The text holds a half of a character, which is no text.",
+            got=f"{text[error.start : error.end]!r} at {error.start}",
+            expected="text that can be written in UTF-8",
+            instead='text.encode(errors="replace").decode()',
+        ) from None
     if getattr(tokenizer, "is_fast", False):
         encoded = tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
@@ -172,23 +151,19 @@ def _encoded(
             instead="prepend_bos=None or False",
         )
     if wants_bos and bos is not None and ids[:1] != [bos]:
-        ids = [bos, *ids]
+        # TransformerLens gives tokenizers without a BOS one that the model may have no row for.
+        known = bos < backend.d_vocab or prepend_bos
+        ids = [bos, *ids] if known else ids
+    _check_vocabulary(backend, ids, text)
     return ids, spans
 
 
 def _from_ids(backend: Backend, ids: list[int]) -> TokenizedPrompt:
-    wrong = [i for i in ids if not 0 <= i < backend.d_vocab]
-    if wrong:
-        raise PromptError(
-            "A token id is outside the vocabulary.",
-            got=wrong[:5],
-            expected=f"0 to {backend.d_vocab - 1}",
-            instead="ids from this model's own tokenizer: model.to_tokens(…)",
-        )
+    _check_vocabulary(backend, ids)
     if backend.tokenizer is None:
         labels = tuple(str(i) for i in ids)
         return TokenizedPrompt(tuple(ids), "", labels, ((0, 0),) * len(ids))
-    text = _decode(backend, ids)
+    text = decoded(backend, ids)
     ends = _ends(backend, ids, 32)
     if not ends or ends[-1] != len(text):  # a tokenizer whose pieces do not simply add up
         ends = _ends(backend, ids, len(ids))
@@ -203,31 +178,9 @@ def _ends(backend: Backend, ids: list[int], window: int) -> list[int]:
     ends: list[int] = []
     done, first = 0, 0
     for stop in range(1, len(ids) + 1):
-        piece = _decode(backend, ids[first:stop])
+        piece = decoded(backend, ids[first:stop])
         whole = not piece.endswith("\ufffd")  # not in the middle of a character
         ends.append(done + len(piece.rstrip("\ufffd")))
         if whole and stop - first >= window:
             done, first = done + len(piece), stop
     return ends
-
-
-def _decode(backend: Backend, ids: Sequence[int]) -> str:
-    return str(backend.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
-
-
-def labels_of(backend: Backend, ids: Sequence[int]) -> tuple[str, ...]:
-    """Each token id as text; the number itself where the model has no tokenizer."""
-    if backend.tokenizer is None:
-        return tuple(str(i) for i in ids)
-    return tuple(_decode(backend, [i]) for i in ids)
-
-
-def text_of(backend: Backend, ids: Sequence[int]) -> str:
-    """The ids as one text, without special tokens."""
-    if backend.tokenizer is None:
-        return " ".join(str(i) for i in ids)
-    return str(
-        backend.tokenizer.decode(
-            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-    )

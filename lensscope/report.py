@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from lensscope.showing import escape
+from lensscope.signs import escape
 
 if TYPE_CHECKING:
     import pandas as pd

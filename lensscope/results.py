@@ -13,7 +13,8 @@ from torch import Tensor
 
 from lensscope.json_text import json_text, records
 from lensscope.provenance import Provenance
-from lensscope.showing import Shown, without_control
+from lensscope.showing import Shown
+from lensscope.signs import without_control
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

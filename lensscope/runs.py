@@ -18,6 +18,7 @@ from lensscope.errors import PatchError
 from lensscope.planning import PlanReport
 from lensscope.prompts import TokenizedPrompt
 from lensscope.provenance import Provenance
+from lensscope.signs import without_control
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -259,4 +260,4 @@ def _objects(values: Sequence[Any]) -> Any:
 
 def _shown(prompts: Sequence[TokenizedPrompt]) -> str:
     shown = ["|".join(prompt.labels) for prompt in prompts[:3]]
-    return ", ".join(shown + ["…"] * (len(prompts) > 3)).replace("\n", "⏎")
+    return without_control(", ".join(shown + ["…"] * (len(prompts) > 3)).replace("\n", "⏎"))

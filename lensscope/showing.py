@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import html
-import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
+from lensscope import checks
+from lensscope.errors import PatchError
+from lensscope.signs import without_control
 from lensscope.store import write
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
+    from rich.segment import Segment
     from rich.table import Table
 
 
@@ -36,16 +40,22 @@ class Shown(ABC):
     @abstractmethod
     def _json(self) -> str: ...
 
+    @checks.door(PatchError)
+    @checks.door(PatchError)
     def to_svg(self, path: str | Path | None = None) -> str:
         """A picture as SVG, which needs no script; written to ``path`` if there is one."""
         return written(self._svg(), path)
 
+    @checks.door(PatchError)
+    @checks.door(PatchError)
     def to_html(self, path: str | Path | None = None) -> str:
         """A page that needs nothing else; written to ``path`` if there is one."""
         from lensscope.report import page
 
         return written(page(self.title, [self.section()]), path)
 
+    @checks.door(PatchError)
+    @checks.door(PatchError)
     def to_json(self, path: str | Path | None = None) -> str:
         """All of it with provenance, as JSON; written to ``path`` if there is one."""
         return written(self._json(), path)
@@ -61,7 +71,7 @@ class Shown(ABC):
             highlight=False,
         )
         with console.capture() as captured:
-            console.print(self.table())
+            console.print(Tame(self.table()))
         return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
     def _repr_html_(self) -> str:
@@ -70,20 +80,21 @@ class Shown(ABC):
         return f"<style>{STYLE}</style><div class='lensscope'>{self.section()}</div>"
 
 
-_PICTURES = {n: chr(0x2400 + n) for n in range(0x20) if chr(n) not in "\n\t"}
-_PICTURES |= dict.fromkeys(range(0x7F, 0xA0), "␡")
-_NO_XML: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")
+class Tame:
+    """Something that rich shows, without the control characters of what is in it.
 
+    Args:
+        inner: what is shown.
+    """
 
-def without_control(text: str) -> str:
-    """A text with a picture in place of each control character but line breaks and tabs, and
-    ``<0xD83D>`` for what is no character: they are no XML, and a terminal would obey them."""
-    return _NO_XML.sub(lambda m: f"<0x{ord(m[0]):04X}>", text.translate(_PICTURES))
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
 
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        from rich.segment import Segment
 
-def escape(text: str, quote: bool = True) -> str:
-    """A text as it stands in SVG, HTML and XML, whatever is in it."""
-    return html.escape(without_control(text), quote)
+        for part in console.render(self.inner, options):
+            yield Segment(without_control(part.text), part.style, part.control)
 
 
 def written(text: str, path: str | Path | None) -> str:

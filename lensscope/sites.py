@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, SupportsIndex, TypeAlias
 
+from lensscope.checks import INDEX, seen, whole_number
 from lensscope.errors import PositionError, SiteError
 from lensscope.patches import Writable
 from lensscope.positions import Position, PositionLike, Span, as_position
@@ -103,7 +103,7 @@ class Site(Writable):
     occurrence: int | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if not isinstance(self.kind, str) or self.kind not in KINDS:
             raise SiteError(
                 "There is no such kind of site.",
                 got=repr(self.kind),
@@ -124,6 +124,22 @@ class Site(Writable):
                 expected="a head at q, k, v, head_out or pattern only",
                 instead=f"ls.head_out({self.layer}, {self.head})",
             )
+        for name in ("layer", "head"):
+            value = getattr(self, name)
+            if value is not None and type(value) is not int:
+                object.__setattr__(self, name, self._whole_number(value, name))
+        if self.position is not None:
+            object.__setattr__(self, "position", as_position(self.position))
+        if self.occurrence is not None:
+            found = whole_number(self.occurrence, "occurrence", -INDEX, 0, PositionError)
+            object.__setattr__(self, "occurrence", found)
+            if not isinstance(self.position, str | Span):
+                raise PositionError(
+                    "Only a substring has occurrences.",
+                    got=f"position {self.position!r}, occurrence={self.occurrence}",
+                    expected="a substring or span(…) with occurrence=",
+                    instead=f"site.at({self.position!r})",
+                )
 
     def __call__(
         self, layer: SupportsIndex | None = None, head: SupportsIndex | None = None
@@ -141,13 +157,11 @@ class Site(Writable):
 
     def _whole_number(self, value: Any, name: str) -> int:
         try:
-            if isinstance(value, bool):
-                raise TypeError
-            return operator.index(value)
-        except TypeError:
+            return whole_number(value, name, -INDEX, 3, SiteError)
+        except SiteError:
             raise SiteError(
                 f"The {name} of a site is one whole number.",
-                got=repr(value),
+                got=seen(value),
                 expected="an int, or nothing for all of them",
                 instead=f"[ls.{self.kind}(l) for l in (3, 4, 5)] for several layers",
             ) from None
@@ -158,15 +172,7 @@ class Site(Writable):
         Raises:
             PositionError: not a position.
         """
-        found = as_position(position)
-        if occurrence is not None and not isinstance(found, str | Span):
-            raise PositionError(
-                "Only a substring has occurrences.",
-                got=f"position {found!r}, occurrence={occurrence}",
-                expected="a substring or span(…) with occurrence=",
-                instead=f"site.at({found!r})",
-            )
-        return replace(self, position=found, occurrence=occurrence)
+        return replace(self, position=as_position(position), occurrence=occurrence)
 
     @property
     def whole(self) -> Site:

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from lensscope.signs import without_control
+
 
 class BackendChoice(str, Enum):
     """TransformerLens classes."""
@@ -90,13 +92,15 @@ def print_table(result: Any) -> None:
     """A result as a table in the terminal."""
     from rich.console import Console
 
-    Console(highlight=False).print(result.table())
+    from lensscope.showing import Tame
+
+    Console(highlight=False).print(Tame(result.table()))
 
 
 def say(quiet: bool, text: str) -> None:
     """Tell how it goes, on standard error."""
     if not quiet:
-        print(text, file=sys.stderr)
+        print(without_control(text), file=sys.stderr)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.errors import PatchError
 from lensscope.operations import Map, as_value
 from lensscope.sites import Site
@@ -49,6 +50,7 @@ class Affine:
         return f"affine[{self.matrix.shape[1]} -> {self.matrix.shape[0]}]"
 
 
+@checks.door(PatchError)
 def affine(
     matrix: Float[Tensor, "d_out d_in"], bias: Float[Tensor, " d_out"] | None = None
 ) -> Affine:
@@ -94,6 +96,13 @@ class ScaledTo:
     norm: float
 
     def __call__(self, x: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows d"]:
+        if abs(self.norm) > torch.finfo(x.dtype).max:
+            raise PatchError(
+                "A length is infinite in the dtype of what is scaled.",
+                got=f"{self.norm:g} in {x.dtype}",
+                expected=f"at most {torch.finfo(x.dtype).max:g}",
+                instead="ls.scaled_to(10.0)",
+            )
         length = x.norm(dim=-1, keepdim=True)
         return torch.where(length > 0, x * (self.norm / length.clamp_min(1e-30)), x)
 
@@ -101,6 +110,7 @@ class ScaledTo:
         return f"scaled_to({self.norm:g})"
 
 
+@checks.door(PatchError, norm=checks.real(instead=10))
 def scaled_to(norm: float) -> ScaledTo:
     """The map that gives every vector the length ``norm``; zero stays zero.
 

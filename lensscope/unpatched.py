@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lensscope.backend import Backend, Hook, KeyValues
-from lensscope.batch import Batch, Place, Row, canonical
+from lensscope.batch import Batch, Place, Row
 from lensscope.hooks import Reader, hooks_for
 from lensscope.planning import Held
 from lensscope.sites import Site
@@ -19,12 +19,12 @@ class Unpatched:
     """What a prompt gives without patches, as far as its rows share it.
 
     Attributes:
-        key_values: of all its tokens.
+        key_values: of all its tokens, if they are of use.
         held: what it has where rows write.
         logits: by token, where rows ask for them before their last token.
     """
 
-    key_values: KeyValues
+    key_values: KeyValues | None
     held: Mapping[Place, Held]
     logits: Mapping[int, Tensor]
 
@@ -36,6 +36,7 @@ def run_unpatched(
     reader: Reader,
     *,
     compare: bool,
+    share: bool,
 ) -> Unpatched:
     """Run a prompt without patches, once.
 
@@ -45,6 +46,7 @@ def run_unpatched(
         asked: tokens whose logits rows may not come to themselves.
         reader: takes what is kept, for all rows; what they change they overwrite.
         compare: whether to hold what the rows' writes are to be compared with.
+        share: whether to hold keys and values.
     """
     batch = Batch([rows[0].unpatched], "left")
     written: dict[Place, set[int]] = {}
@@ -53,9 +55,11 @@ def run_unpatched(
     held: dict[Place, Held] = {}
 
     def holder(place: Place) -> Hook:
+        layout = backend.layout(place)
+
         def hook(tensor: Tensor) -> None:
             columns = sorted(written[place])
-            states = canonical(place[0], tensor)[0, columns].clone()
+            states = layout.canonical(tensor)[0, columns].clone()
             held[place] = Held({t: n for n, t in enumerate(columns)}, states)
 
         return hook
@@ -65,7 +69,7 @@ def run_unpatched(
         if kind != "pattern":  # a value has a number for each key: nothing to compare with
             point = backend.hook_point(Site(kind, layer))  # type: ignore[arg-type]
             hooks.setdefault(point, []).append(holder((kind, layer)))
-    key_values = backend.new_key_values(1)
+    key_values = backend.new_key_values(1) if share else None
     columns = list(asked)
     with backend.attached(hooks):
         logits = backend.run(

@@ -112,6 +112,14 @@ def test_models_lists_what_is_at_hand(lensscope):
     assert "SmolLM2-135M-Instruct" in done.stdout and "LlamaForCausalLM" in done.stdout
 
 
+def test_what_a_model_can_do_is_printed(lensscope, tiny_folder):
+    done = lensscope("models", "--check", str(tiny_folder / "model"))
+    assert done.returncode == 0, done.stderr
+    assert "TransformerBridge, raw, float32" in done.stdout and "holds  a forward" in done.stdout
+    done = lensscope("models", "--check", "no-such-model-anywhere")
+    assert done.returncode == 2 and "no such model" in done.stderr
+
+
 def test_the_demo_writes_a_page_with_every_layer(lensscope, monkeypatch, tmp_path):
     shorter = ls.Patchscope.entity_description(max_new_tokens=5)
     monkeypatch.setattr(ls.Patchscope, "entity_description", lambda: shorter)

@@ -239,7 +239,7 @@ def test_layers_count_from_the_end_too_and_labels_stay(tiny):
     cache = ls.capture(tiny, PROMPT, [ls.resid_post(-1), ls.resid_post(0)])
     assert list(cache) == [ls.resid_post(2), ls.resid_post(0)]
     close(cache[ls.resid_post(2)][0], oracle.activations(tiny, PROMPT, "resid_post", 2), 1e-5)
-    assert cache[ls.resid_post(-1)] is cache[ls.resid_post(2)]
+    assert torch.equal(cache[ls.resid_post(-1)], cache[ls.resid_post(2)])
 
 
 def test_steering_acts_at_every_step_and_a_position_patch_once(llama):

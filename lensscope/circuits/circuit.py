@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from lensscope import checks
 from lensscope.circuits.forms import Formed
 from lensscope.circuits.naming import (
     COMPONENTS,
@@ -74,14 +76,34 @@ class Circuit(Scored, Formed, Shown):
             )
         for site in self.nodes:
             _check_node(site)
-        ordered = {s: float(self.nodes[s]) for s in sorted(self.nodes, key=order_of)}
+        if not isinstance(self.edges, Mapping) or any(
+            not isinstance(edge, tuple) or len(edge) != 2 for edge in self.edges
+        ):
+            raise PatchError(
+                "The edges of a circuit have effects.",
+                got=checks.seen(self.edges),
+                expected="a dict from pairs of a sender and a receiver to numbers",
+                instead='edges={(ls.head_out(9, 6), "logits"): 0.3}',
+            )
+        edges = {
+            edge: checks.number(effect, "effect", -math.inf, 0.3, PatchError)
+            for edge, effect in self.edges.items()
+        }
+        object.__setattr__(self, "edges", edges)
+        ordered = {
+            s: checks.number(self.nodes[s], "effect", -math.inf, 0.3, PatchError)
+            for s in sorted(self.nodes, key=order_of)
+        }
         object.__setattr__(self, "nodes", ordered)
         known = tuple(k for k in COMPONENTS if any(site.kind == k for site in self.nodes))
-        kinds = tuple(self.kinds) or known
-        if not set(known) <= set(kinds) <= set(COMPONENTS):
+        several = isinstance(self.kinds, list | tuple)
+        kinds = (tuple(self.kinds) or known) if several else (self.kinds,)
+        if not all(isinstance(kind, str) for kind in kinds) or not set(known) <= set(kinds) <= set(
+            COMPONENTS
+        ):
             raise SiteError(
                 "These are not the kinds of component of a circuit.",
-                got=f"kinds={kinds}, and nodes of {', '.join(known) or 'no such kind'}",
+                got=f"kinds={checks.seen(kinds)}, nodes of {', '.join(known) or 'no such kind'}",
                 expected="some of " + ", ".join(COMPONENTS) + ", with those of all nodes",
                 instead='kinds=("head_out", "mlp_out")',
             )
@@ -111,6 +133,7 @@ class Circuit(Scored, Formed, Shown):
     # ---------------------------------------------------------------- finding out more
 
     @classmethod
+    @checks.door(PatchError)
     def grow(
         cls,
         model: Any,
@@ -162,6 +185,7 @@ class Circuit(Scored, Formed, Shown):
             prepend_bos,
         )
 
+    @checks.door(PatchError)
     def connected(
         self,
         model: Any,
@@ -198,6 +222,11 @@ class Circuit(Scored, Formed, Shown):
             self, model, clean, corrupted, metric, threshold, direction, mlps, prepend_bos
         )
 
+    @checks.door(
+        PatchError,
+        scope=checks.instance("Patchscope", "ls.Patchscope.entity_description()"),
+        positions=checks.named,
+    )
     def inspect(
         self,
         scope: Patchscope,

@@ -15,7 +15,8 @@ from lensscope.circuits.ablation import Ablated, Kept
 from lensscope.errors import PatchError
 from lensscope.json_text import json_text, records
 from lensscope.lenses.checks import whole_number
-from lensscope.showing import Shown, escape
+from lensscope.showing import Shown
+from lensscope.signs import escape
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from lensscope.circuits.naming import named, owner, short_name
 from lensscope.patching.receivers import LOGITS
 from lensscope.plots import diverging, short, svg_text
-from lensscope.showing import escape
+from lensscope.signs import escape
 from lensscope.sites import Site
 
 if TYPE_CHECKING:
@@ -61,7 +61,11 @@ def _row_of(site: Site) -> tuple[int, int]:
 
 def _slot(site: Site) -> tuple[int, int, str]:
     """The column of a node: heads by number, then what has none; by position, if it has one."""
-    return (int(site.head is None), site.head or 0, str(site.position or ""))
+    return (
+        int(site.head is None),
+        site.head or 0,
+        "" if site.position is None else str(site.position),
+    )
 
 
 def _row_label(name: str) -> str:

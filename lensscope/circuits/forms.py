@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import pandas as pd
 
+from lensscope import checks
 from lensscope.circuits.naming import named, site_named
 from lensscope.errors import PatchError
 from lensscope.json_text import SEAL, check_seal, conform, json_text, read_json, sealed
 from lensscope.provenance import HEADER as PROVENANCE
 from lensscope.provenance import Provenance
-from lensscope.showing import without_control, written
+from lensscope.showing import written
+from lensscope.signs import without_control
 from lensscope.sites import Site
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Formed:
 
         return to_networkx(self._circuit)
 
+    @checks.door(PatchError)
     def to_graphml(self, path: str | Path | None = None) -> str:
         """The graph as GraphML; written to ``path`` if there is one."""
         import networkx as nx
@@ -95,6 +98,7 @@ class Formed:
                 instead='ls.Circuit.from_json(Path("circuit.json"))',
             ) from error
 
+    @checks.door(PatchError, n_positions=checks.whole(1, checks.LONGEST, 8))
     def to_transformer_lens(self, n_positions: int) -> tuple[list[Any], list[tuple[Any, Any]]]:
         """Nodes and edges of TransformerLens' ``attribution_patching``, for each of so many
         positions where a node has none of its own.

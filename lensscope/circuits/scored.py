@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
+from lensscope import checks
 from lensscope.circuits.ablation import Ablation
 from lensscope.errors import PatchError
 from lensscope.prompts import PromptsLike
@@ -24,6 +25,7 @@ class Scored:
     def _circuit(self) -> Circuit:
         return cast("Circuit", self)
 
+    @checks.door(PatchError, positions=checks.named)
     def faithfulness(
         self,
         model: Any,
@@ -95,6 +97,7 @@ class Scored:
             prepend_bos,
         )
 
+    @checks.door(PatchError, positions=checks.named)
     def completeness(
         self,
         model: Any,
@@ -146,6 +149,7 @@ class Scored:
             seed,
         )
 
+    @checks.door(PatchError, positions=checks.named)
     def minimality(
         self,
         model: Any,
@@ -198,6 +202,7 @@ class Scored:
             seed,
         )
 
+    @checks.door(PatchError, sizes=checks.whole_numbers, random=checks.whole(1, checks.REPEATS, 10))
     def curve(
         self,
         model: Any,

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.bootstrap import ratio_interval
 from lensscope.circuits.ablation import Ablated, Kept
 from lensscope.circuits.naming import named
@@ -55,6 +56,7 @@ class Faithfulness:
         mean = self.data.mean("pair")
         return abs((mean["model"] - mean["circuit"]).item())
 
+    @checks.door(PatchError)
     def interval(
         self, level: float = 0.95, resamples: int = 1000, seed: int = 0
     ) -> tuple[float, float]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from lensscope import checks
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import LensError
@@ -56,6 +57,7 @@ class AffineLens(LinearLens):
     into: Origin | None = None
 
     @classmethod
+    @checks.door(LensError, name=checks.text)
     def fit(
         cls,
         model: Any,

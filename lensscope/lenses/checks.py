@@ -2,79 +2,13 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from lensscope.errors import LensError, LensscopeError
-
-
-def whole_number(
-    value: Any, name: str, least: int, instead: int, error: type[LensscopeError] = LensError
-) -> int:
-    """A whole number of at least ``least``.
-
-    Raises:
-        error: it is none.
-    """
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least:
-        raise error(
-            f"{name} is a whole number.",
-            got=f"{name}={value!r}",
-            expected=f"at least {least}",
-            instead=f"{name}={instead}",
-        )
-    return number
-
-
-def number(
-    value: Any, name: str, least: float, instead: float, error: type[LensscopeError] = LensError
-) -> float:
-    """A finite number of at least ``least``.
-
-    Raises:
-        error: it is none.
-    """
-    try:
-        found = float(value)
-    except (TypeError, ValueError):
-        found = float("nan")
-    if not least <= found < float("inf"):
-        raise error(
-            f"{name} is a number.",
-            got=f"{name}={value!r}",
-            expected=f"at least {least:g}",
-            instead=f"{name}={instead:g}",
-        )
-    return found
-
-
-def several(
-    value: Any, what: str, instead: str, error: type[LensscopeError] = LensError
-) -> list[Any]:
-    """What can be gone through, as a list of at least one.
-
-    Raises:
-        error: it cannot, or is empty.
-    """
-    found = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else []
-    if not found:
-        raise error(
-            f"These are not {what}.",
-            got=repr(value)[:80],
-            expected=f"a list of {what}, at least one",
-            instead=instead,
-        )
-    return found
+from lensscope.checks import number as number
+from lensscope.checks import several as several
+from lensscope.checks import whole_number as whole_number
+from lensscope.errors import LensError
 
 
 def refuse_inference_mode() -> None:

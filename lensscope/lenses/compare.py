@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from lensscope import checks
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import LensError
@@ -30,6 +31,7 @@ from lensscope.store import path_of
 _KIND: Final = "comparison checkpoint"
 
 
+@checks.door(LensError, positions=checks.optional(checks.listed))
 def compare(
     model: Any,
     prompts: PromptsLike | Path | Iterable[Any],

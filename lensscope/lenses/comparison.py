@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from lensscope import checks
 from lensscope.bootstrap import ratio_interval
 from lensscope.errors import LensError
 from lensscope.json_text import json_text, records
@@ -69,6 +70,7 @@ class LensComparison(Shown):
         frame = frame[frame["entropy"].notna()].reset_index(drop=True)
         return frame[["lens", "layer", *columns]]
 
+    @checks.door(LensError, value=checks.text)
     def plot(self, value: str = "precision_at_1") -> go.Figure:
         """A plotly figure: a line for each lens over layers, with the interval as a band.
 
@@ -79,6 +81,7 @@ class LensComparison(Shown):
 
         return to_plotly(self._chart(value))
 
+    @checks.door(LensError)
     def to_svg(self, path: str | Path | None = None, *values: str) -> str:
         """Such lines as SVG, one chart beside the other: precision@1 and surprisal unless told
         otherwise; written to ``path`` if there is one."""
@@ -113,6 +116,7 @@ class LensComparison(Shown):
             )
         return Chart(TITLES[value], "layer", TITLES[value], tuple(lines))
 
+    @checks.door(LensError, every=checks.whole(1, instead=2))
     def table(self, every: int | None = None) -> Table:
         """A table as for a paper: precision@1 and surprisal of each lens, with their intervals.
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import operator
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,9 +15,9 @@ from torch import Tensor
 
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
-from lensscope.errors import LensError
+from lensscope.errors import LensError, PromptError
 from lensscope.lenses.states import lines_of
-from lensscope.prompts import TokenizedPrompt, ids_of
+from lensscope.prompts import TokenizedPrompt, ids_of, parts_of
 
 Texts: TypeAlias = "Path | str | Iterable[str | Sequence[int] | Tensor]"
 Piece: TypeAlias = tuple[int, ...]
@@ -82,18 +81,21 @@ def _plain(ids: Any) -> list[int]:
     Raises:
         LensError: neither text nor token ids.
     """
-    if isinstance(ids, TokenizedPrompt):
-        return list(ids.ids)
     try:
-        found = ids.flatten().tolist() if hasattr(ids, "flatten") else list(ids)
-        return [operator.index(i) for i in found]
-    except TypeError as error:
-        raise LensError(
-            "This is not a text.",
-            got=f"{type(ids).__name__}: {str(ids)[:60]}",
-            expected="a string, or token ids",
-            instead='[row["text"] for row in dataset]',
-        ) from error
+        if not len(ids):
+            return []
+        (found,), single = parts_of(ids)
+        if single and not isinstance(found, str):
+            return list(found.ids if isinstance(found, TokenizedPrompt) else found)
+        cause: Exception | None = None
+    except (PromptError, TypeError, ValueError) as error:  # no prompt, no length, several
+        cause = error
+    raise LensError(
+        "This is not a text.",
+        got=f"{type(ids).__name__}: {str(ids)[:60]}",
+        expected="a string, or token ids",
+        instead='[row["text"] for row in dataset]',
+    ) from cause
 
 
 def _each(texts: Texts) -> Iterator[Any]:
@@ -105,7 +107,7 @@ def _each(texts: Texts) -> Iterator[Any]:
                 yield block
                 block = ""
         texts = [block]
-    if not isinstance(texts, Iterable):
+    if not isinstance(texts, Iterable) or isinstance(texts, Mapping | bytes):
         raise LensError(
             "These are not texts.",
             got=f"{type(texts).__name__}: {str(texts)[:60]}",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from lensscope.errors import LensError
 from lensscope.json_text import json_text, records
 from lensscope.lenses.linear import LinearLens
-from lensscope.showing import Shown, escape
+from lensscope.showing import Shown
+from lensscope.signs import escape
 
 if TYPE_CHECKING:
     import pandas as pd

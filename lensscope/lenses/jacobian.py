@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.backend import Backend, Hook
 from lensscope.backends import backend_of
 from lensscope.errors import LensError
@@ -57,6 +58,7 @@ class JacobianLens(LinearLens):
     name: str = "Jacobian lens"
 
     @classmethod
+    @checks.door(LensError, name=checks.text, rows=checks.whole(1, instead=16))
     def fit(
         cls,
         model: Any,
@@ -166,6 +168,7 @@ class JacobianLens(LinearLens):
     # ---------------------------------------------------------------- TransformerLens
 
     @classmethod
+    @checks.door(LensError)
     def load(cls, path: str | Path, *, allow_pickle: bool = False) -> Self:
         """Read a file that `save` wrote, or a ``.pt`` file of TransformerLens or of the reference
         implementation.

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import LensError
@@ -69,6 +70,7 @@ class Lens(ABC):
         """How many rows `each` is best given at a time."""
         return rows_at_once(backend)
 
+    @checks.door(LensError, name=checks.text)
     def renamed(self, name: str) -> Lens:
         """The same lens by another name."""
         found = copy(self)
@@ -120,6 +122,13 @@ class Lens(ABC):
                 expected=f"floats [..., {width}], and a site with its layer (and head)",
                 instead="lens.logits(model, states, ls.resid_post(12))",
             )
+        if not bool(states.isfinite().all()):
+            raise LensError(
+                "States hold NaN or infinity.",
+                got=f"{int((~states.isfinite()).sum())} of {states.numel()} entries not finite",
+                expected="finite numbers only",
+                instead="look where they come from; torch.nan_to_num(states) replaces them",
+            )
         place = places[0]
         self.check(backend, [place])
         flat = states.reshape(-1, width)
@@ -133,6 +142,7 @@ class Lens(ABC):
             ]
         return torch.cat(found).reshape(*states.shape[:-1], backend.d_vocab)
 
+    @checks.door(LensError)
     def read(
         self,
         model: Any,

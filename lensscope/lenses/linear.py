@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.backend import Backend
 from lensscope.errors import LensError
 from lensscope.head import unembed
@@ -152,6 +153,7 @@ class LinearLens(Lens):
         translator = self.translators.get(place)
         return states if translator is None else translator(states)
 
+    @checks.door(LensError, site=checks.instance("Site", "lens.at(ls.resid_post(12))"))
     def at(self, site: Site) -> Affine:
         """The affine map of a site, as a transform.
 
@@ -204,6 +206,7 @@ class LinearLens(Lens):
 
     # ---------------------------------------------------------------- files
 
+    @checks.door(LensError)
     def save(self, path: str | Path) -> Path:
         """Write it to a safetensors file, with what it was fitted on and how.
 
@@ -240,6 +243,7 @@ class LinearLens(Lens):
         return {}
 
     @classmethod
+    @checks.door(LensError)
     def load(cls: type[_L], path: str | Path) -> _L:
         """Read a file that `save` wrote.
 

@@ -122,7 +122,7 @@ def _targets(backend: Backend, targets: Iterable[str | int]) -> Tensor:
                 instead=f"targets=[{prompt.labels[0]!r}]",
             )
         ids.append(prompt.ids[0])
-    return torch.tensor(ids, dtype=torch.long)
+    return torch.tensor(list(dict.fromkeys(ids)), dtype=torch.long)
 
 
 def _owners(starts: Any, first: int, n: int) -> list[tuple[int, int]]:

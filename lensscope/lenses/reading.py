@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from lensscope import checks
 from lensscope.errors import LensError
 from lensscope.json_text import json_text, records
 from lensscope.lenses.measures import MEASURES
@@ -32,6 +33,7 @@ FRAME_COLUMNS: Final = (
     "predicted",
     "log_probability",
 )
+_READING: Final = checks.instance("LensReading", "lens.read(model, prompt)")
 _PROMPTS_SHOWN: Final = 3
 _TOKENS_SHOWN: Final = 8
 
@@ -88,6 +90,7 @@ class LensReading(Shown):
 
     # ---------------------------------------------------------------- showing
 
+    @checks.door(LensError, value=checks.text, beside=_READING)
     def plot(self, value: str = "probability", beside: LensReading | None = None) -> go.Figure:
         """The lens table: layers by tokens, the most probable token in each cell, the next ones
         when pointed at.
@@ -105,6 +108,7 @@ class LensReading(Shown):
         panels, name = self._panels(value, beside)
         return to_plotly(panels, name, across=2 if beside is not None else 1)
 
+    @checks.door(LensError, value=checks.text, beside=_READING)
     def to_svg(
         self,
         path: str | Path | None = None,
@@ -117,6 +121,7 @@ class LensReading(Shown):
         panels, name = self._panels(value, beside)
         return written(to_svg(panels, name, across=2 if beside is not None else 1), path)
 
+    @checks.door(LensError, value=checks.text)
     def to_html(self, path: str | Path | None = None, value: str = "probability") -> str:
         """A page that needs nothing else; written to ``path`` if there is one.
 
@@ -149,6 +154,7 @@ class LensReading(Shown):
             panels = paired(panels, lens_panels(beside, value))
         return panels, "p(token)" if value == "probability" else value.replace("_", " ")
 
+    @checks.door(LensError, value=checks.text, prompt=checks.whole(0))
     def plot_trajectories(self, value: str | None = None, prompt: int = 0) -> go.Figure:
         """Lines over layers, one for each token that was read, or for each target.
 
@@ -165,6 +171,7 @@ class LensReading(Shown):
 
         return to_plotly(trajectories(self, value, prompt))
 
+    @checks.door(LensError, value=checks.text, prompt=checks.whole(0))
     def trajectories_svg(
         self, value: str | None = None, prompt: int = 0, path: str | Path | None = None
     ) -> str:

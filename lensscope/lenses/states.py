@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,7 @@ from lensscope.lenses.checks import refuse_nan
 from lensscope.lenses.lens import States
 from lensscope.lenses.measures import FinalDistribution
 from lensscope.positions import ALL, PositionLike, resolve
-from lensscope.prompts import TokenizedPrompt, is_single, tokenize
+from lensscope.prompts import TokenizedPrompt, is_single, parts_of, token_id, tokenize
 from lensscope.sites import Site, resid_post
 
 _HELD: Final = 256 << 20
@@ -127,12 +127,14 @@ def _positions(where: Any) -> list[Any]:
 
 
 def _is_ids(prompt: tuple[Any, ...]) -> bool:
-    return all(isinstance(part, int) for part in prompt)
+    return all(token_id(part) is not None for part in prompt)
 
 
 def _each_prompt(prompts: Any) -> Iterable[Any]:
     if isinstance(prompts, Path):
         return lines_of(prompts)
+    if isinstance(prompts, Mapping):  # what a tokenizer returns
+        return parts_of(prompts)[0]
     known = isinstance(prompts, str | Sequence | TokenizedPrompt | Tensor | np.ndarray)
     if isinstance(prompts, Iterable) and not known:
         return prompts  # one that can be gone through once

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
+from lensscope import checks
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import LensError
@@ -46,6 +47,7 @@ class TunedLens(LinearLens):
     name: str = "tuned lens"
 
     @classmethod
+    @checks.door(LensError)
     def identity(cls, model: Any, sites: Site | Sequence[Site] = resid_pre) -> Self:
         """A lens that has not been trained: the logit lens."""
         backend = backend_of(model)
@@ -54,6 +56,7 @@ class TunedLens(LinearLens):
         return cls(dict.fromkeys(_trained(backend, sites), blank), Origin.of(backend))
 
     @classmethod
+    @checks.door(LensError, name=checks.text)
     def fit(
         cls,
         model: Any,
@@ -157,6 +160,7 @@ class TunedLens(LinearLens):
     # ---------------------------------------------------------------- the tuned-lens library
 
     @classmethod
+    @checks.door(LensError)
     def load(cls, path: str | Path, *, allow_pickle: bool = False) -> Self:
         """Read a file that `save` wrote, or a folder of the tuned-lens library.
 
@@ -175,6 +179,7 @@ class TunedLens(LinearLens):
             return cls(*read_folder(path_of(path), allow_pickle=allow_pickle))
         return super().load(path)
 
+    @checks.door(LensError)
     def to_tuned_lens(self, folder: str | Path, model: Any) -> Path:
         """Write it as a folder that the tuned-lens library loads: ``config.json``, ``params.pt``.
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from lensscope import checks
 from lensscope.errors import PromptError
 from lensscope.json_text import read_json
 from lensscope.pairs.alignment import Row
@@ -19,6 +20,7 @@ from lensscope.store import path_of
 _POSITION: Final = re.compile(r"(-?\d+)|(-?\d+)?:(-?\d+)?")
 
 
+@checks.door(PromptError)
 def from_csv(path: str | Path, model: Any = None) -> Pairs:
     """Pairs from a table with a header.
 
@@ -49,6 +51,7 @@ def from_csv(path: str | Path, model: Any = None) -> Pairs:
     return _from_rows(path, rows, model)
 
 
+@checks.door(PromptError)
 def from_jsonl(path: str | Path, model: Any = None) -> Pairs:
     """Pairs from JSON objects, one a line.
 

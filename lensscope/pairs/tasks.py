@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from lensscope import checks
 from lensscope.backends import backend_of
 from lensscope.errors import PromptError
 from lensscope.pairs import words
@@ -20,6 +21,7 @@ _CORRUPTIONS: Final = {"abc": (2, 3, 4), "swap": (0, 1, 0), "s2": (0, 1, 2), "na
 _YEARS: Final = tuple(f"{year:02d}" for year in range(100))
 
 
+@checks.door(PromptError, corruption=checks.text)
 def ioi(model: Any, n: int = 100, *, corruption: str = "abc", seed: int = 0) -> Pairs:
     """Indirect object identification: who gets what the subject gives away.
 
@@ -72,6 +74,7 @@ def ioi(model: Any, n: int = 100, *, corruption: str = "abc", seed: int = 0) -> 
     return joined(f"ioi ({corruption})", rows)
 
 
+@checks.door(PromptError)
 def greater_than(model: Any, n: int = 100, *, seed: int = 0) -> Pairs:
     """A year after another: an end that does not come before its beginning.
 
@@ -121,6 +124,7 @@ def greater_than(model: Any, n: int = 100, *, seed: int = 0) -> Pairs:
     return joined("greater_than", drawn(backend, n, seed, possible, ("year",), draft))
 
 
+@checks.door(PromptError)
 def country_capital(model: Any, n: int = 100, *, seed: int = 0) -> Pairs:
     """The capital of a country, or of another one.
 
@@ -151,6 +155,7 @@ def country_capital(model: Any, n: int = 100, *, seed: int = 0) -> Pairs:
     return joined("country_capital", drawn(backend, n, seed, possible, ("country",), draft))
 
 
+@checks.door(PromptError)
 def gendered_pronoun(model: Any, n: int = 100, *, seed: int = 0) -> Pairs:
     """The pronoun of a name, " she" or " he", in a question at the end of a sentence.
 

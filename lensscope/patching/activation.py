@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.engine import SitesLike
+from lensscope.errors import PatchError
 from lensscope.metrics import PairMetric, as_metric
 from lensscope.patches import Patch
 from lensscope.patching.grid import Cell, Grid, grid_of, position_of_sites
@@ -169,6 +171,7 @@ def _tokens_of(several: Sequence[Sequence[Group]]) -> str:
     return repr([[(group.clean, group.corrupted) for group in groups] for groups in several])
 
 
+@checks.door(PatchError)
 def activation_patching(
     model: Any,
     clean: PromptsLike,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.engine import SitesLike
 from lensscope.errors import PatchError, PlanError
 from lensscope.lenses.checks import whole_number
@@ -22,6 +23,7 @@ from lensscope.positions import ALL
 from lensscope.prompts import PromptsLike
 
 
+@checks.door(PatchError)
 def attribution_patching(
     model: Any,
     clean: PromptsLike,

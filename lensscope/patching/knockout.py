@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.answers import most_probable
 from lensscope.backends import backend_of
 from lensscope.errors import PatchError
@@ -23,6 +24,7 @@ from lensscope.prompts import PromptsLike, tokenize
 from lensscope.sites import pattern
 
 
+@checks.door(PatchError, from_=checks.listed, to=checks.listed)
 def attention_knockout(
     model: Any,
     prompt: PromptsLike,

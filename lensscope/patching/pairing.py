@@ -99,10 +99,31 @@ def groups_of(pairs: Sequence[Pair], positions: PositionsLike) -> list[list[Grou
             expected="at least one position",
             instead="positions=None for every token, or positions=ls.ALL for all together",
         )
+    named = _named(several)
     return [
-        [_group(pair, n, len(pairs), _label(where), where) for where in several]
+        [_group(pair, n, len(pairs), label, where) for label, where in named.items()]
         for n, pair in enumerate(pairs)
     ]
+
+
+def _named(positions: Sequence[Any]) -> dict[str | int, Any]:
+    """Positions by their labels, each once.
+
+    Raises:
+        PositionError: two that a label does not tell apart.
+    """
+    named: dict[str | int, Any] = {}
+    for where in positions:
+        label, found = _label(where), as_position(where)
+        if label in named and as_position(named[label]) != found:
+            raise PositionError(
+                "Two positions have one name.",
+                got=f"{named[label]!r} and {where!r}",
+                expected="positions that their names tell apart",
+                instead=f'positions={{"one": {named[label]!r}, "other": {where!r}}}',
+            )
+        named.setdefault(label, where)
+    return named
 
 
 def _label(where: Any) -> str | int:

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.engine import SitesLike
 from lensscope.errors import PatchError, SiteError
 from lensscope.patching.activation import Asked
@@ -24,6 +25,7 @@ _AT_ONCE: Final = 1 << 26
 """So many numbers of what senders write are held at a time."""
 
 
+@checks.door(PatchError)
 def path_patching(
     model: Any,
     clean: PromptsLike,

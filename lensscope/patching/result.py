@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from lensscope import checks
 from lensscope.bootstrap import ratio_interval
+from lensscope.errors import PatchError
 from lensscope.json_text import json_text, records
 from lensscope.patching.grid import AXES, NONE
 from lensscope.provenance import Provenance
-from lensscope.showing import Shown, without_control
+from lensscope.showing import Shown
+from lensscope.signs import without_control
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -89,6 +92,7 @@ class PatchingResult(Shown):
         places = zip(frame["pair"], frame["position"], strict=True)
         return [str(table[rows[pair], at[where]]) for pair, where in places]
 
+    @checks.door(PatchError)
     def mean(self, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> xr.Dataset:
         """The effect over all pairs, with an interval by bootstrap over pairs.
 
@@ -106,12 +110,14 @@ class PatchingResult(Shown):
         """
         return averaged(self.data, self.settings["direction"], level, resamples, seed)
 
+    @checks.door(PatchError, k=checks.whole(1, instead=10))
     def top(self, k: int = 10) -> pd.DataFrame:
         """The cells of the largest effects, of either sign, over all pairs."""
         frame = self.mean()["effect"].to_dataframe()[["effect"]].reset_index().dropna()
         order = frame["effect"].abs().sort_values(ascending=False, kind="stable").index
         return frame.loc[order[:k]].reset_index(drop=True)
 
+    @checks.door(PatchError)
     def circuit(self, top: int | None = None, threshold: float | None = None) -> Circuit:
         """The components of the largest effects, of either sign, as a circuit.
 
@@ -142,6 +148,7 @@ class PatchingResult(Shown):
 
         return to_plotly(panels(self), "effect")
 
+    @checks.door(PatchError, k=checks.whole(1, instead=12))
     def table(self, k: int = 12) -> Table:
         """The cells of the largest effects, and both baselines."""
         from rich import box

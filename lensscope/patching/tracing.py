@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.answers import Answers, most_probable
+from lensscope import checks
+from lensscope.answers import Answers, as_answers, most_probable
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.engine import SitesLike, capture
@@ -26,6 +27,7 @@ from lensscope.prompts import PromptsLike, tokenize
 from lensscope.sites import embed, resid_post
 
 
+@checks.door(PatchError, subject=checks.listed, answer=as_answers)
 def causal_trace(
     model: Any,
     prompt: PromptsLike,

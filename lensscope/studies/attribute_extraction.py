@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.errors import StudyError
 from lensscope.inspection import InspectionPrompt
 from lensscope.lenses.checks import whole_number
@@ -203,6 +204,7 @@ class AttributeExtraction(SweepStudy):
         return attribute_result(folder, lambda text, item: (float(contains(text, objects[item])),))
 
 
+@checks.door(StudyError)
 def attribute_extraction(
     model: Any,
     relation: str | Path | Mapping[str, Any] | Relation,

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import StudyError
@@ -29,7 +30,7 @@ from lensscope.sites import resid_post
 from lensscope.studies.controls import groups
 from lensscope.studies.cross_model_identity import Identity
 from lensscope.studies.cross_model_summary import cross_model_result
-from lensscope.studies.entities import Entity
+from lensscope.studies.entities import Entity, entities_of
 from lensscope.studies.entities import entities as read_entities
 from lensscope.studies.entity_resolution import EntityResolution, Scores
 from lensscope.studies.folder import Folder
@@ -209,6 +210,7 @@ def _hash(value: object) -> str:
     return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
 
 
+@checks.door(StudyError, source=checks.anything)
 def cross_model(
     source: Any,
     target: Any,
@@ -281,7 +283,7 @@ def cross_model(
         target_layers=as_targets("same" if target_layers == "proportional" else target_layers),
         max_new_tokens=max_new_tokens,
         random_draws=random_draws,
-        given=tuple(entities),
+        given=entities_of(entities),
         ways=("bare",),
         all_tokens=False,
         similarity=None,

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from lensscope import checks
 from lensscope.errors import StudyError
 from lensscope.json_text import read_json
 from lensscope.lenses.checks import whole_number
@@ -48,6 +49,7 @@ class Entity:
 _COLUMNS = tuple(field.name for field in fields(Entity))
 
 
+@checks.door(StudyError)
 def entities(
     path: str | Path | None = None,
     *,
@@ -76,7 +78,8 @@ def entities(
     else:
         found = _read(path_of(path))
     if kinds is not None:
-        wanted, known = list(kinds), list(dict.fromkeys(entity.kind for entity in found))
+        known = list(dict.fromkeys(entity.kind for entity in found))
+        wanted = checks.several(kinds, "kinds", f"kinds=[{known[0]!r}]", StudyError)
         unknown = [kind for kind in wanted if kind not in known]
         if unknown:
             raise StudyError(
@@ -89,6 +92,24 @@ def entities(
     if limit is not None:
         found = _in_turn(found)[: whole_number(limit, "limit", 1, 60, error=StudyError)]
     return found
+
+
+def entities_of(given: Any) -> tuple[Entity, ...]:
+    """Some entities.
+
+    Raises:
+        StudyError: none, or something else.
+    """
+    found = checks.several(given, "entities", "ls.studies.entities(limit=20)", StudyError)
+    wrong = [one for one in found if not isinstance(one, Entity)]
+    if wrong:
+        raise StudyError(
+            "These are not entities.",
+            got=checks.seen(wrong[0]),
+            expected="ls.studies.Entity, or the path of a file",
+            instead='[ls.studies.Entity("Jurassic Park", "work", "American film")]',
+        )
+    return tuple(found)
 
 
 def _in_turn(found: list[Entity]) -> list[Entity]:

@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from lensscope import checks
 from lensscope.errors import StudyError
 from lensscope.inspection import InspectionPrompt
 from lensscope.patchscope import ENTITY_DESCRIPTION, Patchscope, TargetLayers
 from lensscope.positions import resolve, span
 from lensscope.prompts import tokenize
 from lensscope.studies.controls import derangement
-from lensscope.studies.entities import Entity
+from lensscope.studies.entities import Entity, entities_of
 from lensscope.studies.entities import entities as read_entities
 from lensscope.studies.entity_summary import entity_result
 from lensscope.studies.folder import Folder
@@ -155,6 +156,7 @@ class EntityResolution(SweepStudy):
         return entity_result(folder, Scores(given, arguments["similarity"]))
 
 
+@checks.door(StudyError, similarity=checks.text)
 def entity_resolution(
     model: Any,
     entities: Iterable[Entity] | str | Path | None = None,
@@ -210,7 +212,15 @@ def entity_resolution(
     """
     if entities is None or isinstance(entities, str | Path):
         entities = read_entities(entities)
-    ways = (variants,) if isinstance(variants, str) else tuple(variants)
+    instead = 'variants=["bare", "sentence"]'
+    ways = (
+        (variants,)
+        if isinstance(variants, str)
+        else tuple(
+            checks.text(way, "variants", StudyError)
+            for way in checks.several(variants, "variants", instead, StudyError)
+        )
+    )
     unknown = [way for way in ways if way not in VARIANTS and way.count("{}") != 1]
     if unknown or not ways or len(set(ways)) < len(ways):
         raise StudyError(
@@ -228,7 +238,7 @@ def entity_resolution(
         target_layers=as_targets(target_layers),
         max_new_tokens=max_new_tokens,
         random_draws=random_draws,
-        given=tuple(entities),
+        given=entities_of(entities),
         ways=ways,
         all_tokens=all_tokens,
         similarity=similarity,

@@ -69,7 +69,7 @@ def as_layers(layers: Iterable[int] | int | None) -> tuple[int, ...] | None:
         return None
     if isinstance(layers, int):
         return (layers,)
-    return tuple(several(layers, "layers", "layers=[4, 8, 12]", StudyError))
+    return tuple(dict.fromkeys(several(layers, "layers", "layers=[4, 8, 12]", StudyError)))
 
 
 def as_targets(targets: Any) -> TargetLayers:
@@ -89,7 +89,8 @@ def as_targets(targets: Any) -> TargetLayers:
         return targets  # type: ignore[return-value]
     if isinstance(targets, int):
         return (targets,)
-    return tuple(several(targets, "target_layers", "target_layers=[2, 4, 6]", StudyError))
+    instead = "target_layers=[2, 4, 6]"
+    return tuple(dict.fromkeys(several(targets, "target_layers", instead, StudyError)))
 
 
 def signature(transform: Any) -> str | None:

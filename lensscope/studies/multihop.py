@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.engine import capture
 from lensscope.errors import StudyError
 from lensscope.inspection import InspectionPrompt
@@ -241,6 +242,7 @@ class Multihop(Study):
         return multihop_result(folder)
 
 
+@checks.door(StudyError)
 def multihop(
     model: Any,
     questions: Iterable[Question] | str | Path | None = None,

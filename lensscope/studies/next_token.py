@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.errors import StudyError
 from lensscope.head import rows_at_once
 from lensscope.lenses.checks import refuse_nan, whole_number
@@ -216,6 +217,7 @@ def _most_probable(logits: Tensor, what: str) -> Int[Tensor, " row"]:
     return log_q.argmax(-1).cpu()
 
 
+@checks.door(StudyError, positions=checks.optional(checks.listed))
 def next_token(
     model: Any,
     texts: Iterable[Any] | Path | None = None,

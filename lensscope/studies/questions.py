@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from lensscope import checks
 from lensscope.errors import StudyError
 from lensscope.json_text import read_json
 from lensscope.lenses.checks import whole_number
@@ -90,6 +91,7 @@ class Question:
 _NAMES: Final = tuple(field.name for field in fields(Question))
 
 
+@checks.door(StudyError)
 def questions(path: str | Path | None = None, *, limit: int | None = None) -> list[Question]:
     """Questions of a file, or those that come with lensscope.
 

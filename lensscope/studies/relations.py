@@ -8,7 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from lensscope.errors import StudyError
+from lensscope import checks
+from lensscope.errors import LensscopeError, StudyError
 from lensscope.json_text import read_json
 
 _SENTENCES: Final = (
@@ -94,6 +95,12 @@ def relations() -> list[str]:
     return sorted(p.name.removesuffix(".json") for p in folder.iterdir() if p.name[-5:] == ".json")
 
 
+def _name(value: Any, name: str, error: type[LensscopeError]) -> Any:
+    """A check: a name, the path of a file, or what JSON makes of one."""
+    return value if isinstance(value, Mapping) else checks.path(value, name, error)
+
+
+@checks.door(StudyError, name=_name)
 def relation(name: str | Path | Mapping[str, Any]) -> Relation:
     """A relation that comes with lensscope, or that a file holds.
 

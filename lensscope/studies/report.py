@@ -8,7 +8,7 @@ import pandas as pd
 
 from lensscope.charts import to_svg
 from lensscope.plots import to_svg as panels_svg
-from lensscope.showing import escape
+from lensscope.signs import escape
 from lensscope.studies.tables import shown
 
 if TYPE_CHECKING:

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import xarray as xr
 
+from lensscope import checks
+from lensscope.errors import StudyError
 from lensscope.json_text import json_text, records
-from lensscope.showing import Shown, without_control, written
+from lensscope.showing import Shown, written
+from lensscope.signs import without_control
 from lensscope.studies.folder import Folder
 from lensscope.studies.tables import brief, latex, markdown
 
@@ -73,6 +76,7 @@ class StudyResult(Shown):
         """All that was generated or measured, part after part, as it is kept."""
         return self.folder.read()
 
+    @checks.door(StudyError, name=checks.text)
     def texts(self, name: str, **where: Any) -> pd.DataFrame:
         """What was generated for an item, a line a cell.
 
@@ -113,15 +117,18 @@ class StudyResult(Shown):
         unfinished = "" if self.finished else f" UNFINISHED: {done} of {parts} parts."
         return f"{models}; 95% intervals by bootstrap over items.{unfinished}"
 
+    @checks.door(StudyError)
     def to_markdown(self, path: str | Path | None = None) -> str:
         """The headline as a table of Markdown; written to ``path`` if there is one."""
         return written(markdown(self.headline), path)
 
+    @checks.door(StudyError)
     def to_latex(self, path: str | Path | None = None) -> str:
         """The headline as a ``tabular`` of LaTeX (booktabs); written to ``path`` if there is
         one."""
         return written(latex(self.headline, self.caption), path)
 
+    @checks.door(StudyError, number=checks.whole(0))
     def plot(self, number: int = 0) -> go.Figure:
         """One of the charts as a plotly figure: accuracy over layers, with the controls."""
         from lensscope.charts import to_plotly

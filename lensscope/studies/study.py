@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import StudyError
@@ -111,6 +112,13 @@ class Study(ABC):
 
     # ---------------------------------------------------------------- running
 
+    @checks.door(
+        StudyError,
+        executor=checks.one_of("local", "ray"),
+        num_workers=checks.whole(1, 100_000, 2),
+        num_gpus=checks.real(0, instead=1),
+        address=checks.text,
+    )
     def run(
         self,
         out: str | Path | None = None,

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import pandas as pd
 
+from lensscope.signs import without_control
+
 _WIDEST: Final = 48
 """Characters of a cell; of a longer text, its beginning and its end are shown."""
 _LATEX: Final = str.maketrans(
@@ -23,6 +25,22 @@ _LATEX: Final = str.maketrans(
         "^": r"\textasciicircum{}",
         "<": r"\textless{}",
         ">": r"\textgreater{}",
+    }
+)
+
+
+_MARKDOWN: Final = str.maketrans(
+    {
+        "|": r"\|",
+        # Markdown is HTML wherever it looks like it
+        "&": "&amp;",
+        "<": "&lt;",
+        ">": "&gt;",
+        "`": r"\`",
+        "*": r"\*",
+        "[": r"\[",
+        "]": r"\]",
+        "\\": r"\\",
     }
 )
 
@@ -88,7 +106,8 @@ def markdown(frame: pd.DataFrame) -> str:
     found = shown(frame)
     rows = [list(found.columns), ["---"] * len(found.columns), *found.to_numpy().tolist()]
     return "".join(
-        "| " + " | ".join(str(cell).replace("|", r"\|") for cell in row) + " |\n" for row in rows
+        "| " + " | ".join(without_control(str(c)).translate(_MARKDOWN) for c in row) + " |\n"
+        for row in rows
     )
 
 

@@ -1,0 +1,351 @@
+"""What a model can do, found out once a model and then used.
+
+Architectures, TransformerLens and transformers change under one's feet, and most of it without a
+word: a cache that is not read, a mask that is not looked at, a hook point on something else than
+its name says. So nothing is taken on trust. Each function here tries one thing on a few tokens and
+says whether it holds; where it does not, or raises, the plain way is taken, or what relies on it is
+refused with the reason. `lensscope.support` shows all of them.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from typing import Any, Final, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+
+from lensscope.attaching import apart
+from lensscope.errors import ModelError
+from lensscope.layouts import Layout, Survey, find_survey, site_at
+
+T = TypeVar("T")
+Place: TypeAlias = tuple[str, int | None]
+Backend: TypeAlias = Any
+"""A `lensscope.backend.Backend`, which stands on this file."""
+
+_LENGTH: Final = 9
+"""Tokens of a trial."""
+_SHORT: Final = 4
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a model's forward is called; which way is right is tried.
+
+    Attributes:
+        told: whether a forward without keys and values is told to use no cache.
+        positions: whether positions go along with a mask.
+        renamed: whether attention is given the cache under the name that it knows.
+    """
+
+    told: bool = True
+    positions: bool = True
+    renamed: bool = False
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One thing that was tried.
+
+    Attributes:
+        name: what.
+        holds: whether it does what it should.
+        seen: the figure, or what went wrong.
+    """
+
+    name: str
+    holds: bool
+    seen: str
+
+
+_FOUND: weakref.WeakKeyDictionary[Any, dict[object, Any]] = weakref.WeakKeyDictionary()
+
+
+def once(backend: Backend, name: object, find: Callable[[], T]) -> T:
+    """What ``find`` gave for this model the first time, in its dtype and on its device.
+
+    Neither the user's own hooks act meanwhile nor those of the call that asks.
+    """
+    found = _FOUND.setdefault(backend.model, {})
+    key = (name, backend.dtype, backend.device)
+    if key not in found:
+        found[key] = apart(partial(_undisturbed, backend, find))
+    return found[key]
+
+
+def _undisturbed(backend: Backend, find: Callable[[], T]) -> T:
+    with torch.no_grad(), backend.alone():
+        return find()
+
+
+def trial_tokens(backend: Backend, length: int = _LENGTH) -> Tensor:
+    """A prompt to try things on, ``[1, length]``."""
+    longest = min(length, backend.n_ctx or length)
+    return torch.tensor([[37 * t % backend.d_vocab for t in range(3, 3 + longest)]]).to(
+        backend.device
+    )
+
+
+def error_of(got: Tensor, expected: Tensor) -> float:
+    """The largest difference, as a share of the spread of what is expected; NaN counts as all."""
+    spread = float((expected.max() - expected.min()).float().clamp_min(1e-6))
+    error = float((got.float() - expected.float()).abs().max()) / spread
+    return error if error == error else float("inf")
+
+
+def tolerance(backend: Backend) -> float:
+    """Rounding is below this by far, and what is mixed up above."""
+    return 1e-3 if backend.dtype in (torch.float32, torch.float64) else 5e-2
+
+
+def attempt(act: Callable[[], T]) -> T | Exception:
+    """What comes of it, or the error that it ended in: a trial's own failure is an answer."""
+    try:
+        return act()
+    except (ModelError, TimeoutError):
+        raise  # of who asks, not of the way: the model is taken, or time is up
+    except Exception as error:  # of whatever library: all of them mean that this way is closed
+        return error
+
+
+def verdict(name: str, act: Callable[[], tuple[Tensor, Tensor]], limit: float) -> Trial:
+    """Whether what one way gives is what another gives; a way that raises does not hold."""
+    found = attempt(act)
+    if isinstance(found, Exception):
+        text = str(found).splitlines()[0][:100] if str(found) else ""
+        return Trial(name, False, f"{type(found).__name__}: {text}")
+    error = error_of(*found)
+    return Trial(name, error <= limit, f"differs by {error:.2g} of the spread")
+
+
+# ------------------------------------------------------------------ the forward
+
+
+def _whole(backend: Backend, way: Way) -> Tensor:
+    """Logits of the trial's prompt in one forward."""
+    return once(backend, ("whole", way), lambda: backend.call(trial_tokens(backend), way))
+
+
+def plain(backend: Backend) -> tuple[Trial, Way]:
+    """How a forward without keys and values is called: told not to use a cache, where it then gives
+    what TransformerLens gives by default."""
+
+    def find() -> tuple[Trial, Way]:
+        name = "a forward without a cache"
+        tokens = trial_tokens(backend)
+        told, untold = backend.ways(None)
+        if told == untold:
+            return Trial(name, True, "the only way"), told
+        default = attempt(lambda: backend.call(tokens, untold))
+
+        def both() -> tuple[Tensor, Tensor]:
+            got = _whole(backend, told)
+            return got, got if isinstance(default, Exception) else default
+
+        trial = verdict(name, both, tolerance(backend))
+        if not trial.holds and isinstance(default, Exception):
+            raise ModelError(
+                "The model does not run.",
+                got=f"{backend.name}: {type(default).__name__}: {str(default)[:200]}",
+                expected="a forward over a few tokens",
+                instead="another model, or other versions of transformers and transformer-lens",
+            ) from default
+        return trial, told if trial.holds else untold
+
+    return once(backend, "plain", find)
+
+
+def key_value_cache(backend: Backend) -> tuple[Trial, Way]:
+    """Whether a prompt read in stretches and steps, each after the keys and values of what came
+    before, gives what it gives as a whole; and how the model must be called for that."""
+
+    def find() -> tuple[Trial, Way]:
+        name = "the key-value cache"
+        _, way = plain(backend)
+        if backend.why_no_cache:
+            return Trial(name, False, backend.why_no_cache), way
+        tokens = trial_tokens(backend, _within(backend, _LENGTH))
+        whole = _alone(backend, tokens, way)
+        failed = None
+        for way in backend.ways("cache"):
+            pieces = partial(_in_pieces, backend, tokens, way)
+            trial = verdict(name, lambda p=pieces: (p(), whole), tolerance(backend))  # type: ignore[misc]
+            if trial.holds:
+                return trial, way
+            failed = failed or trial
+        assert failed is not None
+        return failed, way
+
+    return once(backend, "cache", find)
+
+
+def _in_pieces(backend: Backend, tokens: Tensor, way: Way) -> Tensor:
+    """Logits of a prompt in two stretches, then token by token."""
+    key_values = backend.new_key_values(1)
+    width = tokens.shape[1]
+    cuts = sorted({0, min(_SHORT, width - 1), width - 2, width - 1, width})
+    return torch.cat(
+        [
+            backend.call(tokens[:, start:end], way, key_values=key_values)
+            for start, end in pairwise(cuts)
+        ],
+        dim=1,
+    )
+
+
+def _alone(backend: Backend, tokens: Tensor, way: Way) -> Tensor:
+    """Logits of a prompt in one forward."""
+    whole = tokens.shape[1] == trial_tokens(backend).shape[1]
+    return _whole(backend, way) if whole else backend.call(tokens, way)
+
+
+def padding(backend: Backend) -> tuple[Trial, Way]:
+    """Whether a short prompt beside a long one, padded on either side and masked, gives what it
+    gives alone, also with a step after it; and how the model must be called for that."""
+
+    def find() -> tuple[Trial, Way]:
+        name = "padding"
+        _, way = plain(backend)
+        trial, cached = key_value_cache(backend)
+        long = trial_tokens(backend, _within(backend, _LENGTH))
+        width = long.shape[1]
+        short = long[:, : min(_SHORT, width - 1)]
+        if short.shape[1] == 0:
+            return Trial(name, False, "the context holds no two lengths"), way
+        alone = torch.cat([_alone(backend, tokens, way)[0] for tokens in (short, long)])
+
+        def padded(way: Way) -> tuple[Tensor, Tensor]:
+            got = []
+            for left in (True, False):
+                tokens, mask = _beside(short, long, left=left)
+                found = backend.call(tokens, replace(way, renamed=False), mask=mask)
+                start = width - short.shape[1] if left else 0
+                got.append(torch.cat([found[0, start : start + short.shape[1]], found[1]]))
+            expected = torch.cat([alone, alone])
+            if trial.holds:
+                tokens, mask = _beside(short, long, left=True)
+                key_values = backend.new_key_values(2)
+                step = replace(way, renamed=cached.renamed)
+                backend.call(tokens[:, :-1], step, mask=mask[:, :-1], key_values=key_values)
+                last = backend.call(tokens[:, -1:], step, mask=mask, key_values=key_values)
+                got.append(last[:, 0])
+                expected = torch.cat([expected, alone[[short.shape[1] - 1, -1]]])
+            return torch.cat(got), expected
+
+        failed = None
+        for way in backend.ways("mask"):
+            found = verdict(name, partial(padded, way), tolerance(backend))
+            if found.holds:
+                return found, way
+            failed = failed or found
+        assert failed is not None
+        return failed, way
+
+    return once(backend, "padding", find)
+
+
+def _beside(short: Tensor, long: Tensor, *, left: bool) -> tuple[Tensor, Tensor]:
+    """Two prompts in one batch, and its mask."""
+    n, width = short.shape[1], long.shape[1]
+    where = slice(width - n, width) if left else slice(0, n)
+    tokens = torch.cat([torch.zeros_like(long), long])
+    mask = torch.ones_like(tokens)
+    mask[0] = 0
+    tokens[0, where], mask[0, where] = short[0], 1
+    return tokens, mask
+
+
+def _within(backend: Backend, length: int) -> int:
+    """The longest prompt up to this that has the rotary factors of a short one."""
+    while length > 2 and backend.length_class(length) != backend.length_class(2):
+        length -= 1
+    return length
+
+
+# ------------------------------------------------------------------ the sites
+
+
+def survey(backend: Backend) -> Survey:
+    """What each site gives at each layer, measured in one forward."""
+    return once(backend, "survey", lambda: find_survey(backend, trial_tokens(backend, 13)))
+
+
+def layouts(backend: Backend) -> Mapping[Place, Layout]:
+    """How each site lies in what its hook point gives, at each layer."""
+    return survey(backend).layouts
+
+
+def idle(backend: Backend) -> Mapping[Place, str]:
+    """Places where a write changes nothing, with the reason: the hook point shows something that is
+    not used.
+
+    All layers are tried in one batch. A row writes one kind of site at every layer, and enters each
+    block as the unwritten run does, so that what the block gives tells whether its write there has
+    come through; twice, as two different writes.
+    """
+
+    def find() -> Mapping[Place, str]:
+        usable = [p for p, layout in layouts(backend).items() if not layout.why_not]
+        # Outside of blocks, and made of its neighbours on a bridge.
+        tried = [p for p in usable if p[0] not in ("embed", "resid_mid")]
+        found = attempt(lambda: _reached(backend, tried))
+        if isinstance(found, Exception):
+            return dict.fromkeys(tried, f"writes cannot be tried ({type(found).__name__}: {found})")
+        return {p: "nothing changes whatever is written there" for p in tried if p not in found}
+
+    return once(backend, "idle", find)
+
+
+def _reached(backend: Backend, places: Sequence[Place]) -> set[Place]:
+    """Those of these places where a write changes what the block gives."""
+    kinds = list(dict.fromkeys(kind for kind, _ in places))
+    writes = [(kind, change) for kind in kinds for change in ((0.5, 1.0), (-4.0, 3.0))]
+    tokens = trial_tokens(backend, 2).expand(1 + len(writes), -1)
+    hooks: dict[Any, list[Any]] = {}
+    for row, (kind, change) in enumerate(writes, start=1):
+        for place in places:
+            if place[0] == kind:
+                hook = _disturb(layouts(backend)[place], row, change)
+                hooks.setdefault(backend.hook_point(site_at(place)), []).append(hook)
+    clean, written = (_block_outputs(backend, tokens, h) for h in ({}, hooks))
+    return {
+        (kind, layer)
+        for row, (kind, _) in enumerate(writes, start=1)
+        for layer, (a, b) in enumerate(zip(clean, written, strict=True))
+        if not torch.equal(a[row], b[row])
+    }
+
+
+def _block_outputs(
+    backend: Backend, tokens: Tensor, hooks: Mapping[Any, list[Any]]
+) -> list[Tensor]:
+    """What each block gives when every row enters it as the first does."""
+    found: list[Tensor] = []
+
+    def enter(hidden: Tensor) -> Tensor:
+        found.append(hidden.clone())
+        return hidden[:1].expand_as(hidden).clone()
+
+    def last(residual: Tensor) -> Tensor:
+        found.append(residual.clone())
+        return residual[:, -1:]
+
+    points = [backend.hook_point(site_at(("resid_pre", n))) for n in range(backend.n_layers)]
+    entered = {point: [enter, *hooks.get(point, [])] for point in points}
+    with backend.attached({**hooks, **entered}):
+        backend.run(tokens, pick=last)
+    return found[1:]  # what enters the first is not what a block gives
+
+
+def _disturb(layout: Layout, row: int, change: tuple[float, float]) -> Callable[[Tensor], Tensor]:
+    def hook(tensor: Tensor) -> Tensor:
+        x = layout.canonical(tensor).clone()
+        x[row, -1] = x[row, -1] * change[0] + change[1]
+        return layout.original(x)
+
+    return hook

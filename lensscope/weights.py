@@ -1,0 +1,147 @@
+"""The fingerprint of a model's weights: a hash of their values, kept for as long as they stay."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def fingerprint(model: Any) -> str:
+    """A hash over names, shapes, sums and norms of all weights.
+
+    Whether the last one still holds is asked at every call, of a sample of the values: vectors in
+    full, and of each matrix entries on a line that winds through it, at least one of each row and
+    one of each column. So an edit of a whole tensor, a row, a column or a head is seen, in whatever
+    way it was made, through ``.data`` too. An edit of single weights is seen where PyTorch counts
+    it, as it does all but those through ``.data``; of these, where it meets the sample, which holds
+    one weight in some hundreds. What only changes places within a tensor, sums and norm as before,
+    may keep the hash. Buffers are no weights, and do not count.
+    """
+    known = _KNOWN.get(model)
+    parts = known.parts if known is not None and known.parts.stand else _parts(model)
+    state = [(p.data_ptr(), _version(p)) for _, p in parts.named]
+    if known is None or known.parts is not parts or known.state != state:
+        lines = _lines([p for _, p in parts.named])
+        sample = _sample(lines)
+    else:
+        lines, sample = known.lines, _sample(known.lines)
+        if _same(sample, known.sample):
+            return known.hash
+    found = weights_hash(parts.named)
+    _KNOWN[model] = _Known(parts, state, lines, sample, found)
+    return found
+
+
+def weights_hash(named: Sequence[tuple[str, Tensor]]) -> str:
+    """A hash over names, shapes, sums and norms of weights."""
+    digest = hashlib.sha256()
+    with torch.no_grad():
+        numbers = [
+            torch.stack(
+                [
+                    p.sum(dtype=torch.float64),
+                    torch.linalg.vector_norm(p, dtype=torch.float64),
+                    p.flatten()[:: max(1, p.numel() // 255)].sum(dtype=torch.float64),
+                ]
+            ).cpu()
+            for _, p in named
+        ]
+    for (name, parameter), found in zip(named, numbers, strict=True):
+        digest.update(f"{name}{tuple(parameter.shape)}{found.tolist()}".encode())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """A model's parameters, and what each of its modules holds.
+
+    To walk through all modules takes longer than to look at a sample of their weights. Modules are
+    held weakly, for one may lead to the model, which would then never be let go.
+    """
+
+    named: tuple[tuple[str, Tensor], ...]
+    held: tuple[tuple[weakref.ref[Any], list[int]], ...]
+
+    @property
+    def stand(self) -> bool:
+        """Whether no module and no parameter has come, gone or been replaced."""
+        for ref, before in self.held:
+            module = ref()
+            if module is None or _holdings(module) != before:
+                return False
+        return True
+
+
+def _parts(model: Any) -> _Parts:
+    named = tuple(sorted(model.named_parameters(), key=lambda item: item[0]))
+    # A hook point holds nothing, and of those there are the most.
+    modules = (m for m in model.modules() if "fwd_hooks" not in vars(m))
+    return _Parts(named, tuple((weakref.ref(m), _holdings(m)) for m in modules))
+
+
+def _holdings(module: Any) -> list[int]:
+    inside = vars(module)
+    return [*map(id, inside["_modules"].values()), *map(id, inside["_parameters"].values())]
+
+
+def _version(parameter: Tensor) -> int:
+    """How often it was written, as far as PyTorch counts it."""
+    return 0 if parameter.is_inference() else parameter._version
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """A hash, and what it is of."""
+
+    parts: _Parts
+    state: object
+    lines: list[list[Tensor]]
+    sample: list[Tensor]
+    hash: str
+
+
+_KNOWN: weakref.WeakKeyDictionary[Any, _Known] = weakref.WeakKeyDictionary()
+
+
+def _lines(weights: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Views on some entries of each tensor, by dtype and device."""
+    found: dict[object, list[Tensor]] = {}
+    for weight in weights:
+        if weight.device.type != "meta":  # holds no numbers
+            found.setdefault((weight.dtype, weight.device), []).append(_line(weight.detach()))
+    return list(found.values())
+
+
+def _line(weight: Tensor) -> Tensor:
+    """Some entries; all where they lie so that there is no such view."""
+    weight = weight.view(torch.uint8) if weight.element_size() == 1 else weight
+    axes = sorted(range(weight.ndim), key=weight.stride, reverse=True)
+    dense = weight.permute(axes)
+    if weight.ndim < 2 or not dense.is_contiguous():
+        return weight
+    return dense.view(-1)[:: _step(dense)]
+
+
+def _step(weight: Tensor) -> int:
+    """The largest step, at most a row or a column long, that comes to every column in turn."""
+    columns = max(1, weight.shape[-1])
+    step = max(1, min(columns, weight.numel() // columns))
+    while math.gcd(step, columns) > 1:
+        step -= 1
+    return step
+
+
+def _sample(lines: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    return [torch.cat([view.flatten() for view in views]).view(torch.uint8) for views in lines]
+
+
+def _same(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
+    """Whether two samples are the same to the last bit, NaN too."""
+    return len(a) == len(b) and all(map(torch.equal, a, b))
