@@ -145,8 +145,9 @@ def _axes(chart: Chart, names: Sequence[str], x0: int, top: int, width: int, hei
     for line in lines:
         n = names.index(line.name)
         if line.low:
-            edge = [*zip(line.x, line.high, strict=True)]
-            edge += reversed([*zip(line.x, line.low, strict=True)])
+            band = [b for b in zip(line.x, line.low, line.high, strict=True) if b[1] <= b[2]]
+            edge = [(x, high) for x, _, high in band]
+            edge += [(x, low) for x, low, _ in reversed(band)]  # none where there is no interval
             points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*p) for p in edge))
             fill = COLOURS[n % len(COLOURS)]
             parts.append(f"<polygon points='{points}' fill='{fill}' opacity='0.15'/>")

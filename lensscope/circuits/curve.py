@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lensscope.bootstrap import ratio_interval
 from lensscope.circuits.ablation import Ablated, Kept
 from lensscope.errors import PatchError
+from lensscope.intervals import ratio_interval
 from lensscope.json_text import json_text, records
 from lensscope.lenses.checks import whole_number
 from lensscope.showing import Shown

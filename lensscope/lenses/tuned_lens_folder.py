@@ -18,8 +18,8 @@ from lensscope.backend import Backend
 from lensscope.errors import LensError
 from lensscope.json_text import conform, json_text, read_json
 from lensscope.lenses.files import load_pickled
-from lensscope.lenses.linear import Translator
 from lensscope.lenses.origin import Origin, unembed_hashes
+from lensscope.lenses.translators import Translator
 from lensscope.sites import Site, resid_pre
 from lensscope.store import aside, refusals, write
 

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+from lensscope import checks
 from lensscope.errors import LensscopeError, StudyError
 from lensscope.store import path_of, refusals
 from lensscope.studies.folder import Folder
@@ -21,6 +22,7 @@ _CLASSES: Final = {
 }
 
 
+@checks.door(StudyError)
 def load(folder: str | Path) -> StudyResult:
     """What a study found, from its folder alone: no model is needed.
 
