@@ -134,6 +134,13 @@ class LinearLens(Lens):
         Raises:
             LensError: it has none.
         """
+        if site.position is not None:
+            raise LensError(
+                "The map of a site is the same at all its tokens.",
+                got=repr(site),
+                expected="a site without a position",
+                instead=f"lens.at({site.whole!r})",
+            )
         n_layers = self.origin.provenance.n_layers or _UNKNOWN
         layer = site.layer
         if layer is not None and layer < 0 and -n_layers <= layer and n_layers != _UNKNOWN:
