@@ -30,7 +30,7 @@ def model():
 # ------------------------------------------------------------- which cell
 
 
-def test_no_cell_is_chosen_where_all_are_alike(model):
+def test_no_cell_is_chosen_where_none_is_right(model):
     """Of layer 0 nothing can be read: every target layer gives nothing, and none is the best."""
     study = ls.studies.attribute_extraction(
         model, planted.relation(), layers=[0], target_layers=[1, 2], **OPTIONS
@@ -61,7 +61,8 @@ def test_no_cell_is_chosen_where_nobody_counts(model):
 
 def test_a_cell_is_the_best_of_some_and_never_of_its_own():
     assert best(np.array([0, 3, 3]), np.array([True, True, True])) == (1,)
-    assert best(np.array([5, 3, 3]), np.array([False, True, True])) is None
+    assert best(np.array([5, 3, 3]), np.array([False, True, True])) == (1,)
+    assert best(np.array([5, 0, 0]), np.array([False, True, True])) is None
     assert best(np.array([2]), np.array([True])) == (0,)
     counted = np.ones(30, bool)
     counted[20:] = False
