@@ -86,13 +86,13 @@ class Folds:
         """What was done, in words, to be put behind "cells are"."""
         if self.halves:
             return (
-                "chosen on one half of the items, the first of equally good ones, and scored on the "
-                "other"
+                "chosen on one half of the items, the first of equally good ones, and scored on "
+                "the other"
             )
         return (
-            f"chosen anew for each of {self.number} parts of the items, on the others, the first of "
-            "equally good ones, so that each item is scored once where it did not choose; the layers named are those that all "
-            "items choose"
+            f"chosen anew for each of {self.number} parts of the items, on the others, the first "
+            "of equally good ones, so that each item is scored once where it did not choose; the "
+            "layers named are those that all items choose"
         )
 
 
