@@ -7,6 +7,7 @@ that is already loaded.
 from __future__ import annotations
 
 import functools
+import os
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +127,15 @@ def check_how(backend: Any, processing: Any, dtype: Any, device: Any) -> None:
             expected="a floating-point torch.dtype",
             instead="dtype=torch.float32, torch.bfloat16 or torch.float16",
         )
+    try:
+        os.getcwd()
+    except OSError as error:  # in which torch's matrix products end the process
+        raise ModelError(
+            "The working folder was deleted.",
+            got=str(error),
+            expected="a working folder that is there",
+            instead="os.chdir(folder), or cd in the shell",
+        ) from error
     if device is None:
         return
     try:

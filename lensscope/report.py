@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
+from lensscope.notes import as_html
 from lensscope.signs import without_control
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def patchscope_section(result: PatchscopeResult) -> str:
         f"<p>Inspection prompt, written to at <span class='q'>{escape(result.placeholder)}</span>: "
         f"<span class='q'>{asked}</span><br>States of {escape(result.source.model)}, read by "
         f"{escape(result.target.model)}; {escape(result.plan)}. "
-        f"Grey: the probability of the (first) token.</p>{''.join(parts)}"
+        f"Grey: the probability of the (first) token.</p>{as_html(result.notes)}{''.join(parts)}"
     )
 
 
@@ -94,7 +95,7 @@ def lens_section(reading: LensReading, value: str = "probability") -> str:
     return (
         f"<p>{escape(reading.title)}; {escape(reading.provenance.model)}. Blue: "
         f"{escape(value.replace('_', ' '))}, {low:.3g} to {high:.3g}. "
-        f"Point at a cell for the next ones.</p>{''.join(parts)}"
+        f"Point at a cell for the next ones.</p>{as_html(reading.notes)}{''.join(parts)}"
     )
 
 
@@ -122,7 +123,7 @@ def comparison_section(comparison: LensComparison) -> str:
     return (
         f"<p>{comparison.settings['prompts']} prompts, {comparison.values.sizes['read']} tokens of "
         f"{escape(comparison.provenance.model)}. Grey, and bands: {comparison.level:.0%} "
-        f"intervals over prompts.</p>"
+        f"intervals over prompts.</p>{as_html(comparison.notes)}"
         f"{comparison.to_svg(None, 'precision_at_1', 'surprisal')}"
         f"{comparison.to_svg(None, 'kl', 'entropy')}{_table(head, lines)}"
     )

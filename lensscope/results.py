@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 from torch import Tensor
 
+from lensscope.notes import as_caption
 from lensscope.provenance import Provenance
 from lensscope.showing import Shown
 from lensscope.signs import without_control
@@ -71,6 +72,7 @@ class PatchscopeResult(Shown):
         plan: what the sweep did, in words.
         source: provenance of the states.
         target: provenance of the model that wrote.
+        notes: what must be known of the states to read it right.
     """
 
     data: xr.Dataset
@@ -80,6 +82,7 @@ class PatchscopeResult(Shown):
     plan: str
     source: Provenance
     target: Provenance
+    notes: tuple[str, ...] = ()
     title: ClassVar[str] = "Patchscope"
 
     @classmethod
@@ -210,6 +213,7 @@ class PatchscopeResult(Shown):
             {
                 "inspection": self.inspection,
                 "placeholder": self.placeholder,
+                "notes": self.notes,
                 "inspection_tokens": self.inspection_tokens,
                 "plan": self.plan,
                 "source": asdict(self.source),
@@ -250,7 +254,7 @@ class PatchscopeResult(Shown):
             title += f"  [{first['token'].strip()}]"
         table = Table(
             title=Text(title if "prompt" in one else "patchscope"),
-            caption=Text(f"inspection prompt: …{self.inspection[-60:]!r}"),
+            caption=Text(as_caption(self.notes, f"inspection prompt: …{self.inspection[-60:]!r}")),
             box=box.SIMPLE_HEAD,
         )
         for column in shown:

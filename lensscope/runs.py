@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.cache import Cache
 from lensscope.errors import PatchError
 from lensscope.planning import PlanReport
@@ -223,7 +224,7 @@ def axes_of(
         PatchError: they do not name so many rows.
     """
     if isinstance(labels, Mapping):
-        axes = {name: _plain(names) for name, names in labels.items()}
+        axes = {str(name): _plain(names) for name, names in labels.items()}
     else:
         axes = {"row": tuple(range(n)) if labels is None else _plain(labels)}
     taken = [name for name in axes if name in _TAKEN or name.startswith("metric")]
@@ -246,7 +247,16 @@ def axes_of(
 
 def _plain(names: Any) -> tuple[Any, ...]:
     """Labels without the tensor or array that they came in."""
-    return tuple(names.tolist() if hasattr(names, "tolist") else names)
+    found = checks.listed(names, "labels", PatchError)
+    found = found.tolist() if hasattr(found, "tolist") else found
+    if not isinstance(found, Iterable):
+        raise PatchError(
+            "These are not labels.",
+            got=checks.seen(names),
+            expected="a list with one for each list of patches",
+            instead='labels={"layer": range(30), "position": range(12)}',
+        )
+    return tuple(found)
 
 
 def _objects(values: Sequence[Any]) -> Any:

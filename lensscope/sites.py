@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, SupportsIndex, TypeAlias
 
-from lensscope.checks import INDEX, seen, whole_number
+from lensscope.checks import INDEX, door, seen, whole_number
 from lensscope.errors import PositionError, SiteError
 from lensscope.patches import Writable
 from lensscope.positions import Position, PositionLike, Span, as_position
@@ -84,7 +84,8 @@ class Site(Writable):
         head: for ``q``, ``k``, ``v``, ``head_out`` and ``pattern``; ``None`` means all heads. ``k``
             and ``v`` count key-value heads, which are fewer under grouped-query attention.
         position: see `lensscope.positions`; ``None`` means every token.
-        occurrence: which match of a substring is meant.
+        occurrence: which match of a substring is meant, counted over all of them, those inside
+            words too.
 
     Raises:
         SiteError: an unknown kind, or a head at a kind without heads.
@@ -141,6 +142,7 @@ class Site(Writable):
                     instead=f"site.at({self.position!r})",
                 )
 
+    @door(SiteError)
     def __call__(
         self, layer: SupportsIndex | None = None, head: SupportsIndex | None = None
     ) -> Site:
@@ -166,6 +168,7 @@ class Site(Writable):
                 instead=f"[ls.{self.kind}(l) for l in (3, 4, 5)] for several layers",
             ) from None
 
+    @door(PositionError)
     def at(self, position: PositionLike, occurrence: int | None = None) -> Site:
         """The same site at a position: an int, a slice, a substring, ``span("…")`` or ``ALL``.
 

@@ -21,7 +21,8 @@ from lensscope.lenses.comparison import VALUES, LensComparison, summarised
 from lensscope.lenses.files import resume, save
 from lensscope.lenses.lens import Lens, concrete
 from lensscope.lenses.measures import compared
-from lensscope.lenses.states import Asked, Gathered, asked, gathered
+from lensscope.lenses.states import Asked, Gathered, asked, gathered, inside_words
+from lensscope.notes import notes_on
 from lensscope.positions import PositionLike
 from lensscope.progress import progress
 from lensscope.prompts import PromptsLike
@@ -63,7 +64,9 @@ def compare(
             of pairs of a prompt (text or token ids) and its position or positions.
         lenses: one or several, of different names.
         positions: which tokens are read, of prompts that do not say themselves: the last by
-            default, which has no next token; ``None`` for all.
+            default, which has no next token; ``None`` for all. Where that takes in first tokens
+            without BOS, which in most models are attention sinks, the result's ``notes`` say so;
+            ``slice(1, None)`` leaves them out.
         layers: of block outputs; all by default.
         level: of the bootstrap intervals.
         resamples: how often prompts are drawn for them.
@@ -125,6 +128,7 @@ def compare(
         level,
         backend.provenance([one.prompt.ids for one in reads]),
         settings,
+        notes_on(backend, [(one.prompt, one.tokens) for one in reads], inside_words(reads)),
     )
 
 

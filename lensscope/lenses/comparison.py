@@ -15,6 +15,7 @@ import xarray as xr
 from lensscope import checks
 from lensscope.errors import LensError
 from lensscope.intervals import Sums, ratio_interval
+from lensscope.notes import as_caption
 from lensscope.provenance import Provenance
 from lensscope.showing import Shown
 
@@ -53,6 +54,7 @@ class LensComparison(Shown):
         level: of the intervals.
         provenance: of the model.
         settings: how it was done.
+        notes: what must be known of the tokens to read it right.
     """
 
     data: xr.Dataset
@@ -60,6 +62,7 @@ class LensComparison(Shown):
     level: float
     provenance: Provenance
     settings: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
     title: ClassVar[str] = "Lenses compared"
 
     def frame(self) -> pd.DataFrame:
@@ -136,8 +139,11 @@ class LensComparison(Shown):
         table = Table(
             title=Text("precision@1, surprisal (nats)"),
             caption=Text(
-                f"{self.settings['prompts']} prompts, {self.values.sizes['read']} tokens, "
-                f"{self.provenance.model}; ± is half of a {self.level:.0%} interval"
+                as_caption(
+                    self.notes,
+                    f"{self.settings['prompts']} prompts, {self.values.sizes['read']} tokens, "
+                    f"{self.provenance.model}; ± is half of a {self.level:.0%} interval",
+                )
             ),
             box=box.SIMPLE_HEAD,
         )
@@ -167,6 +173,7 @@ class LensComparison(Shown):
             {
                 "settings": dict(self.settings),
                 "level": self.level,
+                "notes": self.notes,
                 "provenance": {**asdict(self.provenance), "tokens": []},
                 "layers": json.loads(self.frame().to_json(orient="records")),
             },

@@ -14,6 +14,7 @@ import xarray as xr
 from lensscope import checks
 from lensscope.errors import LensError
 from lensscope.lenses.measures import MEASURES
+from lensscope.notes import as_caption
 from lensscope.provenance import Provenance
 from lensscope.results import visible
 from lensscope.showing import Shown, written
@@ -55,12 +56,14 @@ class LensReading(Shown):
         lens: the name of the lens.
         sites: what was read.
         provenance: of the model.
+        notes: what must be known of the tokens to read it right.
     """
 
     data: xr.Dataset
     lens: str
     sites: tuple[Site, ...]
     provenance: Provenance
+    notes: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -197,6 +200,7 @@ class LensReading(Shown):
             "sites": [repr(site) for site in self.sites],
             "prompts": self.data["prompt"].values.tolist(),
             "provenance": asdict(self.provenance),
+            "notes": self.notes,
             "cells": json.loads(cells.to_json(orient="records")),
         }
         if "target" in self.data.dims:
@@ -247,7 +251,7 @@ class LensReading(Shown):
             notes.append(f"the first {_PROMPTS_SHOWN} of {self.data.sizes['prompt']} prompts")
         if self.data.sizes["position"] > _TOKENS_SHOWN:
             notes.append(f"the last {_TOKENS_SHOWN} tokens of each")
-        table.caption = Text("; ".join(notes)) if notes else None
+        table.caption = Text(as_caption(self.notes, "; ".join(notes))) or None
         return table
 
     def __repr__(self) -> str:

@@ -16,12 +16,12 @@ from torch import Tensor
 from lensscope.backend import Backend
 from lensscope.errors import LensError
 from lensscope.head import rows_at_once, unembed
-from lensscope.lenses.corpus import Corpus, some_rows
+from lensscope.lenses.corpus import Corpus, counted, some_rows
 from lensscope.lenses.files import resume, save
 from lensscope.lenses.lens import States
-from lensscope.lenses.linear import Translator
 from lensscope.lenses.settings import Training
 from lensscope.lenses.states import Asked, gathered
+from lensscope.lenses.translators import Translator
 from lensscope.progress import progress
 from lensscope.prompts import tokenize
 from lensscope.sites import Site
@@ -128,7 +128,7 @@ class Trainer:
         batch = [tokenize(self.backend, list(p))[0] for p in self.corpus.batch(self.step)]
         (part,) = gathered(
             self.backend,
-            [Asked(prompt, tuple(range(len(prompt)))) for prompt in batch],
+            [Asked(p, counted(self.backend, p.ids, t.skip_first)) for p in batch],
             self.sites,
             together=True,
         )

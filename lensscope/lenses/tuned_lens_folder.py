@@ -17,8 +17,8 @@ import torch
 from lensscope.backend import Backend
 from lensscope.errors import LensError
 from lensscope.lenses.files import load_pickled
-from lensscope.lenses.linear import Translator
 from lensscope.lenses.origin import Origin, unembed_hashes
+from lensscope.lenses.translators import Translator
 from lensscope.sites import Site, resid_pre
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from lensscope import checks
 from lensscope.backends import backend_of
 from lensscope.errors import PromptError
 from lensscope.metrics import PairMetric, log_probability, logit_difference
@@ -43,6 +44,15 @@ class Pairs:
     positions: Mapping[str, tuple[slice | int, ...]]
 
     def __post_init__(self) -> None:
+        for name in ("clean", "corrupted"):
+            rows = _rows(getattr(self, name), name)
+            object.__setattr__(self, name, tuple(checks.text(r, name, PromptError) for r in rows))
+        for name in ("correct", "wrong"):
+            answers = [_rows(row, name, least=0) for row in _rows(getattr(self, name), name)]
+            object.__setattr__(self, name, tuple(map(tuple, answers)))
+        positions = checks.named(self.positions, "positions", PromptError)
+        columns_of = {label: tuple(_rows(row, label)) for label, row in positions.items()}
+        object.__setattr__(self, "positions", columns_of)
         columns = {name: getattr(self, name) for name in ("clean", "corrupted", "correct", "wrong")}
         counts = {name: len(column) for name, column in (columns | dict(self.positions)).items()}
         if set(counts.values()) != {len(self)} or not len(self):
@@ -100,6 +110,13 @@ class Pairs:
         return Row(self.clean[i], self.corrupted[i], self.correct[i], self.wrong[i], positions)
 
 
+def _rows(value: Any, what: str, least: int = 1) -> list[Any]:
+    """A list of something."""
+    if least == 0 and isinstance(value, list | tuple) and not value:
+        return []
+    return checks.several(value, what, "ls.pairs.ioi(model, 4) shows the form", PromptError)
+
+
 def joined(name: str, rows: Sequence[Row]) -> Pairs:
     """Pairs of rows."""
     labels = rows[0].positions if rows else ()
@@ -129,5 +146,6 @@ def check(model: Any, pairs: Pairs) -> None:
         >>> ls.pairs.check(model, ls.pairs.country_capital(model, 3))
     """
     backend = backend_of(model)
+    checks.instance("Pairs", "ls.pairs.ioi(model, 4)")(pairs, "pairs", PromptError)
     for number in range(len(pairs)):
         require_aligned(backend, number, pairs._row(number))

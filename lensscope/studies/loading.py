@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+from lensscope import checks
 from lensscope.errors import StudyError
 from lensscope.studies.folder import Folder
 from lensscope.studies.result import StudyResult
@@ -19,6 +20,7 @@ _CLASSES: Final = {
 }
 
 
+@checks.door(StudyError)
 def load(folder: str | Path) -> StudyResult:
     """What a study found, from its folder alone: no model is needed.
 

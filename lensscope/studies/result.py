@@ -96,6 +96,13 @@ class StudyResult(Shown):
         for part in self.folder.read("cells-"):
             own = part[part["name"] == name]
             for column, value in where.items():
+                if column not in own:
+                    raise StudyError(
+                        "The cells of this study have no such column.",
+                        got=f"{column}={checks.seen(value)}",
+                        expected=", ".join(map(str, own.columns)),
+                        instead="result.texts(name, source_layer=12)",
+                    )
                 own = own[own[column] == value]
             if len(own):
                 found.append(own)
