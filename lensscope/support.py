@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from lensscope import trials
+from lensscope.agreement import distance_of
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.head import head
@@ -18,19 +19,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_VERDICTS: Final = {True: "holds", False: "fails", None: "open "}
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that was tried.
 
     Attributes:
         trial: what.
-        holds: whether it does what it should.
+        holds: whether it does what it should; ``None`` if that cannot be told.
         seen: the figure, or what went wrong.
         follows: what lensscope does about it.
     """
 
     trial: str
-    holds: bool
+    holds: bool | None
     seen: str
     follows: str
 
@@ -59,7 +63,7 @@ class Support:
         lines = [f"{p.model} ({p.backend}, {p.processing}, {p.dtype}); {versions}"]
         width = max(len(finding.trial) for finding in self.findings)
         for f in self.findings:
-            lines.append(f"{'holds' if f.holds else 'fails'}  {f.trial:{width}}  {f.seen}")
+            lines.append(f"{_VERDICTS[f.holds]}  {f.trial:{width}}  {f.seen}")
             lines.append(f"{'':7}{'':{width}}  → {f.follows}")
         return "\n".join(lines)
 
@@ -92,6 +96,13 @@ def support(model: Any) -> Support:
 
 
 def _findings(backend: Backend) -> Iterator[Finding]:
+    off = distance_of(backend.model)
+    yield Finding(
+        "Hugging Face's logits",
+        None if off is None else True,
+        "not compared" if off is None else f"{off:.2g} standard deviations apart",
+        "ls.load_model compares them, and refuses what differs",
+    )
     plain, _ = trials.plain(backend)
     yield _finding(plain, "used", "TransformerLens' default is used")
     cache, way = trials.key_value_cache(backend)
@@ -160,7 +171,9 @@ def _sites(backend: Backend) -> Iterator[Finding]:
             "patterns sum to 1",
             not survey.sinks,
             f"smallest sum {least:.3g}",
-            "what a sink takes counts when keys are masked" if survey.sinks else "nothing",
+            "what a sink takes counts when keys are masked"
+            if survey.sinks
+            else "no sink is at work",
         )
 
 

@@ -61,7 +61,8 @@ def equals_the_oracle(model) -> ls.Runs:
 
 def test_a_model_that_can_do_all_says_so(llama):
     found = ls.support(llama).frame()
-    assert found.holds.all(), ls.support(llama)
+    assert not [h for h in found.holds if h is False], ls.support(llama)
+    assert found.holds[0] is None  # nobody knows what Hugging Face's model said
     assert "key-value cache" in str(ls.support(llama))
     report = equals_the_oracle(llama).plan
     assert report.off == ()
