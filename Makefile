@@ -13,7 +13,7 @@ export HF_HUB_OFFLINE ?= 1
 # Tests run side by side, each on one thread: most are too small to use more.
 PYTEST_JOBS ?= 2
 
-.PHONY: demo test test-tl3 test-newest check format bench notebooks clean
+.PHONY: demo test test-tl3 test-newest check format bench families notebooks clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lensscope demo --html lensscope-demo.html
@@ -44,6 +44,10 @@ bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.lenses --write
 	$(BIN)/python -m benchmarks.patching --write
 	$(BIN)/python -m benchmarks.sweeps --write
+
+# What holds on which architecture family: docs/families.md.
+families: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.families --write
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

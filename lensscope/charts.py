@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Final
 
 from lensscope.plots import svg_text
-from lensscope.signs import without_control
+from lensscope.signs import escape
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -146,8 +145,9 @@ def _axes(chart: Chart, names: Sequence[str], x0: int, top: int, width: int, hei
     for line in lines:
         n = names.index(line.name)
         if line.low:
-            edge = [*zip(line.x, line.high, strict=True)]
-            edge += reversed([*zip(line.x, line.low, strict=True)])
+            band = [b for b in zip(line.x, line.low, line.high, strict=True) if b[1] <= b[2]]
+            edge = [(x, high) for x, _, high in band]
+            edge += [(x, low) for x, low, _ in reversed(band)]  # none where there is no interval
             points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*p) for p in edge))
             fill = COLOURS[n % len(COLOURS)]
             parts.append(f"<polygon points='{points}' fill='{fill}' opacity='0.15'/>")
@@ -160,7 +160,7 @@ def _axes(chart: Chart, names: Sequence[str], x0: int, top: int, width: int, hei
             label = f"{line.name}, {chart.x_title} {layer:g}: {value:.4g}"
             parts.append(
                 f"<circle cx='{x:.1f}' cy='{y:.1f}' r='2.4' fill='{COLOURS[n % len(COLOURS)]}'>"
-                f"<title>{escape(without_control(label))}</title></circle>"
+                f"<title>{escape(label)}</title></circle>"
             )
     return "".join(parts)
 

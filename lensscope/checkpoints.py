@@ -78,16 +78,9 @@ def opened(name: str | Path | None, dtype: torch.dtype) -> Checkpoint:
             "There is no such file or folder.",
             got=text,
             expected="an existing folder or .gguf file",
-            instead="the right path" + ("" if path.is_absolute() else f", from {_here()}"),
+            instead="the right path" + ("" if path.is_absolute() else f", from {Path.cwd()}"),
         )
     return Checkpoint(*_from_pretrained(text, dtype, local=not _on_hub(text)), text)
-
-
-def _here() -> str:
-    try:
-        return str(Path.cwd())
-    except OSError:
-        return "a working folder that is still there: this one was deleted"
 
 
 def _from_pretrained(name: str, dtype: torch.dtype, *, local: bool) -> tuple[Any, Any]:

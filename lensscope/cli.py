@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
 from enum import Enum
 from pathlib import Path
@@ -15,6 +16,7 @@ from lensscope.cli_circuit import circuit
 from lensscope.cli_lenses import compare, lens_app
 from lensscope.cli_patching import patch, trace
 from lensscope.cli_studies import report, study_app
+from lensscope.store import write
 from lensscope.terminal import (
     BackendChoice,
     Html,
@@ -30,7 +32,6 @@ from lensscope.terminal import (
     print_table,
     say,
     usage,
-    write,
 )
 
 if TYPE_CHECKING:
@@ -179,11 +180,20 @@ def main() -> None:
     """Entry point: whatever the machine refuses is one message and exit code 2."""
     _print_what_cannot_be_printed()
     try:
+        _check_working_folder()
         app()
     except OSError as error:
         what = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
         print(f"lensscope: {what}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _check_working_folder() -> None:
+    """Say so where it was deleted: torch would end the process with a message of its own."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise OSError("the working folder was deleted; go to one that is there: cd ~") from error
 
 
 def _print_what_cannot_be_printed() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lensscope.store import write
 from lensscope.terminal import (
     BackendChoice,
     Html,
@@ -22,7 +23,6 @@ from lensscope.terminal import (
     print_table,
     say,
     usage,
-    write,
 )
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def read(
             raise usage("two lenses go side by side at most", "give --lens once or twice")
         from lensscope import sites
         from lensscope.models import load_model
+        from lensscope.notes import as_html
         from lensscope.report import page
 
         lenses = _lenses(lens, allow_pickle)
@@ -129,7 +130,8 @@ def read(
         if html is not None:
             title = " and ".join(one.title for one in readings)
             pair = readings[0].to_svg(value=colour, beside=readings[1])
-            write(html, page(title, [f"<div class='wide'>{pair}</div>"]))
+            notes = as_html(readings[0].notes)
+            write(html, page(title, [f"{notes}<div class='wide'>{pair}</div>"]))
             say(quiet, f"Page written to {html}")
         whole = "[" + ",\n".join(one.to_json() for one in readings) + "]"
         if json == "-":
@@ -160,7 +162,11 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Of a tuned lens.")] = None,
     pieces: Annotated[int, typer.Option(help="Pieces of text, of a Jacobian lens.")] = 20,
     skip_first: Annotated[
-        int | None, typer.Option(help="Tokens left out of each piece; not of a tuned lens.")
+        int | None, typer.Option(help="Tokens left out at the start of each piece of text.")
+    ] = None,
+    held_out: Annotated[
+        Path | None,
+        typer.Option(help="A text file of another kind, to measure the lens on as well."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the order of texts.")] = 0,
     backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
@@ -176,12 +182,17 @@ def train(
         from lensscope.lenses.corpus import python_docs
         from lensscope.lenses.jacobian import JacobianLens
         from lensscope.lenses.linear import LinearLens
+        from lensscope.lenses.states import lines_of
         from lensscope.lenses.tuned import TunedLens
         from lensscope.models import load_model
 
+        if held_out is not None:
+            lines_of(held_out)  # which says now, and not after the fit, what is wrong with it
         say(quiet, f"Loading {model} …")
         loaded = load_model(model, backend=backend.value, processing=processing.value)
-        corpus: Any = python_docs() if texts == "python-docs" else Path(texts)
+        own = texts == "python-docs"
+        corpus: Any = python_docs() if own else Path(texts)
+        called = "the Python language reference" if own else Path(texts).name
         checkpoint = out.with_name(out.name + ".checkpoint")
         if checkpoint.exists() and kind is not Kind.affine:
             say(quiet, f"Going on from {checkpoint}")
@@ -199,9 +210,11 @@ def train(
                 optimizer=optimizer,
                 learning_rate=learning_rate,
                 seed=seed,
+                corpus=called,
+                **skipped,
             )
         elif kind is Kind.affine:
-            fitted = AffineLens.fit(loaded, corpus, length=length, **skipped)
+            fitted = AffineLens.fit(loaded, corpus, length=length, corpus=called, **skipped)
         else:
             fitted = JacobianLens.fit(
                 loaded,
@@ -210,12 +223,14 @@ def train(
                 max_pieces=pieces,
                 checkpoint=checkpoint,
                 seed=seed,
+                corpus=called,
                 **skipped,
             )
         fitted.save(out)
         checkpoint.unlink(missing_ok=True)
         say(quiet, f"Lens written to {out}")
-        deliver(_fit_report(fitted), html, json, quiet)
+        elsewhere = None if held_out is None else fitted.scores(loaded, held_out, length=length)
+        deliver(_fit_report(fitted, elsewhere), html, json, quiet)
 
 
 def compare(
@@ -270,7 +285,7 @@ def _lenses(names: list[str], allow_pickle: bool) -> list[Lens]:
     ]
 
 
-def _fit_report(fitted: Any) -> Any:
+def _fit_report(fitted: Any, elsewhere: Any) -> Any:
     from lensscope.lenses.fit_report import FitReport
 
-    return FitReport(fitted)
+    return FitReport(fitted, elsewhere)

@@ -126,7 +126,7 @@ def trace(
     answer: Annotated[
         str | None, typer.Option(help="One token; the model's own by default.")
     ] = None,
-    noise: Annotated[float, typer.Option(help="In deviations of the embeddings.")] = 3.0,
+    noise: Annotated[float, typer.Option(help="In deviations of the subject's embeddings.")] = 3.0,
     samples: Annotated[int, typer.Option(help="Draws of noise.")] = 10,
     window: Annotated[int, typer.Option(help="Layers that are given back together.")] = 1,
     site: Restored = ["resid_post"],  # noqa: B006  typer's way

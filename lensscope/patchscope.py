@@ -31,6 +31,7 @@ from lensscope.errors import (
 )
 from lensscope.finite import check_states
 from lensscope.inspection import InspectionPrompt
+from lensscope.notes import notes_on, parts_of_words
 from lensscope.operations import Map, Resize, as_value
 from lensscope.patches import Patch
 from lensscope.positions import ALL, All, PositionLike, resolve
@@ -225,13 +226,15 @@ class Patchscope:
             target_layers: ``"same"`` as the source layer, ``"all"``, or a list; raw vectors have no
                 layer of their own, so for them ``"same"`` means each of ``layers``.
             max_new_tokens: how much is written; the patchscope's own number by default.
-            occurrence: which match of a substring is meant by ``position``.
+            occurrence: which match of a substring is meant by ``position``; without it, the one
+                that is a whole word, or else the only one.
             prepend_bos: for the source prompt; ``None`` follows the model's own default.
             memory_budget: bytes that it may take, results included.
 
         Returns:
             A `PatchscopeResult` with axes prompt, position, source_layer and, unless the target
-            layer is given by the source layer, target_layer.
+            layer is given by the source layer, target_layer. Its ``notes`` say where the state of a
+            first token without BOS was read, which in most models is an attention sink.
 
         Raises:
             PromptError: a placeholder that is missing or split, an empty or too long prompt.
@@ -269,10 +272,15 @@ class Patchscope:
         self._check_targets(target_layers, layers if raw else None)
         prompt, places = self.inspection.tokenized(target), self.inspection.placed(target)
         if raw:
+            notes: tuple[str, ...] = ()
             readings = self._of_vectors(target, source, layers, target_layers)  # type: ignore[arg-type]
         else:
             prompts = tokenize(here, source, prepend_bos)
             where = Site("resid_post").at(position, occurrence)  # checks the two together
+            place = ALL if where.position is None else where.position
+            inside = [n for p in prompts for n in parts_of_words(place, p, occurrence)]
+            tokens = [resolve(place, p, occurrence) for p in prompts]
+            notes = notes_on(here, zip(prompts, tokens, strict=True), inside)
             readings = self._of_prompts(here, target, prompts, where, layers, target_layers)
         self._check_fit(here, target, readings)
         written = self.write.whole
@@ -290,7 +298,7 @@ class Patchscope:
             memory_budget=memory_budget,
         )
         sources = [] if raw else [p.ids for p in prompts]
-        return self._result(here, target, readings, runs, prompt, target_layers, sources)
+        return self._result(here, target, readings, runs, prompt, target_layers, sources, notes)
 
     def _of_prompts(
         self,
@@ -477,6 +485,7 @@ class Patchscope:
         prompt: TokenizedPrompt,
         target_layers: TargetLayers,
         sources: list[tuple[int, ...]],
+        notes: tuple[str, ...],
     ) -> PatchscopeResult:
         generation = runs.generation
         assert generation is not None
@@ -511,6 +520,7 @@ class Patchscope:
             plan=str(runs.plan),
             source=here.provenance(sources),
             target=target.provenance([prompt.ids]),
+            notes=notes,
         )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
-from lensscope.signs import without_control
+from lensscope.notes import as_html
+from lensscope.signs import escape
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,7 @@ def patchscope_section(result: PatchscopeResult) -> str:
         f"<p>Inspection prompt, written to at <span class='q'>{escape(result.placeholder)}</span>: "
         f"<span class='q'>{asked}</span><br>States of {escape(result.source.model)}, read by "
         f"{escape(result.target.model)}; {escape(result.plan)}. "
-        f"Grey: the probability of the (first) token.</p>{''.join(parts)}"
+        f"Grey: the probability of the (first) token.</p>{as_html(result.notes)}{''.join(parts)}"
     )
 
 
@@ -82,7 +82,7 @@ def lens_section(reading: LensReading, value: str = "probability") -> str:
             f"<td class='n'>{escape(label)}</td>"
             + "".join(
                 f"<td style='background:rgba(46,134,222,{_share(number, low, high):.2f})' "
-                f"title='{escape(without_control(hover), quote=True)}'>"
+                f"title='{escape(hover, quote=True)}'>"
                 f"<span class='t'>{escape(text)}</span></td>"
                 for number, text, hover in zip(values, texts, hovers, strict=True)
             )
@@ -94,7 +94,7 @@ def lens_section(reading: LensReading, value: str = "probability") -> str:
     return (
         f"<p>{escape(reading.title)}; {escape(reading.provenance.model)}. Blue: "
         f"{escape(value.replace('_', ' '))}, {low:.3g} to {high:.3g}. "
-        f"Point at a cell for the next ones.</p>{''.join(parts)}"
+        f"Point at a cell for the next ones.</p>{as_html(reading.notes)}{''.join(parts)}"
     )
 
 
@@ -122,7 +122,7 @@ def comparison_section(comparison: LensComparison) -> str:
     return (
         f"<p>{comparison.settings['prompts']} prompts, {comparison.values.sizes['read']} tokens of "
         f"{escape(comparison.provenance.model)}. Grey, and bands: {comparison.level:.0%} "
-        f"intervals, by bootstrap over prompts.</p>"
+        f"intervals over prompts.</p>{as_html(comparison.notes)}"
         f"{comparison.to_svg(None, 'precision_at_1', 'surprisal')}"
         f"{comparison.to_svg(None, 'kl', 'entropy')}{_table(head, lines)}"
     )
@@ -188,13 +188,13 @@ def patching_section(result: PatchingResult) -> str:
     several = result.data.sizes["pair"] > 1
     head = "".join(f"<th>{escape(name)}</th>" for name in found.columns)
     lines = [
-        "".join(f"<td class='t'>{escape(without_control(str(v)))}</td>" for v in row)
+        "".join(f"<td class='t'>{escape(str(v))}</td>" for v in row)
         for row in found.itertuples(index=False)
     ]
     level = ""
     if several:
         spread = float((mean["effect_high"] - mean["effect_low"]).mean())
-        level = f" Intervals (95%, bootstrap over pairs) are {spread:.3f} wide on average."
+        level = f" Intervals (95%, over pairs) are {spread:.3f} wide on average."
     first, last = result.baselines
     runs = result.settings["runs"]
     return (

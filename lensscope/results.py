@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -12,6 +11,8 @@ import pandas as pd
 import xarray as xr
 from torch import Tensor
 
+from lensscope.json_text import json_text, records
+from lensscope.notes import as_caption
 from lensscope.provenance import Provenance
 from lensscope.showing import Shown
 from lensscope.signs import without_control
@@ -71,6 +72,7 @@ class PatchscopeResult(Shown):
         plan: what the sweep did, in words.
         source: provenance of the states.
         target: provenance of the model that wrote.
+        notes: what must be known of the states to read it right.
     """
 
     data: xr.Dataset
@@ -80,6 +82,7 @@ class PatchscopeResult(Shown):
     plan: str
     source: Provenance
     target: Provenance
+    notes: tuple[str, ...] = ()
     title: ClassVar[str] = "Patchscope"
 
     @classmethod
@@ -204,20 +207,19 @@ class PatchscopeResult(Shown):
         return to_svg(patchscope_panels(self), "p(first token)")
 
     def _json(self) -> str:
-        rows = json.loads(self._everything().to_json(orient="records"))
+        rows = records(self._everything())
         keep = [*FRAME_COLUMNS, "logit_lens", "logit_lens_probability"]
-        return json.dumps(
+        return json_text(
             {
                 "inspection": self.inspection,
                 "placeholder": self.placeholder,
+                "notes": self.notes,
                 "inspection_tokens": self.inspection_tokens,
                 "plan": self.plan,
                 "source": asdict(self.source),
                 "target": asdict(self.target),
                 "cells": [{k: row[k] for k in keep if k in row} for row in rows],
             },
-            ensure_ascii=False,
-            indent=1,
         )
 
     def table(self) -> Table:
@@ -250,7 +252,7 @@ class PatchscopeResult(Shown):
             title += f"  [{first['token'].strip()}]"
         table = Table(
             title=Text(title if "prompt" in one else "patchscope"),
-            caption=Text(f"inspection prompt: …{self.inspection[-60:]!r}"),
+            caption=Text(as_caption(self.notes, f"inspection prompt: …{self.inspection[-60:]!r}")),
             box=box.SIMPLE_HEAD,
         )
         for column in shown:

@@ -84,7 +84,8 @@ class Site(Writable):
         head: for ``q``, ``k``, ``v``, ``head_out`` and ``pattern``; ``None`` means all heads. ``k``
             and ``v`` count key-value heads, which are fewer under grouped-query attention.
         position: see `lensscope.positions`; ``None`` means every token.
-        occurrence: which match of a substring is meant.
+        occurrence: which match of a substring is meant, counted over all of them, those inside
+            words too.
 
     Raises:
         SiteError: an unknown kind, or a head at a kind without heads.

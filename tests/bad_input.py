@@ -237,6 +237,8 @@ CASES = {
     "a subject that is not there": lambda: ls.causal_trace(demo, JAPAN, "Peru"),
     "subjects of other prompts": lambda: ls.causal_trace(tiny, [P, P], [1, 2, 3]),
     "noise below zero": lambda: ls.causal_trace(tiny, P, 2, noise=-1),
+    "noise in no unit": lambda: ls.causal_trace(tiny, P, 2, unit="words"),
+    "noise in a unit below zero": lambda: ls.causal_trace(tiny, P, 2, unit=-1.0),
     "no samples": lambda: ls.causal_trace(tiny, P, 2, samples=0),
     "noise without a seed": lambda: ls.causal_trace(tiny, P, 2, seed=None),
     "two things to measure": lambda: ls.causal_trace(tiny, P, 2, 5, metric=ls.rank(5)),

@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from lensscope.demo_model import calm
 from lensscope.hooked import hooked_transformer
 from lensscope.models import _bridge
+from tests import more_families
 
 VOCAB = 97
 _BASE = {
@@ -61,7 +62,7 @@ def config(family: str) -> Any:
             architectures=["Gemma3ForCausalLM"],
         ),
     }
-    return made[family]()
+    return made[family]() if family in made else more_families.FAMILIES[family].config()
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ FAMILIES = ("gpt2", "neox", "llama", "qwen2", "qwen3", "gemma2", "gemma3")
 CASES = [Case(f, "bridge", p) for f in FAMILIES for p in ("raw", "folded")]
 if has_hooked_transformer():
     CASES += [Case("llama", "hooked", p) for p in ("raw", "folded")]
+MORE = tuple(more_families.FAMILIES)
+"""Families that `tests.judge` looks at, and no other test runs on."""
 FEW = [Case("gpt2", "bridge", "raw"), Case("neox", "bridge", "folded")]
 FEW += [Case("gemma3", "bridge", "raw"), CASES[-1]]
 
@@ -106,17 +109,22 @@ def own_tokenizer(vocab: int = VOCAB) -> PreTrainedTokenizerFast:
 
 
 @functools.cache
-def hf_model(family: str, seed: int = 0) -> Any:
+def hf_model(family: str, seed: int = 0, dtype: torch.dtype = torch.float32) -> Any:
     """The Hugging Face model; weights are large enough for attention to be uneven."""
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(config(family)).eval()
+    eager = {"attn_implementation": "eager"} if family in MORE else {}
+    model = AutoModelForCausalLM.from_config(config(family), **eager).eval()
+    model.config.architectures = [type(model).__name__]
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.mul_(6)
             else:
                 parameter.add_(0.3 * torch.randn_like(parameter))
-    return model
+        for name, buffer in model.named_buffers():
+            if name.endswith("layer_scalar"):  # which Gemma 4 has trained
+                buffer.fill_(0.7)
+    return model.to(dtype)
 
 
 @functools.cache
@@ -143,6 +151,18 @@ def wrap(
         if backend == "hooked":
             return hooked_transformer(inner, own, family, processing, torch.float32, "cpu")
         return _bridge(inner, own, f"tiny-{family}", processing, "cpu")
+
+
+@functools.cache
+def not_built(family: str) -> str | None:
+    """Why transformers or TransformerLens cannot build a family, or ``None``."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wrap(copy.deepcopy(hf_model(family)), family=family)
+    except Exception as error:  # of whichever library
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def prompt(length: int, seed: int = 0) -> list[int]:

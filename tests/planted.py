@@ -45,7 +45,7 @@ def model(layer: int = LAYER) -> Any:
 def relation(sentences: int = 2) -> Relation:
     """The relation that is planted."""
     names = [f"w{10 + n} w40" for n in range(SUBJECTS)]
-    starts = ["w61", "w62 w61"][:sentences]
+    starts = ["w61", "w62 w61", "w61 w62"][:sentences]
     return Relation(
         "planted",
         tuple(names),

@@ -262,7 +262,12 @@ def test_pairs_without_a_gap_do_not_spoil_the_interval(llama):
     some = circuit(components()[:3]).faithfulness(
         llama, [CLEAN, CLEAN], [CORRUPTED, CLEAN], difference
     )
-    assert np.isfinite(some.interval()).all()
+    # a pair without a gap says nothing, and one that does is one alone
+    assert np.isfinite(some.recovered) and np.isnan(some.interval()).all()
+    two = circuit(components()[:3]).faithfulness(
+        llama, [CLEAN] * 3, [CORRUPTED, CLEAN, OTHERS[0]], difference
+    )
+    assert np.isfinite(two.interval()).all()
     none = circuit([]).faithfulness(llama, [CLEAN] * 2, [CLEAN] * 2, difference)
     assert np.isnan(none.recovered)
     assert np.isnan(none.interval()).all()

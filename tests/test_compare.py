@@ -87,11 +87,24 @@ def test_intervals_are_of_prompts_drawn_again():
     values["kl"][:] = np.nan
     found = summarised(values, 0.9, 2000, 0)
     assert float(found.entropy[0, 0]) == 0.25
-    # drawn twice the first (1/4), each once (1/2), twice the second (1/4)
-    assert (float(found.entropy_low[0, 0]), float(found.entropy_high[0, 0])) == (0.0, 1.0)
+    # two prompts, three quarters of a token above and below: Student's, with one degree of freedom
+    half = 6.3138 * np.sqrt(2 * 2 * 0.75**2) / 4
+    edges = [float(found.entropy_low[0, 0]), float(found.entropy_high[0, 0])]
+    assert edges == pytest.approx([0.25 - half, 0.25 + half], abs=1e-3)
     assert "kl" not in found
-    middle = summarised(values, 0.4, 2000, 0)  # from the 30th to the 70th hundredth
-    assert float(middle.entropy_low[0, 0]) == float(middle.entropy_high[0, 0]) == 0.25
+    share = [float(found.precision_at_1_low[0, 0]), float(found.precision_at_1_high[0, 0])]
+    assert 0 <= share[0] < 0.02 and 0.8 < share[1] < 1  # a proportion of two prompts
+
+
+def test_precision_of_all_hits_is_not_certain():
+    reads = np.ones((1, 1, 20))
+    values = xr.Dataset(
+        {name: (("lens", "layer", "read"), reads.copy()) for name in VALUES},
+        {"lens": ["a"], "layer": [0], "prompt_index": ("read", np.arange(20))},
+    )
+    found = summarised(values, 0.95, 200, 0)
+    assert float(found.precision_at_1_low[0, 0]) == pytest.approx(0.832, abs=1e-3)
+    assert np.isnan(found.surprisal_low[0, 0])  # all alike: no interval
 
 
 def test_prompts_of_every_kind(llama, tmp_path):

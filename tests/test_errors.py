@@ -148,6 +148,8 @@ EXPECTED = {
     "a subject that is not there": ("PositionError", "'Peru'"),
     "subjects of other prompts": ("PositionError", "3 positions, 2 pairs"),
     "noise below zero": ("PatchError", "noise=-1"),
+    "noise in no unit": ("PatchError", "unit='words'"),
+    "noise in a unit below zero": ("PatchError", "unit=-1.0"),
     "no samples": ("PatchError", "samples=0"),
     "noise without a seed": ("PatchError", "seed=None"),
     "two things to measure": ("PatchError", "answer=5"),

@@ -236,3 +236,39 @@ def test_one_prompt_has_no_interval(llama):
     assert "±0" not in str(report)
     report.to_html()
     report.to_svg()
+
+
+def test_states_that_overflow_are_refused_with_layer_and_dtype():
+    """As Gemma's do in float16."""
+    inner = copy.deepcopy(families.hf_model("llama")).to(torch.float16)
+    with torch.no_grad():
+        inner.model.layers[1].mlp.up_proj.weight.mul_(100)
+        inner.model.layers[1].mlp.down_proj.weight.mul_(3e4).clamp_(-6e4, 6e4)
+    model = families.wrap(inner)
+    last = ls.resid_post(2)
+    assert not ls.capture(model, P, last)[last].isfinite().all()
+    fine = ls.LogitLens().read(model, P, ls.resid_post(0))
+    assert fine.data.log_probability.notnull().all()
+    metric, other = ls.logit_difference(7, 9), P[::-1]
+    for act in (
+        lambda: ls.LogitLens().read(model, P),
+        lambda: ls.LogitLens().read(model, P, ls.resid_post(0), measures="kl"),
+        lambda: ls.compare(model, [P], ls.LogitLens()),
+        lambda: ls.AffineLens.fit(model, TEXTS, length=10),
+        lambda: ls.TunedLens.fit(model, TEXTS, **{**FAST, "steps": 2}),
+        lambda: ls.TunedLens.identity(model).scores(model, TEXTS),
+        lambda: ls.activation_patching(model, P, other, ls.resid_pre, metric),
+        lambda: ls.attribution_patching(model, P, other, ls.mlp_out, metric),
+        lambda: ls.path_patching(model, P, other, ls.mlp_out(0), "logits", metric),
+        lambda: ls.causal_trace(model, P, 2),
+        lambda: ls.attention_knockout(model, P, 2),
+        lambda: ls.activation_patching(model, P, other, ls.resid_pre, ls.rank(7)),
+    ):
+        with pytest.raises(ls.ModelError) as caught:
+            act()
+        assert "layer 1 of" in str(caught.value) or "layer 2 of" in str(caught.value)
+        assert "in float16" in str(caught.value)
+    with pytest.raises(ls.LensError, match="not finite"):
+        ls.JacobianLens.fit(model, TEXTS, length=10, skip_first=2)
+    with pytest.raises(ls.LensError, match="not finite"):
+        ls.LogitLens().logits(model, torch.full((1, 32), torch.inf), last)

@@ -46,7 +46,7 @@ def test_the_loss_is_the_divergence_and_has_its_gradient():
 def test_a_step_moves_along_the_gradient_of_the_mean_divergence(few):
     """One step of plain SGD from the identity, against autograd on the hook loop's states."""
     rate, texts = 0.01, [families.prompt(6, seed=n) for n in range(2)]
-    options = {"steps": 1, "length": 6, "batch_size": 2, "tokens_per_step": None}
+    options = {"steps": 1, "length": 6, "batch_size": 2, "tokens_per_step": None, "skip_first": 0}
     training = Training(
         **options, optimizer="sgd", momentum=0.0, learning_rate=rate, clip=1e9, bf16=False
     )
@@ -79,7 +79,8 @@ def test_training_lowers_the_divergence_on_held_out_text(few):
     assert all(p.grad is None for p in few.parameters())
     # what it says of itself is what a comparison finds
     apart = Corpus(backend_of(few), TEXTS, 10, 4, n_held_out=4).held_out
-    report = ls.compare(few, [list(p) for p in apart], [ls.LogitLens(), lens], positions=None)
+    later = slice(1, None)  # without BOS, the first token is left out
+    report = ls.compare(few, [list(p) for p in apart], [ls.LogitLens(), lens], positions=later)
     for name, column in (("logit lens", "kl_before"), ("tuned lens", "kl_after")):
         own = report.data.kl.sel(lens=name, layer=[0, 1]).values
         assert own == pytest.approx(scores[column][1:].to_numpy(), rel=1e-3)
@@ -319,6 +320,49 @@ def test_jacobians_agree_with_transformer_lens(llama, tmp_path):
         for layer in (0, 1, 2):
             got = torch.tensor(reading.data.full_log_probability.sel(layer=layer).values[0]).exp()
             oracle.close(got, result.lens_logits[layer].softmax(-1), 1e-4)
+
+
+def test_a_jacobian_lens_to_another_layer_reads_nothing(llama, tmp_path):
+    """TransformerLens refuses it as well."""
+    theirs = pytest.importorskip("transformer_lens.tools.analysis").JacobianLens
+    matrices = {0: torch.eye(32)}
+
+    def made(**metadata):
+        return theirs(matrices, n_prompts=1, d_model=32, metadata=metadata or None)
+
+    for target in (1, 0):
+        other = made(target_layer=target)
+        with pytest.raises(ValueError, match="targets layer"):
+            other.validate_model(llama)
+        path = str(tmp_path / "nested.pt")
+        other.save(path)
+        torch.save({"J": matrices, "n_prompts": 1, "target_layer": target}, tmp_path / "flat.pt")
+        lenses = [
+            ls.JacobianLens.from_transformer_lens(other),
+            ls.JacobianLens.load(path, allow_pickle=True),
+            ls.JacobianLens.load(tmp_path / "flat.pt", allow_pickle=True),
+        ]
+        lenses.append(ls.JacobianLens.load(lenses[0].save(tmp_path / "own.safetensors")))
+        for lens in lenses:
+            for act in (
+                lambda lens=lens: lens.read(llama, [TEXTS[0]]),
+                lambda lens=lens: ls.compare(llama, [TEXTS[0]], lens),
+                lambda lens=lens: lens.scores(llama, TEXTS),
+                lambda lens=lens: lens.logits(llama, torch.zeros(1, 32), ls.resid_post(0)),
+            ):
+                with pytest.raises(ls.LensError, match="fitted to another layer") as caught:
+                    act()
+                assert f"target_layer={target}" in str(caught.value)
+            assert lens.to_transformer_lens().metadata["target_layer"] == target
+    for fine in (made(), made(target_layer=2)):
+        ls.JacobianLens.from_transformer_lens(fine).read(llama, [TEXTS[0]])
+    own = ls.JacobianLens.fit(llama, TEXTS, length=10, skip_first=2, max_pieces=1)
+    assert own.to_transformer_lens().metadata["target_layer"] == 2
+    above = theirs({2: torch.eye(32)}, n_prompts=1, d_model=32)
+    with pytest.raises(ls.BasisError, match="another model"):
+        ls.JacobianLens.from_transformer_lens(above).read(llama, [TEXTS[0]])
+    with pytest.raises(ls.LensError, match="which layer"):
+        ls.JacobianLens.from_transformer_lens(made(target_layer="last"))
 
 
 def test_a_jacobian_fit_goes_on_after_a_break(llama, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import copy
 import json
 import random
 import re
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -528,18 +529,27 @@ def test_the_mean_over_pairs_is_a_ratio_of_means(llama):
             cell = mean.sel(layer=layer, position=token)
             assert cell["effect"].item() == pytest.approx(moved.sum() / gap.sum())
             assert cell["metric"].item() == pytest.approx(np.nanmean(values))
+            edges = [cell["effect_low"].item(), cell["effect_high"].item()]
+            if len(known) == 1:  # one pair does not say how far others would be
+                assert np.isnan(edges).all()
+                continue
+            # percentiles of draws, further out as Student's quantile is, and Student's own
             drawn = np.random.default_rng(3).multinomial(4, np.full(4, 0.25), size=200)
             with np.errstate(invalid="ignore", divide="ignore"):
                 each = (drawn @ moved) / (drawn @ gap)
-            low, high = np.percentile(each[np.isfinite(each)], [5, 95])
-            assert cell["effect_low"].item() == pytest.approx(low)
-            assert cell["effect_high"].item() == pytest.approx(high)
+            out = 100 * NormalDist().cdf(-np.sqrt(4 / 3) * 2.35336)
+            low, high = np.percentile(each[np.isfinite(each)], [out, 100 - out])
+            n, ratio = len(known), moved.sum() / gap.sum()
+            apart = np.sum((moved - ratio * gap) ** 2) * n / (n - 1)
+            half = {2: 6.31375, 3: 2.91999, 4: 2.35336}[n] * np.sqrt(apart) / abs(gap.sum())
+            expected = [min(low, ratio - half), max(high, ratio + half)]
+            assert edges == pytest.approx(expected, rel=1e-3)
     assert mean["effect"].sel(position=2).notnull().all()
     alone = ls.activation_patching(llama, clean[0], corrupted[0], ls.resid_pre, difference)
     mean = alone.mean()
     np.testing.assert_allclose(mean["effect"], alone.data["effect"][0], atol=1e-6)
     assert mean["effect_low"].isnull().all() and mean["effect_high"].isnull().all()
-    with pytest.raises(ls.PatchError, match="no such interval"):
+    with pytest.raises(ls.PatchError, match="between 0 and 1"):
         alone.mean(level=1.0)
 
 
@@ -810,12 +820,14 @@ def test_the_circuit_without_what_it_looks_at(circuit):
         .data["effect"]
         .item()
     )
-    assert cut(1) == pytest.approx(6 / 11, abs=1e-5)
-    assert cut(0) == pytest.approx(2 / 11, abs=1e-5)
+    assert cut(1, renormalise=False) == pytest.approx(6 / 11, abs=1e-5)
+    assert cut(0, renormalise=False) == pytest.approx(2 / 11, abs=1e-5)
     # Half of 1/2 and 1/3 is 5/12 of what was 11/18.
-    assert cut(1, renormalise=True) == pytest.approx(1 - 15 / 22, abs=1e-5)
+    assert cut(1) == pytest.approx(1 - 15 / 22, abs=1e-5)
     assert cut(1, to=1) == pytest.approx(0, abs=1e-5)
-    heads = ls.attention_knockout(circuit, X, 0, layers=[1], metric=RIGHT, heads=None)
+    heads = ls.attention_knockout(
+        circuit, X, 0, layers=[1], metric=RIGHT, heads=None, renormalise=False
+    )
     same(heads.data["effect"].values.ravel(), [0, 6 / 11])
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lensscope as ls
-from lensscope.positions import resolve
+from lensscope.positions import inside_word, resolve
 from lensscope.prompts import TokenizedPrompt
 from tests import families, oracle
 from tests.oracle import Edit, close
@@ -56,6 +56,67 @@ def test_an_ambiguous_substring_lists_where_it_occurs():
     assert resolve("x", prompt, -1) == (2,)
     with pytest.raises(ls.PositionError, match="no occurrence 2"):
         resolve("x", prompt, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "needle", "start"),
+    [
+        ("Niger borders Nigeria", "Niger", 0),
+        ("Nigeria borders Niger", "Niger", 16),
+        ("Nigeria borders Niger's north", "Niger", 16),
+        ("Oman, Roman and Romania: Roman", "Oman", 0),
+        ("Nigerian, (Niger) Nigeria", "(Niger", 10),
+        ("Nigerian of Niger.", " Niger", 11),
+        ("Nigeria", "Niger", 0),  # inside a word, and nowhere else
+        ("Guinea_Bissau and Guinea", "Guinea", 18),
+        ("Chad1 Chad", "Chad", 6),
+        ("Cafe\u0301 and Cafe", "Cafe", 10),  # the accent belongs to the word
+        ("Österreich, Öster", "Öster", 12),
+        ("Россияне и Россия", "Россия", 11),
+        ("भारतीय और भारत", "भारत", 10),
+        ("می\u200cخواهم می", "می", 9),
+        ("Ιρανικός Ιραν", "Ιραν", 9),
+        ("日本の首都は東京です", "東京", 6),
+        ("iPhoneはiPhonesより", "iPhone", 0),
+        ("ประเทศไทยอยู่", "ไทย", 6),
+        ("한국의 수도는", "한국", 0),
+        ("a, b", ",", 1),
+    ],
+)
+def test_a_substring_is_a_whole_word_first(text, needle, start):
+    prompt = made_of(*text)  # a token for each character
+    assert resolve(ls.span(needle), prompt) == tuple(range(start, start + len(needle)))
+    assert resolve(needle, prompt) == (start + len(needle) - 1,)
+
+
+@pytest.mark.parametrize(
+    ("text", "needle", "times", "words"),
+    [
+        ("Niger, Nigeria and Niger", "Niger", 3, ", 2 of them as a word"),
+        ("Nigeria and Nigerians", "Niger", 2, ""),
+        ("日本人と日本", "日本", 2, ""),  # every match may be a word
+        ("한국의 한국", "한국", 2, ""),
+        ("aaa", "aa", 2, ""),
+    ],
+)
+def test_what_may_be_several_words_is_not_guessed(text, needle, times, words):
+    with pytest.raises(ls.PositionError) as caught:
+        resolve(needle, made_of(*text))
+    assert f"occurs {times} times{words}." in str(caught.value)
+
+
+def test_matches_inside_words_are_counted_and_named():
+    prompt = made_of(*"Nigeria, Niger and Niger")
+    assert resolve(ls.span("Niger"), prompt, 0) == (0, 1, 2, 3, 4)
+    assert resolve(ls.span("Niger"), prompt, -1) == (19, 20, 21, 22, 23)
+    with pytest.raises(ls.PositionError, match=r"occurrence=0: .*\(inside 'Nigeria'\)"):
+        resolve("Niger", prompt)
+    assert inside_word("Nig", made_of(*"in Nigeria.")) == "Nigeria"
+    assert inside_word(ls.span("Nigeria"), made_of(*"in Nigeria.")) == ""
+    assert inside_word(-1, prompt) == inside_word("Peru", prompt) == ""
+    with pytest.raises(ls.PositionError) as caught:
+        resolve("a", made_of(*("a b " * 500)))
+    assert "and 488 more" in str(caught.value) and len(str(caught.value)) < 2000
 
 
 @pytest.mark.parametrize("position", [6, -7, "Paris", "", slice(9, 12), ls.span("Peru")])

@@ -19,6 +19,7 @@ PUBLIC = [
     "Cache",
     "CacheError",
     "Circuit",
+    "FileError",
     "Generation",
     "InspectionPrompt",
     "JacobianLens",
@@ -141,8 +142,9 @@ def test_imports_run_one_way():
     from pathlib import Path
 
     order = """
-        errors bootstrap given_prompts token_texts prompts positions operations patches sites
-        transforms provenance cache cache_file progress sampling backend backends head batch
+        errors distributions intervals given_prompts token_texts prompts positions operations
+        patches sites transforms provenance cache cache_file progress sampling backend backends
+        head batch
         planning runs hooks unpatched outputs budget joining decoding passes execution engine
         readout inspection kept gguf_files demo_model checkpoints agreement repairs hooked models
         showing results plots charts patchscope lenses.checks lenses.files lenses.origin
@@ -158,14 +160,14 @@ def test_imports_run_one_way():
         circuits.circuit circuits.transformer_lens circuits.graph circuits.drawing
         circuits.inspecting circuits.growth circuits.from_effects report terminal studies.controls
         studies.entities studies.executors studies.folder studies.given studies.multihop_sweep
-        studies.probing studies.questions studies.relations studies.scoring studies.tables
-        studies.tally studies.texts studies.cross_model_identity studies.figures studies.report
-        studies.result studies.study studies.summary studies.attribute_summary studies.cells
-        studies.entity_summary studies.loading studies.next_token_summary studies.sweep_lines
-        studies.sweep studies.attribute_extraction studies.cross_model_summary
-        studies.entity_resolution studies.multihop_summary studies.next_token studies.cross_model
-        studies.multihop cli_lenses cli_pairs cli_patching cli_circuit cli_study_options cli_studies
-        cli
+        studies.places studies.probing studies.questions studies.relations studies.scoring
+        studies.tables studies.texts studies.cross_model_identity studies.folds studies.axes
+        studies.summary studies.figures studies.report studies.result studies.study
+        studies.attribute_summary studies.cells studies.entity_summary studies.loading
+        studies.next_token_summary studies.sweep_lines studies.sweep studies.attribute_extraction
+        studies.cross_model_summary studies.entity_resolution studies.multihop_summary
+        studies.next_token studies.cross_model studies.multihop cli_lenses cli_pairs
+        cli_patching cli_circuit cli_study_options cli_studies cli
     """.split()  # noqa: SIM905
     allowed_back = {
         ("results", "plots"),  # what a result looks like is only needed when it is shown

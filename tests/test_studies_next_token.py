@@ -31,8 +31,9 @@ def some_lenses(model) -> list[ls.Lens]:
 def test_states_are_measured_as_compare_does(few, positions):
     lenses = some_lenses(few)
     result = ls.studies.next_token(few, TEXTS, lenses, positions=positions).run()
-    pairs = [(text, positions) for text in TEXTS]
-    report = ls.compare(few, pairs if positions else TEXTS, lenses, positions=None)
+    read = slice(1, None) if positions is None else positions  # not the first of all tokens
+    pairs = [(text, read) for text in TEXTS]
+    report = ls.compare(few, pairs, lenses, positions=None)
     own = result.data.sel(condition="state", lens=report.data["lens"].values)
     for name in ("precision_at_1", "surprisal"):
         np.testing.assert_allclose(own[name].values, report.data[name].values, atol=1e-4)
@@ -74,7 +75,7 @@ def test_every_number_is_what_the_hook_loop_gives(llama):
             assert sorted(own.loc["random", "draw"]) == [0, 1]
             assert "prior" not in own.index  # a logit lens has none
     assert np.isnan(result.data["precision_at_1"].sel(condition="prior")).all()
-    lift = result.data["precision_at_1"].sel(condition=["shuffled", "mean", "random"])
+    lift = result.data["precision_at_1"].sel(condition=["shuffled", "mean", "drawn", "random"])
     expected = result.data["precision_at_1"].sel(condition="state") - lift.max("condition")
     np.testing.assert_allclose(result.data["lift"].values, expected.values, atol=1e-6)
 
@@ -111,6 +112,8 @@ def test_the_layer_is_chosen_on_one_half_and_scored_on_the_other(llama):
     result = ls.studies.next_token(llama, texts, some_lenses(llama)).run()
     head = result.headline
     assert head["lens"].tolist() == ["logit lens", "tuned lens", "identity"]
+    head = head[head["chosen"] != "no cell chosen"]  # where no layer reads any token
+    assert head["lens"].iloc[0] == "logit lens"
     assert set(head["layer"]) <= {0, 1}  # the last is the model's own head
     assert set(head["texts"]) == {10}
     assert (head["state_low"] <= head["state"]).all()
@@ -146,8 +149,8 @@ def test_a_lens_that_cannot_read_a_layer_has_none_there(llama):
 def test_a_result_shows_itself(llama):
     result = ls.studies.next_token(llama, TEXTS, some_lenses(llama)).run()
     assert len(result.charts) == 6
-    assert len(result.charts[0].lines) == 4
-    assert len(result.charts[2].lines) == 5
+    assert len(result.charts[0].lines) == 5
+    assert len(result.charts[2].lines) == 6
     for text in (str(result), result.to_html(), result.to_markdown()):
         assert "tuned lens" in text
     assert "random vector" in result.to_html()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import warnings
 
 import numpy as np
 import pytest
 import torch
+import transformers
 
 import lensscope as ls
 from lensscope.backends import backend_of
-from lensscope.patching.tracing import embedding_deviation
+from lensscope.patching.knockout import _masked
 from tests import families, oracle
 from tests.oracle import Edit, close
 
@@ -26,17 +28,17 @@ def difference(logits: torch.Tensor) -> torch.Tensor:
 # ------------------------------------------------------- causal tracing
 
 
-def deviation(model, ids):
-    """Of the embeddings as the model works with them: some models scale what they look up."""
-    table = model.W_E.detach()
-    given = oracle.activations(model, ids, "embed")
-    return float(table.std() * given.norm() / table[list(ids)].norm())
+def deviation(model, *subjects):
+    """One number over all entries of the subjects' embeddings, as the code of Meng et al. has it
+    (``collect_embedding_std``)."""
+    given = [oracle.activations(model, ids, "embed")[list(tokens)] for ids, tokens in subjects]
+    return float(torch.cat(given).std())
 
 
 def draws(model, ids, tokens, noise, samples, seed):
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randn(samples, tokens, 32, generator=generator)
-    return drawn * noise * deviation(model, ids)
+    drawn = torch.randn(samples, len(tokens), 32, generator=generator)
+    return drawn * noise * deviation(model, (ids, tokens))
 
 
 def blur(draw, tokens):
@@ -62,7 +64,7 @@ def test_each_cell_equals_the_plain_loop(few, no_hooks_left):
     clean = oracle.logits(few, PROMPT)[-1]
     answer = int(clean.argmax())
     measure = lambda logits: logits.softmax(-1)[answer]
-    blurs = [blur(d, SUBJECT) for d in draws(few, PROMPT, 2, 2.0, 3, seed=5)]
+    blurs = [blur(d, SUBJECT) for d in draws(few, PROMPT, SUBJECT, 2.0, 3, seed=5)]
     base, source = traced(few, PROMPT, blurs, [], measure), float(measure(clean))
     result = ls.causal_trace(few, PROMPT, slice(2, 4), noise=2.0, samples=3, seed=5)
     data = result.data
@@ -82,7 +84,7 @@ def test_each_cell_equals_the_plain_loop(few, no_hooks_left):
 
 def test_windows_heads_and_other_metrics(few):
     measure = lambda logits: difference(logits[None, None])[0]
-    blurs = [blur(d, [2]) for d in draws(few, PROMPT, 1, 3.0, 2, seed=0)]
+    blurs = [blur(d, [2]) for d in draws(few, PROMPT, [2], 3.0, 2, seed=0)]
     call = lambda site, **how: ls.causal_trace(
         few, PROMPT, 2, samples=2, site=site, metric=difference, **how
     ).data["metric"]
@@ -159,13 +161,17 @@ def test_several_prompts_with_subjects_and_answers_of_their_own(llama, tmp_path)
         call(answer=best).data["metric"], result.data["metric"]
     )  # the model's own next tokens
     assert result.settings["blurred"] == [[2, 3], [1]]
+    unit = deviation(llama, (prompts[0], [2, 3]), (prompts[1], [1]))
+    assert result.settings["deviation"] == pytest.approx(3 * unit)
     for n in range(2):
-        alone = ls.causal_trace(llama, prompts[n], subjects[n], best[n], samples=2, seed=1 + n)
+        alone = ls.causal_trace(
+            llama, prompts[n], subjects[n], best[n], samples=2, seed=1 + n, unit=unit
+        )
         got = result.data["metric"].isel(pair=n, position=slice(None, len(prompts[n])))
         np.testing.assert_allclose(got, alone.data["metric"][0], atol=1e-5)
     again = call(checkpoint=tmp_path / "trace.safetensors")
     np.testing.assert_array_equal(again.data["metric"], result.data["metric"])
-    for how in ({"noise": 1.0}, {"window": 2}):
+    for how in ({"noise": 1.0}, {"window": 2}, {"unit": "vocabulary"}):
         with pytest.raises(ls.LensError, match=next(iter(how))):
             call(checkpoint=tmp_path / "trace.safetensors", **how)
     with pytest.raises(ls.LensError, match="answers"):
@@ -182,16 +188,59 @@ def test_a_substring_is_blurred_as_a_whole(demo):
     assert "' Paris'" in result.settings["metric"]
 
 
-def test_noise_is_in_units_of_the_embeddings(tiny):
-    asked = ls.causal_trace(tiny, PROMPT, 2, samples=1, site=ls.resid_post(2).at(-1))
+def test_noise_is_in_units_of_the_subjects_embeddings(tiny):
+    call = lambda **how: ls.causal_trace(
+        tiny, PROMPT, slice(2, 4), samples=1, site=ls.resid_post(2).at(-1), **how
+    )
+    asked = call()
     assert asked.data["effect"].item() == pytest.approx(1, abs=1e-3)
-    from lensscope.patching.pairing import pairs_of
+    own = deviation(tiny, (PROMPT, SUBJECT))
+    assert asked.settings["deviation"] == pytest.approx(3 * own, rel=1e-4)
+    assert call(noise=own, unit=3).data["corrupted"].item() == pytest.approx(
+        asked.data["corrupted"].item(), abs=1e-4
+    )
+    table = tiny.W_E.detach()  # which some models scale
+    scale = float(oracle.activations(tiny, PROMPT, "embed").norm() / table[PROMPT].norm())
+    every = call(noise=1, unit="vocabulary").settings["deviation"]
+    assert every == pytest.approx(float(table.std()) * scale, rel=1e-4)
+    assert every != pytest.approx(own, rel=1e-5)
 
-    (pair,) = pairs_of(backend_of(tiny), PROMPT, PROMPT, None)
-    found = embedding_deviation(backend_of(tiny), pair)
-    assert found == pytest.approx(deviation(tiny, PROMPT), rel=1e-4)
-    spread = float(oracle.activations(tiny, PROMPT, "embed").std())
-    assert 0.5 < found / spread < 2
+
+def test_noise_is_as_wide_as_the_embedding():
+    """OPT-350m embeds more narrowly than its residual stream is."""
+    torch.manual_seed(0)
+    plain = transformers.OPTForCausalLM(
+        transformers.OPTConfig(
+            vocab_size=97,
+            hidden_size=32,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            ffn_dim=128,
+            max_position_embeddings=64,
+            word_embed_proj_dim=16,
+            do_layer_norm_before=False,
+        )
+    ).eval()
+    plain.config.architectures = ["OPTForCausalLM"]
+    model = families.wrap(copy.deepcopy(plain), family="opt")
+    traced = ls.causal_trace(model, PROMPT, slice(2, 4), samples=2, metric=difference)
+    embedded = plain.get_input_embeddings()(torch.tensor([PROMPT]))[0, 2:4].detach()
+    assert traced.settings["deviation"] == pytest.approx(3 * float(embedded.std()), rel=1e-4)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(2, 2, 16, generator=generator) * traced.settings["deviation"]
+    values = []
+    for draw in noise:
+
+        def blur(module, args, output, draw=draw):
+            output = output.clone()
+            output[:, 2:4] += draw
+            return output
+
+        handle = plain.get_input_embeddings().register_forward_hook(blur)
+        with torch.no_grad():
+            values.append(float(difference(plain(torch.tensor([PROMPT])).logits)[0]))
+        handle.remove()
+    assert traced.data["corrupted"].item() == pytest.approx(np.mean(values), abs=1e-4)
 
 
 # ------------------------------------------------------- attention knockout
@@ -244,10 +293,8 @@ def test_a_knockout_equals_the_plain_loop(few, renormalise, no_hooks_left):
 
 
 def test_a_token_that_looks_at_nothing_else(few):
-    """The first token has nothing but itself to look at: nothing is left to renormalise."""
-    result = ls.attention_knockout(
-        few, PROMPT, 0, to=0, layers=[1], metric=difference, renormalise=True
-    )
+    """The first token has nothing but itself to look at: it takes in nothing."""
+    result = ls.attention_knockout(few, PROMPT, 0, to=0, layers=[1], metric=difference)
     expected = oracle.logits(few, PROMPT, cut([1], [0], [0]))[None]
     assert result.data["metric"].item() == pytest.approx(float(difference(expected)[0]), abs=1e-3)
 
@@ -258,7 +305,7 @@ def test_the_default_is_the_model_s_own_next_token(llama):
     for n, (ids, key) in enumerate(zip(prompts, (1, 2), strict=True)):
         log_p = oracle.logits(llama, ids)[-1].softmax(-1)
         answer, clean = int(log_p.argmax()), float(log_p.max())
-        edits = cut((0, 1, 2), [len(ids) - 1], [key])
+        edits = cut((0, 1, 2), [len(ids) - 1], [key], renormalise=True)
         expected = float(oracle.logits(llama, ids, edits)[-1].softmax(-1)[answer])
         got = result.data.sel(pair=n, layer=1, position="it")
         assert got["metric"].item() == pytest.approx(expected, abs=1e-4)
@@ -274,6 +321,76 @@ def test_tokens_that_come_later_are_not_looked_at(llama):
         ls.attention_knockout(llama, PROMPT, 5, to=3)
     with pytest.raises(ls.PatchError, match="cannot look at what comes after"):
         ls.attention_knockout(llama, PROMPT, {"ok": 1, "late": slice(5, 7)}, to=slice(0, 5))
+
+
+def masked(plain, layer, queries, keys):
+    """Hugging Face's logits with keys masked before the softmax."""
+
+    def mask(module, args, kwargs):
+        held = kwargs["attention_mask"].clone()
+        for query in queries:
+            held[:, :, query, list(keys)] = torch.finfo(held.dtype).min
+        return args, {**kwargs, "attention_mask": held}
+
+    handle = plain.model.layers[layer].self_attn.register_forward_pre_hook(mask, with_kwargs=True)
+    try:
+        with torch.no_grad():
+            return plain(torch.tensor([PROMPT]), use_cache=False).logits[0]
+    finally:
+        handle.remove()
+
+
+def with_sinks():
+    """A GPT-OSS, some of whose attention goes where there is no token."""
+    torch.manual_seed(0)
+    config = transformers.GptOssConfig(
+        **families._GQA,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        head_dim=8,
+        sliding_window=64,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e4},
+    )
+    plain = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    plain.config.architectures = [type(plain).__name__]
+    with torch.no_grad():
+        for parameter in plain.eval().parameters():
+            spread = parameter.ndim > 1
+            parameter.mul_(6) if spread else parameter.add_(0.3 * torch.randn_like(parameter))
+    return plain
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma2", "gemma3", "sinks"])
+def test_a_knockout_is_masking_before_the_softmax(family):
+    plain = copy.deepcopy(with_sinks() if family == "sinks" else families.hf_model(family))
+    plain.set_attn_implementation("eager")
+    model = families.wrap(copy.deepcopy(plain), family=family)
+    for layer, queries, keys in ((1, [6], [5]), (1, [6], [4, 5]), (0, [4, 6], [2, 3])):
+        got = ls.attention_knockout(
+            model,
+            PROMPT,
+            {"keys": slice(keys[0], keys[-1] + 1)},
+            slice(queries[0], queries[-1] + 1, 2),
+            [layer],
+            metric=difference,
+        )
+        expected = float(difference(masked(plain, layer, queries, keys)[None])[0])
+        assert got.data["metric"].item() == pytest.approx(expected, abs=1e-4)
+        assert abs(expected - got.data["clean"].item()) > 1e-3  # the keys matter
+
+
+def test_a_token_that_looks_at_one_other_alone_is_divided_well():
+    """Where next to all weight goes, the rest keeps its proportions, down to what can be told."""
+    weights = torch.tensor([[3e-30, 1e-30, 1.0, 0.0]])
+    without = _masked(ls.pattern(1, 0), 2, (2,), sink=False)
+    assert without(weights.clone())[0].tolist() == pytest.approx([0.75, 0.25, 0, 0])
+    some = _masked(ls.pattern(1, 0), 2, (2,), sink=True)
+    assert some(torch.tensor([[0.1, 0.2, 0.3]]))[0].tolist() == pytest.approx([1 / 7, 2 / 7, 0])
+    nothing = torch.tensor([[0.0, 0.0, 1.0, 0.0]])
+    with pytest.raises(ls.PatchError, match=r"All that token 2 looks at in pattern\(1, 0\)"):
+        without(nothing.clone())
+    all_of_it = _masked(ls.pattern(1, 0), 2, (0, 1, 2), sink=False)
+    assert all_of_it(nothing.clone()).tolist() == [[0, 0, 0, 0]]
 
 
 # ------------------------------------------------------- what rows of one embedding share

@@ -42,7 +42,9 @@ class Scored:
         """How much of the clean run's metric is left with everything outside the circuit ablated.
 
         ``F(M)`` is the metric of the whole model on clean prompts, ``F(C)`` with everything outside
-        ablated (Wang et al. 2022, section 4).
+        ablated. ``difference`` is ``|F(M) - F(C)|`` (Wang et al. 2022, section 4); ``recovered``,
+        its share of what ablating everything takes, is not theirs. They ablate by means over other
+        prompts, ``ablation="mean"``; the default takes the corrupted run.
 
         Args:
             model: the model.
@@ -115,7 +117,8 @@ class Scored:
         """Whether the circuit without some nodes does what the model without them does.
 
         For subsets ``K`` of the circuit, ``|F(C \\ K) - F(M \\ K)|`` is small if nothing outside
-        stands in for ``K`` (Wang et al. 2022, section 4.1).
+        stands in for ``K`` (Wang et al. 2022, section 4.1, who also search for the worst ``K`` and
+        ablate by means; these are drawn, and the default ablation is the corrupted run).
 
         Args:
             model: the model.
@@ -167,8 +170,9 @@ class Scored:
         """Whether each node makes a difference.
 
         For each node ``v``, ``|F(C \\ (K ∪ {v})) - F(C \\ K)|`` is large for some subset ``K``
-        (Wang et al. 2022, section 4.2). The largest over the empty subset and some that are drawn
-        is given: a lower bound.
+        (Wang et al. 2022, section 4.2, who choose ``K`` by hand and ablate by means). The largest
+        over the empty subset and some that are drawn is given: a lower bound. The default ablation
+        is the corrupted run.
 
         Args:
             model: the model.

@@ -11,10 +11,10 @@ import xarray as xr
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.bootstrap import ratio_interval
 from lensscope.circuits.ablation import Ablated, Kept
 from lensscope.circuits.naming import named
 from lensscope.errors import PatchError
+from lensscope.intervals import ratio_interval
 from lensscope.lenses.checks import whole_number
 from lensscope.sites import Site
 
@@ -60,7 +60,7 @@ class Faithfulness:
     def interval(
         self, level: float = 0.95, resamples: int = 1000, seed: int = 0
     ) -> tuple[float, float]:
-        """An interval of ``recovered``, by bootstrap over pairs; NaN for one pair.
+        """An interval of ``recovered`` over pairs; NaN for one pair, and where all are alike.
 
         Raises:
             PatchError: no such interval.

@@ -10,13 +10,17 @@ from lensscope import checks
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import LensError
+from lensscope.json_text import conform
 from lensscope.lenses.checks import number, whole_number
-from lensscope.lenses.corpus import Corpus, Piece, Texts, begins_with_bos
+from lensscope.lenses.corpus import Corpus, Piece, Texts, named
 from lensscope.lenses.lens import RESIDUAL, concrete
-from lensscope.lenses.linear import LinearLens, Translator, canonical, check_translators
+from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.moments import Moments
+from lensscope.lenses.origin import HEADER as ORIGIN
 from lensscope.lenses.origin import Origin
 from lensscope.lenses.states import Asked, gathered
+from lensscope.lenses.translators import Translator, canonical, check_translators
+from lensscope.notes import begins_with_bos
 from lensscope.progress import progress
 from lensscope.prompts import TokenizedPrompt, tokenize
 from lensscope.sites import Site, resid_post
@@ -55,7 +59,7 @@ class AffineLens(LinearLens):
     into: Origin | None = None
 
     @classmethod
-    @checks.door(LensError, name=checks.text)
+    @checks.door(LensError, name=checks.text, corpus=checks.text)
     def fit(
         cls,
         model: Any,
@@ -69,10 +73,12 @@ class AffineLens(LinearLens):
         skip_first: int = 1,
         max_tokens: int | None = 20_000,
         name: str = "affine lens",
+        corpus: str | None = None,
     ) -> Self:
         """Fit a map for each site by ridge regression, from one pass over texts.
 
-        Only sums of products are kept, in float64: no activations.
+        With ``ridge=0`` it is plain least squares, as in the paper. Only sums of products are
+        kept, in float64: no activations.
 
         Args:
             model: the model whose states are mapped.
@@ -88,6 +94,8 @@ class AffineLens(LinearLens):
                 be about little else.
             max_tokens: read about so many tokens at most.
             name: what the lens is called.
+            corpus: what the texts are called in its settings; by default how many they are and how
+                they begin.
 
         Raises:
             LensError: too little text, no residual kinds, a ridge below zero.
@@ -118,14 +126,14 @@ class AffineLens(LinearLens):
                 expected="residual sites other than the target, and one target with its layer",
                 instead="ls.AffineLens.fit(model, texts, sites=ls.resid_post)",
             )
-        corpus = Corpus(here, texts, length, _BATCH, shortest=skip_first + 1)
+        source = Corpus(here, texts, length, _BATCH, shortest=skip_first + 1)
         sums = {
             canonical(place, here.n_layers): Moments(here.d_model, there.d_model)
             for place in places
         }
         n_tokens = 0
         with progress(max_tokens or 0, name, "token") as bar:
-            for batch in corpus.once():
+            for batch in source.once():
                 done = _add(here, there, batch, sums, goal, skip_first)
                 n_tokens += done
                 bar.update(done)
@@ -144,7 +152,8 @@ class AffineLens(LinearLens):
             translators[place] = Translator(matrix.float(), bias.float())
         check_translators(translators, f"The fit of the {name}")
         settings: dict[str, Any] = {"ridge": ridge, "length": length, "skip_first": skip_first}
-        settings |= {"tokens": n_tokens, "texts": corpus.hash}
+        settings |= {"tokens": n_tokens, "texts": source.hash}
+        settings |= {"corpus": named(texts) if corpus is None else corpus}
         into = None if there is here else Origin.of(there)
         return cls(
             translators, Origin.of(here), name=name, settings=settings, target=goal, into=into
@@ -182,6 +191,8 @@ class AffineLens(LinearLens):
             )
         super().check(backend, sites)
 
+    _shape = {"target": [(str, int, None)], "into": (dict, None)}  # noqa: RUF012
+
     def _header(self) -> dict[str, Any]:
         into = None if self.into is None else self.into.to_json()
         return {"target": [self.target.kind, self.target.layer], "into": into}
@@ -189,6 +200,8 @@ class AffineLens(LinearLens):
     @classmethod
     def _extra(cls, header: Mapping[str, Any]) -> dict[str, Any]:
         into = header["into"]
+        if into is not None:
+            conform(into, ORIGIN, "into")
         return {
             "target": Site(*header["target"]),
             "into": None if into is None else Origin.from_json(into),

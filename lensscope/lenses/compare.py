@@ -21,11 +21,13 @@ from lensscope.lenses.comparison import VALUES, LensComparison, summarised
 from lensscope.lenses.files import resume, save
 from lensscope.lenses.lens import Lens, concrete
 from lensscope.lenses.measures import compared
-from lensscope.lenses.states import Asked, Gathered, asked, gathered
+from lensscope.lenses.states import Asked, Gathered, asked, gathered, inside_words
+from lensscope.notes import notes_on
 from lensscope.positions import PositionLike
 from lensscope.progress import progress
 from lensscope.prompts import PromptsLike
 from lensscope.sites import Site, resid_post
+from lensscope.store import path_of
 
 _KIND: Final = "comparison checkpoint"
 
@@ -63,7 +65,9 @@ def compare(
             of pairs of a prompt (text or token ids) and its position or positions.
         lenses: one or several, of different names.
         positions: which tokens are read, of prompts that do not say themselves: the last by
-            default, which has no next token; ``None`` for all.
+            default, which has no next token; ``None`` for all. Where that takes in first tokens
+            without BOS, which in most models are attention sinks, the result's ``notes`` say so;
+            ``slice(1, None)`` leaves them out.
         layers: of block outputs; all by default.
         level: of the bootstrap intervals.
         resamples: how often prompts are drawn for them.
@@ -117,7 +121,7 @@ def compare(
     }
     several = [lens.on(backend.device) for lens in several]
     work = _Work(backend, several, sites, reads_at, reads, memory_budget)
-    work.run(None if checkpoint is None else Path(checkpoint), settings)
+    work.run(None if checkpoint is None else path_of(checkpoint), settings)
     values = work.dataset()
     return LensComparison(
         summarised(values, level, resamples, seed),
@@ -125,6 +129,7 @@ def compare(
         level,
         backend.provenance([one.prompt.ids for one in reads]),
         settings,
+        notes_on(backend, [(one.prompt, one.tokens) for one in reads], inside_words(reads)),
     )
 
 
@@ -219,7 +224,8 @@ class _Work:
                         self.values[i, n, at, index[some]] = found[name].float().cpu()
 
     def _resume(self, path: Path | None, settings: Mapping[str, Any]) -> None:
-        found = resume(path, _KIND, settings, "comparison")
+        like = {"values": self.values, "done": self.done}
+        found = resume(path, _KIND, settings, "comparison", like)
         if found is not None:
             self.values, self.done = found[1]["values"], found[1]["done"]
 

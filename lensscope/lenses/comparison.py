@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,10 +12,12 @@ import pandas as pd
 import xarray as xr
 
 from lensscope import checks
-from lensscope.bootstrap import ratio_interval
 from lensscope.errors import LensError
+from lensscope.intervals import Sums, ratio_interval
+from lensscope.json_text import json_text, records
+from lensscope.notes import as_caption
 from lensscope.provenance import Provenance
-from lensscope.showing import Shown
+from lensscope.showing import Shown, written
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -46,13 +47,14 @@ class LensComparison(Shown):
 
     Attributes:
         data: axes ``lens``, ``layer``; for each of `VALUES` its mean over all tokens that were
-            read, and ``…_low`` and ``…_high``, an interval of the mean by bootstrap over prompts. A
-            lens that cannot read a layer has NaN there.
+            read, and ``…_low`` and ``…_high``, an interval of the mean over prompts
+            (`lensscope.intervals`). A lens that cannot read a layer has NaN there.
         values: axes ``lens``, ``layer``, ``read``: the same for each token that was read, with
             the number of its prompt, and its position.
         level: of the intervals.
         provenance: of the model.
         settings: how it was done.
+        notes: what must be known of the tokens to read it right.
     """
 
     data: xr.Dataset
@@ -60,6 +62,7 @@ class LensComparison(Shown):
     level: float
     provenance: Provenance
     settings: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
     title: ClassVar[str] = "Lenses compared"
 
     def frame(self) -> pd.DataFrame:
@@ -87,10 +90,7 @@ class LensComparison(Shown):
         otherwise; written to ``path`` if there is one."""
         from lensscope.charts import to_svg
 
-        text = to_svg(*map(self._chart, values or ("precision_at_1", "surprisal")))
-        if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
-        return text
+        return written(to_svg(*map(self._chart, values or ("precision_at_1", "surprisal"))), path)
 
     def _svg(self) -> str:
         return self.to_svg()
@@ -136,8 +136,11 @@ class LensComparison(Shown):
         table = Table(
             title=Text("precision@1, surprisal (nats)"),
             caption=Text(
-                f"{self.settings['prompts']} prompts, {self.values.sizes['read']} tokens, "
-                f"{self.provenance.model}; ± is half of a {self.level:.0%} bootstrap interval"
+                as_caption(
+                    self.notes,
+                    f"{self.settings['prompts']} prompts, {self.values.sizes['read']} tokens, "
+                    f"{self.provenance.model}; ± is half of a {self.level:.0%} interval",
+                )
             ),
             box=box.SIMPLE_HEAD,
         )
@@ -163,15 +166,14 @@ class LensComparison(Shown):
         return comparison_section(self)
 
     def _json(self) -> str:
-        return json.dumps(
+        return json_text(
             {
                 "settings": dict(self.settings),
                 "level": self.level,
+                "notes": self.notes,
                 "provenance": {**asdict(self.provenance), "tokens": []},
-                "layers": json.loads(self.frame().to_json(orient="records")),
+                "layers": records(self.frame()),
             },
-            ensure_ascii=False,
-            indent=1,
         )
 
     def __repr__(self) -> str:
@@ -186,10 +188,11 @@ def _half(own: xr.Dataset, value: str, digits: int) -> str:
 
 
 def summarised(values: xr.Dataset, level: float, resamples: int, seed: int) -> xr.Dataset:
-    """Means over all tokens that were read, with intervals by bootstrap over prompts.
+    """Means over all tokens that were read, with intervals over prompts.
 
-    Tokens of one prompt are not independent, so whole prompts are drawn again, as many as there
-    are; the interval is that of the percentiles of the means so drawn. One prompt has none.
+    Tokens of one prompt are not independent, so whole prompts are what is drawn. Precision@1 is a
+    proportion, and has Clopper and Pearson's interval at an effective number of prompts; the rest
+    has a bootstrap joined with Student's, and of one prompt none.
     """
     prompts = values["prompt_index"].values
     n = int(prompts.max()) + 1
@@ -206,7 +209,10 @@ def summarised(values: xr.Dataset, level: float, resamples: int, seed: int) -> x
         with np.errstate(invalid="ignore", divide="ignore"):
             means = sums.sum(-1) / counts.sum(-1)
         over, under = np.moveaxis(sums, -1, 0), np.moveaxis(counts, -1, 0)
-        low, high = ratio_interval(over, under, level, resamples, seed)
+        if name == "precision_at_1":
+            low, high = Sums.each(over, under).interval(level)
+        else:
+            low, high = ratio_interval(over, under, level, resamples, seed)
         dims = ("lens", "layer")
         found |= {
             name: (dims, means),

@@ -16,7 +16,9 @@ from torch import Tensor
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import LensError, PromptError
+from lensscope.lenses.checks import whole_number
 from lensscope.lenses.states import lines_of
+from lensscope.notes import begins_with_bos
 from lensscope.prompts import TokenizedPrompt, ids_of, parts_of
 
 Texts: TypeAlias = "Path | str | Iterable[str | Sequence[int] | Tensor]"
@@ -69,12 +71,6 @@ def pieces(
                 yield piece
 
 
-def begins_with_bos(backend: Backend, ids: Sequence[int]) -> bool:
-    """Whether the first token is the tokenizer's BOS."""
-    bos = getattr(backend.tokenizer, "bos_token_id", None)
-    return bos is not None and list(ids[:1]) == [bos]
-
-
 def _plain(ids: Any) -> list[int]:
     """Token ids as they were given.
 
@@ -115,6 +111,54 @@ def _each(texts: Texts) -> Iterator[Any]:
             instead='["The Eiffel Tower is in the city of Paris."], or Path("corpus.txt")',
         )
     yield from [texts] if isinstance(texts, str) else texts
+
+
+def counted(backend: Backend, piece: Sequence[int], skip_first: int | None) -> tuple[int, ...]:
+    """The tokens of a piece that a lens is fitted to, or measured on.
+
+    Args:
+        backend: the model.
+        piece: token ids.
+        skip_first: so many tokens at the start are left out; ``None`` leaves out the first one
+            where it is no BOS. In most models that is an attention sink, whose states are of
+            another kind and many times as long as all others.
+    """
+    if skip_first is None:
+        first = int(not begins_with_bos(backend, piece))
+    else:
+        first = whole_number(skip_first, "skip_first", 0, 1)
+    return tuple(range(first, len(piece)))
+
+
+def named(texts: Texts) -> str:
+    """Texts in a few words, for a result to say what it is of."""
+    if isinstance(texts, Path):
+        return texts.name
+    if isinstance(texts, str):
+        return f"a text, {shortened(texts)}"
+    if not isinstance(texts, Sequence):
+        return "texts that were gone through once"
+    first = f", the first {shortened(texts[0])}" if texts and isinstance(texts[0], str) else ""
+    return f"{len(texts)} text{'s' * (len(texts) != 1)}{first}"
+
+
+def shortened(text: str, size: int = 24) -> str:
+    """The start of a text."""
+    words = " ".join(text[: 4 * size].split())
+    return repr(words if len(words) <= size else words[:size].rstrip() + "…")
+
+
+def drawn(model: Any, texts: Texts, length: int, most: int, seed: int) -> list[Piece]:
+    """At most so many pieces of texts, drawn from all of them; of what can be gone through only
+    once, the first."""
+    length = whole_number(length, "length", 2, 64)
+    most = whole_number(most, "max_pieces", 1, 64)
+    stream = pieces(model, texts, length)
+    if isinstance(texts, Iterator):
+        return list(islice(stream, most))
+    every = list(stream)
+    random.Random(seed).shuffle(every)
+    return every[:most]
 
 
 @dataclass(eq=False)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from lensscope.errors import LensError
+from lensscope.json_text import json_text, records
 from lensscope.lenses.linear import LinearLens
+from lensscope.lenses.scores import SCORES
 from lensscope.showing import Shown
+from lensscope.signs import escape
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,9 +26,11 @@ class FitReport(Shown):
 
     Attributes:
         lens: the lens.
+        elsewhere: its scores on texts of another kind, as `LinearLens.scores` gives them.
     """
 
     lens: LinearLens
+    elsewhere: pd.DataFrame | None = None
 
     @property
     def title(self) -> str:
@@ -39,61 +42,78 @@ class FitReport(Shown):
         """By site, before and after, where it was measured."""
         if "kl_before" not in self.lens.history:
             return None
-        return self.lens.scores()  # type: ignore[attr-defined]
+        return self.lens.scores()
+
+    @property
+    def _measured(self) -> list[pd.DataFrame]:
+        """All scores that there are, a frame for each corpus."""
+        return [found for found in (self.scores, self.elsewhere) if found is not None]
 
     def table(self) -> Table:
-        """Divergence and cross-entropy by site; or how it was fitted."""
+        """Divergence and cross-entropy by site and corpus; or how it was fitted."""
         from rich import box
         from rich.table import Table
         from rich.text import Text
 
         table = Table(title=Text(self.title), box=box.SIMPLE_HEAD)
-        scores = self.scores
-        if scores is None:
+        measured = self._measured
+        if not measured:
             table.add_column("setting")
             table.add_column("value")
             for name, value in self.lens.settings.items():
                 table.add_row(name, Text(str(value)))
             return table
-        lower = int((scores["kl_after"] < scores["kl_before"]).sum())
-        table.caption = Text(
+        lines = [
             "KL of the final distribution from the lens', and cross-entropy of the next token, "
-            "nats, on held-out text; before: the logit lens. "
-            f"Lower KL at {lower} of {len(scores)} sites."
-        )
-        for name in scores.columns:
+            "nats; before: the logit lens."
+        ]
+        for name in ("site", *SCORES):
             table.add_column(name.replace("_", " "), justify="right")
-        for _, row in scores.iterrows():
-            table.add_row(row["site"], *(f"{row[c]:.3f}" for c in scores.columns[1:]))
+        for n, scores in enumerate(measured):
+            which = f"{n + 1}: " if len(measured) > 1 else ""
+            lines.append(which + self._summary(scores))
+            table.add_section()
+            for _, row in scores.iterrows():
+                table.add_row(which + row["site"], *(f"{row[c]:.3f}" for c in SCORES))
+        table.caption = Text("\n".join(lines))
         return table
 
+    @staticmethod
+    def _summary(scores: pd.DataFrame) -> str:
+        """What texts scores are of, and where the lens is the better one."""
+        lower = int((scores["kl_after"] < scores["kl_before"]).sum())
+        return f"{scores['corpus'].iloc[0]}; lower KL at {lower} of {len(scores)} sites."
+
     def section(self) -> str:
-        """The chart, and the table."""
-        scores = self.scores
-        settings = escape(json.dumps(dict(self.lens.settings)))
+        """The chart, and a table for each corpus."""
+        settings = escape(json_text(dict(self.lens.settings), indent=None))
         intro = f"<p>{escape(repr(self.lens))}<br>{settings}</p>"
-        if scores is None:
+        if not self._measured:
             return intro
-        head = "".join(f"<th class='n'>{c.replace('_', ' ')}</th>" for c in scores.columns)
-        body = "".join(
-            f"<tr><td>{row['site']}</td>"
-            + "".join(f"<td class='n'>{row[c]:.3f}</td>" for c in scores.columns[1:])
-            + "</tr>"
-            for _, row in scores.iterrows()
-        )
-        return f"{intro}{self._svg()}<table><tr>{head}</tr>{body}</table>"
+        head = "".join(f"<th class='n'>{c.replace('_', ' ')}</th>" for c in ("site", *SCORES))
+        parts = []
+        for scores in self._measured:
+            body = "".join(
+                f"<tr><td>{row['site']}</td>"
+                + "".join(f"<td class='n'>{row[c]:.3f}</td>" for c in SCORES)
+                + "</tr>"
+                for _, row in scores.iterrows()
+            )
+            about = f"<p>{escape(self._summary(scores))}</p>"
+            parts.append(f"{about}<table><tr>{head}</tr>{body}</table>")
+        return f"{intro}{self._svg()}{''.join(parts)}"
 
     def _svg(self) -> str:
         from lensscope.charts import Chart, Line, to_svg
 
-        scores = self.scores
-        if scores is None:
+        if not self._measured:
             raise LensError(
                 "There is no picture of this fit.",
                 got=f"a {self.lens.name}, of which nothing was measured",
                 expected="a tuned lens that was trained here",
                 instead="ls.compare(model, prompts, [ls.LogitLens(), lens]).to_svg()",
             )
+        scores = self._measured[0]
         sites = list(self.lens.translators)
         kinds = list(dict.fromkeys(site.kind for site in sites))
         charts = []
@@ -114,14 +134,13 @@ class FitReport(Shown):
         return to_svg(*charts)
 
     def _json(self) -> str:
-        scores = self.scores
         value: dict[str, Any] = {
             "lens": type(self.lens).__name__,
             "settings": dict(self.lens.settings),
             "provenance": asdict(self.lens.origin.provenance),
-            "scores": [] if scores is None else json.loads(scores.to_json(orient="records")),
+            "scores": [row for s in self._measured for row in records(s)],
         }
-        return json.dumps(value, ensure_ascii=False, indent=1)
+        return json_text(value)
 
 
 def _off_the_chart(values: list[float]) -> int:

@@ -12,19 +12,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.backend import Backend, Hook
+from lensscope.backend import Backend
 from lensscope.backends import backend_of
-from lensscope.errors import LensError
+from lensscope.errors import BasisError, LensError
 from lensscope.lenses.checks import refuse_inference_mode, whole_number
 from lensscope.lenses.checks import several as listed
 from lensscope.lenses.components import as_residual
-from lensscope.lenses.corpus import Corpus, Piece, Texts
+from lensscope.lenses.corpus import Corpus, Texts, named
 from lensscope.lenses.files import load_pickled, resume, save
+from lensscope.lenses.jacobians import piece_jacobians
 from lensscope.lenses.lens import COMPONENTS
-from lensscope.lenses.linear import LinearLens, Translator, canonical, check_translators
+from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.origin import Origin
+from lensscope.lenses.translators import Translator, canonical, check_translators
 from lensscope.progress import progress
 from lensscope.sites import Site, resid_post, resid_pre
+from lensscope.store import path_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -57,7 +60,7 @@ class JacobianLens(LinearLens):
     name: str = "Jacobian lens"
 
     @classmethod
-    @checks.door(LensError, name=checks.text, rows=checks.whole(1, instead=16))
+    @checks.door(LensError, name=checks.text, corpus=checks.text, rows=checks.whole(1, instead=16))
     def fit(
         cls,
         model: Any,
@@ -71,6 +74,7 @@ class JacobianLens(LinearLens):
         checkpoint: str | Path | None = None,
         seed: int = 0,
         name: str = "Jacobian lens",
+        corpus: str | None = None,
     ) -> Self:
         """Average Jacobians over texts, exactly: a backward pass for each entry of the residual.
 
@@ -88,6 +92,8 @@ class JacobianLens(LinearLens):
             checkpoint: a file to keep the sums in; the same call again goes on from there.
             seed: of the order of the pieces.
             name: what the lens is called.
+            corpus: what the texts are called in its settings; by default how many they are and how
+                they begin.
 
         Raises:
             LensError: no piece long enough, a layer that has no Jacobian, another fit's checkpoint,
@@ -113,19 +119,19 @@ class JacobianLens(LinearLens):
                 expected=f"layers below {below}",
                 instead="layers=None",
             )
-        corpus = Corpus(backend, texts, length, 1, shortest=skip_first + 2, seed=seed)
+        source = Corpus(backend, texts, length, 1, shortest=skip_first + 2, seed=seed)
         settings = {
             "length": length,
             "skip_first": skip_first,
             "max_pieces": max_pieces,
-            "texts": corpus.hash,
+            "texts": source.hash,
             "layers": chosen,
             "weights": backend.provenance().fingerprint,
         }
-        where = None if checkpoint is None else Path(checkpoint)
+        where = None if checkpoint is None else path_of(checkpoint)
         sums, done = _resumed(where, settings, backend.d_model)
         with progress(max_pieces or 0, name, "piece") as bar:
-            for n, (piece,) in enumerate(corpus.once()):
+            for n, (piece,) in enumerate(source.once()):
                 if max_pieces is not None and n >= max_pieces:
                     break
                 if n < done:
@@ -147,12 +153,50 @@ class JacobianLens(LinearLens):
             canonical(resid_post(layer), backend.n_layers): Translator(sums[i] / done)
             for i, layer in enumerate(chosen)
         }
+        called = named(texts) if corpus is None else corpus
         return cls(
             translators,
             Origin.of(backend),
             name=name,
-            settings={**settings, "n_prompts": done},
+            settings={**settings, "n_prompts": done, "corpus": called},
         )
+
+    @property
+    def target_layer(self) -> int | None:
+        """The block whose output it foretells; ``None`` for the last."""
+        layer = self.settings.get("target_layer")
+        n_layers = self.origin.provenance.n_layers
+        return None if layer is None or layer in (-1, n_layers - 1) else int(layer)
+
+    @property
+    def to_the_end(self) -> bool:
+        """Whether it foretells the last residual, as far as that is known without a model."""
+        return self.target_layer is None
+
+    def check(self, backend: Backend, sites: Sequence[Site]) -> None:
+        """Refuse as a `LinearLens` does, and to read what foretells another block's output.
+
+        Raises:
+            BasisError: another model, basis or unembedding, or layers that the model has not.
+            LensError: sites that it lacks, or another target than the last block's output.
+        """
+        super().check(backend, sites)
+        last = backend.n_layers - 1
+        if self.target_layer not in (None, last):
+            raise LensError(
+                f"The {self.name} was fitted to another layer, so it reads nothing.",
+                got=f"target_layer={self.target_layer}",
+                expected=f"{last}, the last block of {backend.name}",
+                instead="a lens fitted to the last block: JacobianLens.fit(model, texts)",
+            )
+        above = [s for s in self.translators if s.layer is not None and s.layer > last]
+        if above:
+            raise BasisError(
+                f"The {self.name} was fitted on another model.",
+                got=f"a Jacobian of block {(above[0].layer or 0) - 1}",
+                expected=f"blocks below {last}, the last of {backend.name}",
+                instead="the model that it was fitted on, or a lens fitted on this one",
+            )
 
     def _place(self, site: Site) -> Site:
         return resid_post(site.layer) if site.kind in COMPONENTS else site
@@ -180,9 +224,9 @@ class JacobianLens(LinearLens):
         Raises:
             LensError: no such file, not whole, not a lens, or pickle that was not allowed.
         """
-        if Path(path).suffix not in (".pt", ".pth"):
+        if path_of(path).suffix not in (".pt", ".pth"):
             return super().load(path)
-        payload = load_pickled(Path(path), allow_pickle=allow_pickle)
+        payload = load_pickled(path_of(path), allow_pickle=allow_pickle)
         matrices = payload.get("J") if isinstance(payload, dict) else None
         whole = isinstance(matrices, dict) and all(
             isinstance(n, int) and isinstance(m, Tensor) and m.ndim == 2 and len(m) == m.shape[1]
@@ -191,12 +235,24 @@ class JacobianLens(LinearLens):
         if not whole or not matrices:
             raise LensError(
                 f"{path} is not a Jacobian lens.",
-                got=", ".join(map(str, payload)) if isinstance(payload, dict) else type(payload),
+                got=", ".join(map(str, payload))[:200]
+                if isinstance(payload, dict)
+                else type(payload).__name__,
                 expected="a file with square matrices J by layer, and n_prompts",
                 instead="JacobianLens.save of TransformerLens writes one",
             )
-        known = dict(payload.get("metadata") or {})
-        return cls._elsewhere(matrices, int(payload.get("n_prompts") or 0), known)
+        known, n_prompts = payload.get("metadata") or {}, payload.get("n_prompts") or 0
+        if not isinstance(known, dict) or not isinstance(n_prompts, int) or min(matrices) < 0:
+            raise LensError(
+                f"{path} is not a Jacobian lens.",
+                got=f"n_prompts={n_prompts!r:.40}, metadata={known!r:.80}, layer {min(matrices)}",
+                expected="a number of prompts, metadata by name, layers from 0 on",
+                instead="JacobianLens.save of TransformerLens writes one",
+            )
+        known = dict(known)
+        if payload.get("target_layer") is not None:  # where the reference implementation has it
+            known.setdefault("target_layer", payload["target_layer"])
+        return cls._elsewhere(matrices, n_prompts, known)
 
     @classmethod
     def from_transformer_lens(cls, lens: Any) -> Self:
@@ -216,6 +272,14 @@ class JacobianLens(LinearLens):
             for layer, matrix in sorted(jacobians.items())
         }
         check_translators(translators, "The Jacobian lens")
+        target = known.get("target_layer")
+        if not isinstance(target, int | None) or isinstance(target, bool):
+            raise LensError(
+                "The Jacobian lens does not say which layer it was fitted to.",
+                got=f"target_layer={target!r} in its metadata",
+                expected="the number of a block, or nothing, which means the last",
+                instead="the file as it was published",
+            )
         return cls(translators, origin, settings={"n_prompts": n_prompts, **dict(known)})
 
     def to_transformer_lens(self) -> Any:
@@ -226,7 +290,7 @@ class JacobianLens(LinearLens):
         """
         from transformer_lens.tools.analysis import JacobianLens as Theirs
 
-        there = self.origin.provenance
+        there, known = self.origin.provenance, self.settings.get("target_layer")
         if there.processing != "raw":
             raise LensError(
                 "TransformerLens has Jacobian lenses of raw weights only.",
@@ -234,11 +298,13 @@ class JacobianLens(LinearLens):
                 expected="raw weights",
                 instead='ls.load_model(processing="raw")',
             )
+        target = there.n_layers - 1 if known is None and there.n_layers else known
+        names = {"model_name": there.model or None, "target_layer": target}
         return Theirs(
             {(s.layer or 0) - 1: t.matrix for s, t in self.translators.items()},
             n_prompts=int(self.settings.get("n_prompts", 0)),
             d_model=there.d_model,
-            metadata={"model_name": there.model} if there.model else None,
+            metadata={name: value for name, value in names.items() if value is not None},
         )
 
 
@@ -246,48 +312,9 @@ def _resumed(
     path: Path | None, settings: Mapping[str, Any], d_model: int
 ) -> tuple[Float[Tensor, "layer d_model d_model"], int]:
     """The sums so far, and of how many pieces they are."""
-    found = resume(path, _KIND, settings, "fit")
+    none = torch.zeros(len(settings["layers"]), d_model, d_model, dtype=torch.float32)
+    found = resume(path, _KIND, settings, "fit", {"sums": none}, ["done"])
     if found is None:
-        return torch.zeros(len(settings["layers"]), d_model, d_model, dtype=torch.float32), 0
+        return none, 0
     header, tensors = found
     return tensors["sums"], int(header["done"])
-
-
-def piece_jacobians(
-    backend: Backend, piece: Piece, layers: Sequence[int], skip_first: int, rows: int
-) -> Float[Tensor, "layer d_model d_model"]:
-    """The Jacobians of one piece, at each layer.
-
-    The piece is run as several rows alike, and each row is asked for the gradient of another entry
-    of the last residual, summed over the tokens that count. What comes before a token does not
-    depend on it, so the gradient at ``t`` is the sum over ``t' >= t``.
-    """
-    d = backend.d_model
-    counted = slice(skip_first, len(piece) - 1)
-    held: dict[int, Tensor] = {}
-
-    def keep(layer: int) -> Hook:
-        def hook(residual: Tensor) -> Tensor:
-            if layer == layers[0]:
-                residual = residual.detach().requires_grad_()
-            held[layer] = residual
-            return residual
-
-        return hook
-
-    last = backend.n_layers - 1
-    points = {backend.hook_point(resid_post(n)): [keep(n)] for n in (*layers, last)}
-    tokens = torch.tensor([list(piece)] * rows, device=backend.device)
-    with torch.enable_grad(), backend.attached(points):
-        backend.run(tokens)
-    found = torch.zeros(len(layers), d, d, dtype=torch.float32)
-    sources = [held[layer] for layer in layers]
-    for first in range(0, d, rows):
-        entries = torch.arange(first, min(first + rows, d))
-        cotangent = torch.zeros_like(held[last])
-        cotangent[torch.arange(len(entries)), counted, entries] = 1
-        more = first + rows < d
-        grads = torch.autograd.grad(held[last], sources, cotangent, retain_graph=more)
-        for i, grad in enumerate(grads):
-            found[i, entries] = grad[: len(entries), counted].float().mean(1).cpu()
-    return found

@@ -6,56 +6,40 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
 from lensscope.backend import Backend
+from lensscope.backends import backend_of
 from lensscope.errors import LensError
 from lensscope.head import unembed
+from lensscope.json_text import conform
+from lensscope.lenses.corpus import Texts, drawn, named
 from lensscope.lenses.files import load, save
 from lensscope.lenses.lens import RESIDUAL, Lens, States
+from lensscope.lenses.origin import HEADER as ORIGIN
 from lensscope.lenses.origin import Origin
-from lensscope.sites import Site, resid_post, resid_pre
+from lensscope.lenses.scores import scores_frame, scores_on
+from lensscope.lenses.translators import Translator, canonical, check_translators
+from lensscope.sites import Site, resid_post
+from lensscope.store import path_of
 from lensscope.transforms import Affine
 
 _UNKNOWN: Final = 1 << 30
 """So many layers has a model of which it is not known."""
+_HEADER: Final = {
+    "name": str,
+    "origin": ORIGIN,
+    "sites": [[(str, int, None)]],
+    "residual": [bool],
+    "settings": dict,
+}
 _L = TypeVar("_L", bound="LinearLens")
-
-
-@dataclass(frozen=True, eq=False)
-class Translator:
-    """``x -> A x + b``, or ``x -> x + A x + b``.
-
-    Attributes:
-        matrix: ``A``.
-        bias: ``b``, if there is one.
-        residual: whether ``x`` itself is added.
-    """
-
-    matrix: Float[Tensor, "d_out d_in"]
-    bias: Float[Tensor, " d_out"] | None = None
-    residual: bool = False
-
-    def __call__(self, x: Float[Tensor, "*rows d_in"]) -> Float[Tensor, "*rows d_out"]:
-        matrix = self.matrix.to(x.device)
-        x = x.to(matrix.dtype)
-        out = x @ matrix.mT
-        if self.bias is not None:
-            out = out + self.bias.to(x.device)
-        return x + out if self.residual else out
-
-    def as_affine(self) -> Affine:
-        """The same as a transform."""
-        matrix = self.matrix
-        if self.residual:
-            matrix = matrix + torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
-        bias = torch.zeros_like(matrix[:, 0]) if self.bias is None else self.bias
-        return Affine(matrix, bias)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -183,6 +167,70 @@ class LinearLens(Lens):
         self.origin.check(here, f"The {self.name}")
         self.origin.check(target, f"The {self.name}")
 
+    @checks.door(LensError, corpus=checks.text)
+    def scores(
+        self,
+        model: Any = None,
+        texts: Texts | None = None,
+        *,
+        length: int = 64,
+        max_pieces: int = 64,
+        skip_first: int | None = None,
+        corpus: str | None = None,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """KL and cross-entropy by site, nats, before (the logit lens) and after.
+
+        Without texts, what was measured in fitting: on held-out text of the same kind, which says
+        little of other kinds. With texts, what the lens gives on these.
+
+        Args:
+            model: the model, for texts.
+            texts: any iterable of texts or token ids, or the ``Path`` of a text file.
+            length: tokens of a piece of text.
+            max_pieces: so many pieces at most, drawn from all.
+            skip_first: tokens at the start of a piece that are left out; by default the first one
+                where it is no BOS, which in most models is an attention sink.
+            corpus: what the texts are called; by default how many they are and how they begin.
+            seed: of the draw.
+
+        Returns:
+            ``kl_before`` and ``kl_after``, the mean KL of the model's final distribution from the
+            lens', ``ce_before`` and ``ce_after``, the cross-entropy of the next token, and
+            ``corpus``, the texts that they are of.
+
+        Raises:
+            LensError: nothing was measured in fitting, no text, or a map that does not lead to the
+                last residual.
+            BasisError: another model.
+
+        Example:
+            >>> from lensscope.lenses.corpus import python_docs
+            >>> lens = ls.AffineLens.fit(model, python_docs()[:2], sites=ls.resid_post(20))
+            >>> story = "Once there was a girl who lived by the sea, and the sea was her friend."
+            >>> scores = lens.scores(model, [story], corpus="a story")
+            >>> scores[["site", "corpus"]].values.tolist()
+            [['resid_pre(21)', 'a story']]
+        """
+        if texts is None and model is None and "kl_before" in self.history:
+            of = str(self.settings.get("measured_on", "held-out texts of the fit"))
+            return scores_frame(list(self.translators), self.history, of)
+        if texts is None or model is None:
+            raise LensError(
+                f"Nothing was measured of this lens ({self.name})."
+                if model is None and texts is None
+                else "Scores are of a model on texts.",
+                got="no texts" if texts is None else "no model",
+                expected="both, or a lens that was measured in fitting, and neither",
+                instead="lens.scores(model, texts)",
+            )
+        backend = backend_of(model)
+        self.check(backend, list(self.translators))
+        called = named(texts) if corpus is None else corpus
+        some = drawn(model, texts, length, max_pieces, seed)
+        maps = self.on(backend.device).translators
+        return scores_frame(list(maps), scores_on(backend, some, maps, skip_first), called)
+
     def _place(self, site: Site) -> Site:
         """The site whose translator serves this one."""
         return site
@@ -205,7 +253,12 @@ class LinearLens(Lens):
 
     @checks.door(LensError)
     def save(self, path: str | Path) -> Path:
-        """Write it to a safetensors file, with what it was fitted on and how."""
+        """Write it to a safetensors file, with what it was fitted on and how.
+
+        Raises:
+            LensError: a folder.
+            FileError: no path, a full disk, a refusal; what was there before stays.
+        """
         tensors = {f"history.{name}": value for name, value in self.history.items()}
         for n, translator in enumerate(self.translators.values()):
             tensors[f"{n}.matrix"] = translator.matrix
@@ -220,7 +273,10 @@ class LinearLens(Lens):
             "settings": dict(self.settings),
             **self._header(),
         }
-        return save(Path(path), header, tensors)
+        return save(path_of(path), header, tensors)
+
+    _shape: ClassVar[Mapping[str, Any]] = {}
+    """What else must be in a header."""
 
     def _header(self) -> dict[str, Any]:
         """What else there is to keep."""
@@ -238,9 +294,13 @@ class LinearLens(Lens):
 
         Raises:
             LensError: no such file, not whole, a pickle, or not a lens of this kind.
+            FileError: no path.
         """
-        header, tensors = load(Path(path), cls.__name__)
+        header, tensors = load(path_of(path), cls.__name__)
         try:
+            conform(header, {**_HEADER, **cls._shape}, "the header")
+            if len(header["residual"]) != len(header["sites"]) or not header["sites"]:
+                raise ValueError(f"{len(header['sites'])} sites, {len(header['residual'])} maps")
             translators = {
                 Site(kind, layer): Translator(
                     tensors[f"{n}.matrix"], tensors.get(f"{n}.bias"), header["residual"][n]
@@ -274,32 +334,3 @@ class LinearLens(Lens):
     def __repr__(self) -> str:
         there = self.origin.provenance
         return f"{type(self).__name__}({self._shown()}; {there.model}, {there.processing})"
-
-
-def check_translators(translators: Mapping[Site, Translator], what: str) -> None:
-    """Refuse maps that are none.
-
-    Raises:
-        LensError: with the first that has no shape of a map, another width, or NaN.
-    """
-    widths = {tuple(t.matrix.shape) for t in translators.values()}
-    for site, translator in translators.items():
-        matrix, bias = translator.matrix, translator.bias
-        shaped = matrix.ndim == 2 and len(widths) == 1
-        shaped = shaped and (bias is None or bias.shape == matrix.shape[:1])
-        shaped = shaped and (not translator.residual or matrix.shape[0] == matrix.shape[1])
-        finite = bool(matrix.isfinite().all()) and (bias is None or bool(bias.isfinite().all()))
-        if not shaped or not finite:
-            raise LensError(
-                f"{what} does not give a map at {site!r}.",
-                got=f"shapes {sorted(widths)}" if not shaped else "NaN or infinity",
-                expected="finite matrices of one shape, with biases to match",
-                instead="another file, or another fit",
-            )
-
-
-def canonical(site: Site, n_layers: int) -> Site:
-    """Block ``l``'s output as block ``l + 1``'s input, which it is."""
-    if site.kind == "resid_post" and site.layer is not None and site.layer < n_layers - 1:
-        return resid_pre(site.layer + 1)
-    return site

@@ -20,7 +20,8 @@ from lensscope.lenses.lens import Lens, concrete
 from lensscope.lenses.measures import MEASURES
 from lensscope.lenses.measures import read as measured
 from lensscope.lenses.reading import LensReading
-from lensscope.lenses.states import Asked, asked, gathered
+from lensscope.lenses.states import Asked, asked, gathered, inside_words
+from lensscope.notes import notes_on
 from lensscope.positions import PositionLike
 from lensscope.progress import progress
 from lensscope.prompts import PromptsLike, TokenizedPrompt, labels_of, tokenize
@@ -79,7 +80,8 @@ def read(
             bar.update(len(part.prompts))
     data = _dataset(backend, reads, places, kept, chosen)
     tokens = [one.prompt.ids for one in reads]
-    return LensReading(data, lens.name, tuple(places), backend.provenance(tokens))
+    notes = notes_on(backend, [(r.prompt, r.tokens) for r in reads], inside_words(reads))
+    return LensReading(data, lens.name, tuple(places), backend.provenance(tokens), notes)
 
 
 def _measures(measures: str | Iterable[str]) -> tuple[str, ...]:

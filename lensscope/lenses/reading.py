@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +12,9 @@ import xarray as xr
 
 from lensscope import checks
 from lensscope.errors import LensError
+from lensscope.json_text import json_text, records
 from lensscope.lenses.measures import MEASURES
+from lensscope.notes import as_caption
 from lensscope.provenance import Provenance
 from lensscope.results import visible
 from lensscope.showing import Shown, written
@@ -55,12 +56,14 @@ class LensReading(Shown):
         lens: the name of the lens.
         sites: what was read.
         provenance: of the model.
+        notes: what must be known of the tokens to read it right.
     """
 
     data: xr.Dataset
     lens: str
     sites: tuple[Site, ...]
     provenance: Provenance
+    notes: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -197,14 +200,15 @@ class LensReading(Shown):
             "sites": [repr(site) for site in self.sites],
             "prompts": self.data["prompt"].values.tolist(),
             "provenance": asdict(self.provenance),
-            "cells": json.loads(cells.to_json(orient="records")),
+            "notes": self.notes,
+            "cells": records(cells),
         }
         if "target" in self.data.dims:
             of_targets = self.data[["target_rank", "target_log_probability"]].to_dataframe()
             rows = of_targets.dropna().reset_index()
             rows = rows.assign(prompt=rows["prompt"].map(index))
-            value["targets"] = json.loads(rows.to_json(orient="records"))
-        return json.dumps(value, ensure_ascii=False, indent=1)
+            value["targets"] = records(rows)
+        return json_text(value)
 
     def table(self) -> Table:
         """For the terminal: layers down, tokens across, the most probable token in each cell; of a
@@ -247,7 +251,7 @@ class LensReading(Shown):
             notes.append(f"the first {_PROMPTS_SHOWN} of {self.data.sizes['prompt']} prompts")
         if self.data.sizes["position"] > _TOKENS_SHOWN:
             notes.append(f"the last {_TOKENS_SHOWN} tokens of each")
-        table.caption = Text("; ".join(notes)) if notes else None
+        table.caption = Text(as_caption(self.notes, "; ".join(notes))) or None
         return table
 
     def __repr__(self) -> str:

@@ -20,10 +20,13 @@ _NUMBERS: Final[dict[str, Any]] = {
     "weight_decay": 0.0,
     "clip": 1.0,
     "n_held_out": 8,
+    "skip_first": 1,
     "seed": 0,
     "checkpoint_every": 25,
 }
 """What is a number among the settings, and a good one."""
+_OPTIONAL: Final = ("tokens_per_step", "learning_rate", "skip_first")
+_FROM_ZERO: Final = ("seed", "momentum", "weight_decay", "skip_first")
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Training:
         clip: the largest norm of each translator's gradient.
         bf16: unembed in bfloat16 while training; where the machine has it, by default.
         n_held_out: pieces that are measured on and not trained on.
+        skip_first: tokens at the start of each piece that are left out of both; by default the
+            first one where it is no BOS, which in most models is an attention sink.
         seed: of the order of texts, and of the tokens drawn.
         checkpoint_every: steps between checkpoints.
     """
@@ -59,15 +64,16 @@ class Training:
     clip: float = 1.0
     bf16: bool | None = None
     n_held_out: int = 8
+    skip_first: int | None = None
     seed: int = 0
     checkpoint_every: int = 25
 
     def __post_init__(self) -> None:
         for name, instead in _NUMBERS.items():
             value = getattr(self, name)
-            if value is not None or name not in ("tokens_per_step", "learning_rate"):
+            if value is not None or name not in _OPTIONAL:
                 check: Any = whole_number if isinstance(instead, int) else number
-                least: float = 0 if name in ("seed", "momentum", "weight_decay") else 1
+                least: float = 0 if name in _FROM_ZERO else 1
                 if name in ("learning_rate", "clip"):
                     least = 1e-30
                 object.__setattr__(self, name, check(value, name, least, instead))

@@ -16,13 +16,15 @@ from torch import Tensor
 from lensscope.backend import Backend
 from lensscope.engine import capture
 from lensscope.errors import PositionError, PromptError
+from lensscope.finite import check_states
 from lensscope.head import unembed
 from lensscope.lenses.checks import refuse_nan
 from lensscope.lenses.lens import States
 from lensscope.lenses.measures import FinalDistribution
+from lensscope.notes import parts_of_words
 from lensscope.positions import ALL, PositionLike, resolve
 from lensscope.prompts import TokenizedPrompt, is_single, parts_of, token_id, tokenize
-from lensscope.sites import Site, resid_post
+from lensscope.sites import KINDS, Site, resid_post
 
 _HELD: Final = 256 << 20
 _TOKENS: Final = 2048
@@ -31,10 +33,17 @@ _TOKENS: Final = 2048
 
 @dataclass(frozen=True)
 class Asked:
-    """A prompt and the tokens of it that are read."""
+    """A prompt and the tokens of it that are read.
+
+    Attributes:
+        prompt: the prompt.
+        tokens: by number.
+        inside: what is to be said of substrings that name a part of a word.
+    """
 
     prompt: TokenizedPrompt
     tokens: tuple[int, ...]
+    inside: tuple[str, ...] = ()
 
     @property
     def following(self) -> list[int]:
@@ -100,7 +109,9 @@ def asked(
                 expected="a string, or token ids, for each prompt",
                 instead="one list of all prompts",
             )
-        places = [place for one in _positions(where) for place in resolve(one, tokenized[0])]
+        several = _positions(where)
+        places = [place for one in several for place in resolve(one, tokenized[0])]
+        inside = tuple(note for one in several for note in parts_of_words(one, tokenized[0]))
         if not places:
             raise PositionError(
                 "No token of a prompt is read.",
@@ -108,7 +119,7 @@ def asked(
                 expected="at least one position",
                 instead="positions=-1",
             )
-        found.append(Asked(tokenized[0], tuple(dict.fromkeys(places))))
+        found.append(Asked(tokenized[0], tuple(dict.fromkeys(places)), inside))
     if not found:
         raise PromptError(
             "There is no prompt.",
@@ -117,6 +128,11 @@ def asked(
             instead='["The Eiffel Tower is in the city of"]',
         )
     return found
+
+
+def inside_words(reads: Sequence[Asked]) -> list[str]:
+    """What is to be said of all substrings that name a part of a word."""
+    return [note for one in reads for note in one.inside]
 
 
 def _positions(where: Any) -> list[Any]:
@@ -178,6 +194,9 @@ def gathered(
             of the sites is run.
         together: all prompts at a time.
         memory_budget: bytes that running some of the prompts may take.
+
+    Raises:
+        ModelError: states that are not finite, with the first layer that has them.
     """
     last = resid_post(backend.n_layers - 1)
     kept = list(dict.fromkeys([*_whole(sites), *([last] if final else [])]))
@@ -199,6 +218,8 @@ def gathered(
         ]
         at_rows = tuple(list(axis) for axis in zip(*index, strict=True))
         found = {site: cache[at[site]][at_rows] for site in kept}
+        for site in sorted(kept, key=lambda site: (site.layer or 0, list(KINDS).index(site.kind))):
+            check_states(backend, site.kind, {site.layer or 0: found[site]})
         states = {
             site: found[site.whole][:, site.head] if site.head is not None else found[site]
             for site in sites

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 
 from lensscope import checks
@@ -15,14 +14,16 @@ from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import LensError
 from lensscope.lenses.checks import refuse_inference_mode
-from lensscope.lenses.corpus import Corpus, Texts, pieces
+from lensscope.lenses.corpus import Corpus, Texts, named, pieces
 from lensscope.lenses.lens import RESIDUAL, concrete
-from lensscope.lenses.linear import LinearLens, Translator, canonical, check_translators
+from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.origin import Origin
-from lensscope.lenses.scores import held_out_scores
+from lensscope.lenses.scores import scores_on
 from lensscope.lenses.settings import Training
 from lensscope.lenses.training import Trainer
+from lensscope.lenses.translators import Translator, canonical, check_translators
 from lensscope.sites import Site, resid_post, resid_pre
+from lensscope.store import path_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -55,7 +56,7 @@ class TunedLens(LinearLens):
         return cls(dict.fromkeys(_trained(backend, sites), blank), Origin.of(backend))
 
     @classmethod
-    @checks.door(LensError, name=checks.text)
+    @checks.door(LensError, name=checks.text, corpus=checks.text)
     def fit(
         cls,
         model: Any,
@@ -65,12 +66,16 @@ class TunedLens(LinearLens):
         held_out: Texts | None = None,
         checkpoint: str | Path | None = None,
         name: str = "tuned lens",
+        corpus: str | None = None,
         **settings: Any,
     ) -> Self:
         """Train translators on texts.
 
         The model is run on a batch of texts at a time, and no activations are stored. The loss of a
-        layer is the mean over tokens of ``KL(final || lens)``, nats.
+        layer is the mean over tokens of ``KL(final || lens)``, nats, as in Belrose et al. Their way
+        to its minimum is another: SGD with Nesterov momentum (``optimizer="sgd"``) on all tokens
+        of far larger batches; the default is Adam on some tokens of each, in coordinates of typical
+        size. The first token of a piece without BOS is left out (``skip_first=0`` takes it in).
 
         Args:
             model: the model; its weights are not touched.
@@ -82,13 +87,16 @@ class TunedLens(LinearLens):
             checkpoint: a file to keep the training in. The same call again goes on from there, and
                 gives what it would have given.
             name: what the lens is called.
+            corpus: what the texts are called in its scores; by default how many they are and how
+                they begin.
             **settings: of `lensscope.lenses.settings.Training`: ``steps``, ``batch_size``,
                 ``length``, ``tokens_per_step``, ``optimizer``, ``learning_rate``, ``momentum``,
-                ``weight_decay``, ``clip``, ``bf16``, ``n_held_out``, ``seed``,
+                ``weight_decay``, ``clip``, ``bf16``, ``n_held_out``, ``skip_first``, ``seed``,
                 ``checkpoint_every``.
 
         Returns:
-            The lens; ``lens.scores()`` says what it gives on held-out text, before and after.
+            The lens; ``lens.scores()`` says what it gives on held-out text of the same kind, before
+            and after, and ``lens.scores(model, texts)`` on other texts.
 
         Raises:
             LensError: too little text, settings that make no sense, a checkpoint of another
@@ -98,24 +106,26 @@ class TunedLens(LinearLens):
             >>> from lensscope.lenses.corpus import python_docs
             >>> lens = ls.TunedLens.fit(model, python_docs()[:4], sites=ls.resid_post(20), steps=3)
             >>> lens.scores().columns.tolist()
-            ['site', 'kl_before', 'kl_after', 'ce_before', 'ce_after']
+            ['site', 'kl_before', 'kl_after', 'ce_before', 'ce_after', 'corpus']
         """
         refuse_inference_mode()
         backend = backend_of(model)
         training = Training.of(settings)
         own = training.n_held_out if held_out is None else 0
         places = _trained(backend, sites)
-        corpus = Corpus(
+        shortest = max(2, (training.skip_first or 0) + 1)
+        source = Corpus(
             backend,
             texts,
             training.length,
             training.batch_size,
+            shortest=shortest,
             n_held_out=own,
             seed=training.seed,
         )
-        apart = (
-            corpus.held_out if held_out is None else list(pieces(model, held_out, training.length))
-        )
+        apart = source.held_out
+        if held_out is not None:
+            apart = list(pieces(model, held_out, training.length, shortest=shortest))
         if not apart:
             raise LensError(
                 "There is no text to measure on.",
@@ -123,38 +133,29 @@ class TunedLens(LinearLens):
                 expected="at least one text of two tokens",
                 instead="held_out=None, which keeps some of the texts apart",
             )
-        where = None if checkpoint is None else Path(checkpoint)
-        trainer = Trainer(backend, places, corpus, training, where)
+        where = None if checkpoint is None else path_of(checkpoint)
+        trainer = Trainer(backend, places, source, training, where)
         trainer.run()
         translators = trainer.translators()
         check_translators(translators, "The training")
-        history = held_out_scores(backend, apart, places, translators)
+        history = scores_on(backend, apart, translators, training.skip_first)
         trainer.save()
+        called = named(texts) if corpus is None else corpus
         history["losses"] = torch.tensor(trainer.losses, dtype=torch.float64)
         return cls(
             translators,
             Origin.of(backend),
             name=name,
-            settings={**asdict(training), "texts": corpus.hash, "bf16": trainer.bf16},
+            settings={
+                **asdict(training),
+                **_first_token(training),
+                "texts": source.hash,
+                "bf16": trainer.bf16,
+                "corpus": called,
+                "measured_on": f"held out of {called}" if held_out is None else named(held_out),
+            },
             history=history,
         )
-
-    def scores(self) -> pd.DataFrame:
-        """KL and cross-entropy on held-out text by site, before (the logit lens) and after, nats.
-
-        Raises:
-            LensError: the lens was not trained here.
-        """
-        if "kl_before" not in self.history:
-            raise LensError(
-                "Nothing was measured of this lens.",
-                got=f"a lens without a training ({self.name})",
-                expected="one that ls.TunedLens.fit gave",
-                instead="ls.compare(model, prompts, [ls.LogitLens(), lens])",
-            )
-        names = ("kl_before", "kl_after", "ce_before", "ce_after")
-        columns = {name: self.history[name].tolist() for name in names}
-        return pd.DataFrame({"site": [repr(s) for s in self.translators], **columns})
 
     # ---------------------------------------------------------------- the tuned-lens library
 
@@ -172,10 +173,10 @@ class TunedLens(LinearLens):
         Raises:
             LensError: no such file, not whole, not a lens, or pickle that was not allowed.
         """
-        if Path(path).is_dir():
+        if path_of(path).is_dir():
             from lensscope.lenses.tuned_lens_folder import read_folder
 
-            return cls(*read_folder(Path(path), allow_pickle=allow_pickle))
+            return cls(*read_folder(path_of(path), allow_pickle=allow_pickle))
         return super().load(path)
 
     @checks.door(LensError)
@@ -192,7 +193,7 @@ class TunedLens(LinearLens):
         """
         from lensscope.lenses.tuned_lens_folder import write_folder
 
-        return write_folder(self, Path(folder), backend_of(model))
+        return write_folder(self, path_of(folder), backend_of(model))
 
 
 def _trained(backend: Backend, sites: Site | Sequence[Site]) -> list[Site]:
@@ -213,3 +214,10 @@ def _trained(backend: Backend, sites: Site | Sequence[Site]) -> list[Site]:
             instead="sites=ls.resid_pre, or [ls.resid_pre, ls.resid_mid]",
         )
     return places
+
+
+def _first_token(training: Training) -> dict[str, str]:
+    """What was done about first tokens, where no number says it."""
+    if training.skip_first is not None:
+        return {}
+    return {"skip_first": "the first token where it is no BOS"}

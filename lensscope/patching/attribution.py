@@ -66,13 +66,14 @@ def attribution_patching(
         window: as there; the estimates of its layers add up.
         ig_steps: above 1, gradients are averaged over so many runs whose embeddings lie between
             those of the two prompts, at the middles of as many equal steps (integrated gradients;
-            Hanna et al. 2024, arXiv:2403.17806). As many forwards and backwards.
+            Hanna et al. 2024, arXiv:2403.17806, take the steps' ends). As many forwards and
+            backwards.
         qk_fix: at ``q`` and ``k``, take the change of the attention pattern as it is, and only what
             follows to first order (AtP*; Kramár et al. 2024, arXiv:2403.00745): one more forward
             for queries, two for keys.
         grad_drop: average the size of the estimate over runs in which no gradient flows through one
             block each, so that effects that cancel are not missed (AtP*, GradDrop): as many
-            backwards as blocks. Effects are then sizes, without sign.
+            backwards as blocks. Effects are then sizes, without sign, of each pair by itself.
         verify: run so many of the cells of the largest estimates exactly, and say in
             ``result.settings["verified"]`` how well the estimates agree.
         sample: with ``verify``, so many other cells, drawn at random, to find what was missed.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
@@ -15,13 +16,14 @@ from lensscope.backends import backend_of
 from lensscope.errors import PatchError
 from lensscope.metrics import as_metric, probability
 from lensscope.operations import Map
+from lensscope.patches import Patch
 from lensscope.patching.activation import Asked, index_of
 from lensscope.patching.measuring import Pairwise, place
 from lensscope.patching.pairing import GroupLike, groups_of
 from lensscope.patching.result import PatchingResult, result_of
 from lensscope.positions import ALL, PositionLike, as_position
 from lensscope.prompts import PromptsLike, tokenize
-from lensscope.sites import pattern
+from lensscope.sites import Site, pattern
 
 
 @checks.door(PatchError, from_=checks.listed, to=checks.listed)
@@ -35,17 +37,17 @@ def attention_knockout(
     metric: Any = None,
     window: int = 1,
     heads: Any = ALL,
-    renormalise: bool = False,
+    renormalise: bool = True,
     checkpoint: str | Path | None = None,
     prepend_bos: bool | None = None,
     memory_budget: int | None = None,
 ) -> PatchingResult:
     """Keep some tokens from looking at others, some layers at a time, and measure what is lost.
 
-    The pattern's entries from the tokens ``to`` (queries) to the tokens ``from_`` (keys), from
-    which information would flow, become zero. Geva et al. (2023, arXiv:2304.14767, section 5) mask
-    them before the softmax, which gives their weight to the other keys: that is
-    ``renormalise=True``.
+    The tokens ``to`` (queries) do not see the tokens ``from_`` (keys), from which information would
+    flow: the keys are masked before the softmax, so their weight goes to what else a query sees,
+    an attention sink too (Geva et al. 2023, arXiv:2304.14767, section 5). A query that sees nothing
+    else takes in nothing.
 
     Args:
         model: a ``HookedTransformer`` or ``TransformerBridge``.
@@ -58,7 +60,8 @@ def attention_knockout(
             probable.
         window: so many layers around each are knocked out together.
         heads: ``ALL`` together, ``None`` for each by itself, or a list of heads.
-        renormalise: let the weights that are left add up to what they did before.
+        renormalise: ``False`` departs from the paper: the weights of the keys become zero after
+            the softmax, and those of the others stay as they are.
         checkpoint: as in `activation_patching`, of several prompts.
         prepend_bos: ``None`` follows the model's own default.
         memory_budget: bytes that a sweep may take.
@@ -68,7 +71,9 @@ def attention_knockout(
         metric that is lost: 0 is the run as it is, 1 a metric of zero.
 
     Raises:
-        PatchError: a token that cannot look at any of the others, which come after it.
+        PatchError: a token that cannot look at any of the others, which come after it; a query
+            whose weights are all on the keys, so that in this precision nothing is left of the
+            others' to tell them by.
         PositionError, SiteError, PlanError, PromptError, ModelError: see there.
 
     Example:
@@ -76,7 +81,7 @@ def attention_knockout(
         ...     model, "The capital of Japan is the city of", "Japan", window=30, layers=[15]
         ... )
         >>> round(knocked.data.effect.item(), 2)
-        0.13
+        0.17
     """
     backend = backend_of(model)
     prompts = tokenize(backend, prompt, prepend_bos)
@@ -117,12 +122,19 @@ def attention_knockout(
 
     def measure(n: int, values: Tensor) -> tuple[float, float]:
         runs, cells = asked.runs(n), asked.cells(n)
+
+        def cut(site: Site, keys: tuple[int, ...]) -> list[Patch]:
+            if not renormalise:
+                return [one.map(_zeroed(keys)) for one in place(site, queries[n])]
+            sink = _has_sink(runs.base_states(site.whole))
+            return [site.at(q).map(_masked(site, q, keys, sink=sink)) for q in queries[n]]
+
         found = runs.sweep(
             [
                 [
-                    one.map(_without(asked.groups[n][cell.group].clean, renormalise=renormalise))
+                    patch
                     for site in cell.sites
-                    for one in place(site, queries[n])
+                    for patch in cut(site, asked.groups[n][cell.group].clean)
                 ]
                 for cell in cells
             ]
@@ -144,17 +156,47 @@ def _several(layers: Any) -> bool:
     return isinstance(layers, list | tuple | range)
 
 
-def _without(keys: tuple[int, ...], *, renormalise: bool) -> Map:
-    """A pattern without some keys."""
-    columns = list(keys)
+def _zeroed(keys: tuple[int, ...]) -> Map:
+    """A pattern without some keys, and nothing in their place."""
 
     def knocked(weights: Tensor) -> Tensor:
-        left = weights.clone()
-        left[..., columns] = 0
-        if renormalise:
-            share = left.sum(-1, keepdim=True)
-            whole = weights.sum(-1, keepdim=True)
-            left = torch.where(share > 0, left * (whole / share.clamp_min(1e-30)), left)
-        return left
+        weights[..., list(keys)] = 0
+        return weights
+
+    return knocked
+
+
+def _has_sink(pattern: Float[Tensor, "position head key"]) -> bool:
+    """Whether weights of a layer go where there is no token, so that the others do not add up to 1
+    (GPT-OSS)."""
+    missing = 1 - pattern.float().sum(-1)
+    return bool((missing > 8 * torch.finfo(pattern.dtype).eps).any())
+
+
+def _masked(site: Site, query: int, keys: tuple[int, ...], *, sink: bool) -> Map:
+    """A query's weights as they are with some keys masked before the softmax.
+
+    What is left is divided by its own sum, which keeps its precision where next to nothing is left
+    (1 less what goes would not), and by what a sink takes.
+    """
+    others = set(range(query + 1)) - set(keys)
+
+    def knocked(weights: Tensor) -> Tensor:
+        limits = torch.finfo(weights.dtype)
+        found = weights.float()
+        taken = (1 - found.sum(-1, keepdim=True)).clamp_min(0) if sink else 0.0
+        found[..., list(keys)] = 0
+        left = found.sum(-1, keepdim=True) + taken
+        least = 4 * limits.eps if sink else limits.tiny
+        lost = left < least
+        if others and bool(lost.any()):
+            raise PatchError(
+                f"All that token {query} looks at in {site!r} is knocked out.",
+                got=f"weights of {float(left.min()):.1e} in all on what else it sees, in "
+                f"{str(weights.dtype).removeprefix('torch.')}",
+                expected=f"at least {least:.1e}, from which those without the keys can be told",
+                instead="renormalise=False, fewer keys, or a model in float32",
+            )
+        return torch.where(lost, found, found / left.clamp_min(least)).to(weights.dtype)
 
     return knocked

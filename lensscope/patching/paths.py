@@ -46,9 +46,10 @@ def path_patching(
 
     The sender's output is that of the other run on the paths that lead straight to the receiver;
     on all others it is what it was, and so is every other component on the way. What the receiver
-    then gives goes on to the logits with nothing held (Wang et al. 2022, arXiv:2211.00593,
-    section 3.1; Goldowsky-Dill et al. 2023, arXiv:2304.05969). It is exact: the residual stream is
-    a sum, so what the receiver takes in changes by what the sender writes.
+    then gives goes on to the logits with nothing held (Goldowsky-Dill et al. 2023,
+    arXiv:2304.05969). Wang et al. (2022, arXiv:2211.00593, section 3.1) hold heads but let MLPs on
+    the way answer: that is ``mlps="live"``. It is exact: the residual stream is a sum, so what the
+    receiver takes in changes by what the sender writes.
 
     Args:
         model: a ``HookedTransformer`` or ``TransformerBridge``.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -12,8 +11,9 @@ import pandas as pd
 import xarray as xr
 
 from lensscope import checks
-from lensscope.bootstrap import ratio_interval
 from lensscope.errors import PatchError
+from lensscope.intervals import ratio_interval
+from lensscope.json_text import json_text, records
 from lensscope.patching.grid import AXES, NONE
 from lensscope.provenance import Provenance
 from lensscope.showing import Shown
@@ -94,7 +94,7 @@ class PatchingResult(Shown):
 
     @checks.door(PatchError)
     def mean(self, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> xr.Dataset:
-        """The effect over all pairs, with an interval by bootstrap over pairs.
+        """The effect over all pairs, with an interval over pairs (`lensscope.intervals`).
 
         The effect of a data set is the ratio of means: how far the mean metric goes from that of
         the runs that are patched to that of the runs patched in. (A mean of ratios is drowned by
@@ -106,7 +106,8 @@ class PatchingResult(Shown):
             seed: of these draws.
 
         Returns:
-            ``effect``, ``effect_low``, ``effect_high`` (NaN for one pair) and ``metric``.
+            ``effect``, ``effect_low``, ``effect_high`` (NaN for one pair, and where pairs are all
+            alike) and ``metric``.
         """
         return averaged(self.data, self.settings["direction"], level, resamples, seed)
 
@@ -211,16 +212,14 @@ class PatchingResult(Shown):
         return to_svg(panels(self), "effect")
 
     def _json(self) -> str:
-        return json.dumps(
+        return json_text(
             {
                 "settings": dict(self.settings),
                 "provenance": {**asdict(self.provenance), "tokens": []},
                 "clean": self.data["clean"].values.tolist(),
                 "corrupted": self.data["corrupted"].values.tolist(),
-                "cells": json.loads(self.frame().to_json(orient="records")),
+                "cells": records(self.frame()),
             },
-            ensure_ascii=False,
-            indent=1,
         )
 
     def __repr__(self) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -11,7 +12,6 @@ from torch import Tensor
 
 from lensscope import checks
 from lensscope.answers import Answers, as_answers, most_probable
-from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.engine import SitesLike, capture
 from lensscope.errors import PatchError
@@ -19,8 +19,8 @@ from lensscope.lenses.checks import number, whole_number
 from lensscope.metrics import as_metric, probability
 from lensscope.patches import Patch
 from lensscope.patching.activation import Asked, index_of, patches_of
-from lensscope.patching.measuring import Both, Pairwise, place
-from lensscope.patching.pairing import GroupLike, Pair, PositionsLike, groups_of
+from lensscope.patching.measuring import Pairwise, place
+from lensscope.patching.pairing import GroupLike, PositionsLike, groups_of
 from lensscope.patching.result import PatchingResult, result_of
 from lensscope.positions import ALL, span
 from lensscope.prompts import PromptsLike, tokenize
@@ -42,6 +42,7 @@ def causal_trace(
     positions: PositionsLike = None,
     heads: Any = None,
     seed: int = 0,
+    unit: Literal["subjects", "vocabulary"] | float = "subjects",
     checkpoint: str | Path | None = None,
     prepend_bos: bool | None = None,
     memory_budget: int | None = None,
@@ -50,7 +51,10 @@ def causal_trace(
 
     The embeddings of the subject's tokens get normal noise; each cell then writes the state of the
     unblurred run (Meng et al. 2022, arXiv:2202.05262, section 2). Each cell is run with the same
-    draws of noise, and the metric is averaged over them.
+    draws of noise, and the metric is averaged over them. As in their code, the noise is measured by
+    one standard deviation over the embeddings of all subjects' tokens; these are taken as they
+    stand in the prompts (their code tokenizes each subject by itself). The paper's indirect effect
+    is ``metric - corrupted``; ``effect`` is its share of the total effect.
 
     Args:
         model: a ``HookedTransformer`` or ``TransformerBridge``.
@@ -59,8 +63,7 @@ def causal_trace(
             prompts a list with one for each.
         answer: whose probability is measured; by default the token that the model finds most
             probable. For several prompts one for all, or a list.
-        noise: its standard deviation, in units of that of the model's embeddings (over all
-            entries of all tokens).
+        noise: its standard deviation, in units of ``unit``.
         samples: draws of noise.
         window: so many layers around each are given back together (Meng et al.: 10 for
             ``attn_out`` and ``mlp_out``).
@@ -69,6 +72,9 @@ def causal_trace(
         positions: as in `activation_patching`; every token is a cell by default.
         heads: as there.
         seed: of the noise.
+        unit: ``"subjects"``, the standard deviation over all entries of the embeddings of the
+            tokens that are blurred, in all prompts of the call; ``"vocabulary"``, of all tokens
+            that there are; or a number, such as that of a data set (1 makes ``noise`` absolute).
         checkpoint: as there, of several prompts.
         prepend_bos: ``None`` follows the model's own default.
         memory_budget: bytes that a sweep may take.
@@ -79,7 +85,7 @@ def causal_trace(
 
     Raises:
         PromptError: an answer of several tokens.
-        PatchError: noise, samples or a seed that are none.
+        PatchError: noise, samples, a seed or a unit that are none.
         PositionError, SiteError, PlanError, ModelError: see there.
 
     Example:
@@ -93,6 +99,15 @@ def causal_trace(
     number(noise, "noise", 0, 3, PatchError)
     whole_number(samples, "samples", 1, 10, PatchError)
     whole_number(seed, "seed", 0, 0, PatchError)
+    if isinstance(unit, str) and unit not in ("subjects", "vocabulary"):
+        raise PatchError(
+            "There is no such unit of noise.",
+            got=f"unit={unit!r}",
+            expected='"subjects", "vocabulary" or a number',
+            instead='unit="subjects"',
+        )
+    if not isinstance(unit, str):
+        unit = number(unit, "unit", 0, 0.1, PatchError)
     prompts = tokenize(backend, prompt, prepend_bos)
     if metric is not None and answer is not None:
         raise PatchError(
@@ -124,15 +139,19 @@ def causal_trace(
         noise=noise,
         samples=samples,
         seed=seed,
+        unit=unit,
         blurred=[list(b) for b in blurred],
     )
     work = Pairwise(len(asked.pairs), asked.shape)
+    with torch.no_grad():
+        subjects = _embeddings(asked, blurred)
+        deviation = embedding_deviation(asked, subjects, unit)
 
     def measure(n: int, values: Tensor) -> tuple[float, float]:
         runs, cells = asked.runs(n), asked.cells(n)
         restored = [patches_of(runs, c, asked.groups[n], asked.keys[n]) for c in cells]
         total = torch.zeros(1 + len(cells))
-        for draw in _noise(backend, runs, blurred[n], noise, samples, seed + n):
+        for draw in _noise(subjects[n], noise * deviation, samples, seed + n):
             blur = _blur(blurred[n], draw)
             total += runs.sweep([blur, *([*blur, *patches] for patches in restored)])
         total /= samples
@@ -141,7 +160,7 @@ def causal_trace(
 
     with torch.no_grad():
         work.run("causal tracing", measure, checkpoint, settings | asked.identity())
-    return result_of(asked, work, settings)
+    return result_of(asked, work, {**settings, "deviation": noise * deviation})
 
 
 def _whole(subject: Any) -> Any:
@@ -151,26 +170,46 @@ def _whole(subject: Any) -> Any:
     return span(subject) if isinstance(subject, str) else subject
 
 
-def _noise(
-    backend: Backend, runs: Both, tokens: tuple[int, ...], noise: float, samples: int, seed: int
-) -> list[Float[Tensor, "token d_model"]]:
-    """Draws of noise for some tokens' embeddings."""
-    size = noise * embedding_deviation(backend, runs.pair)
-    generator = torch.Generator().manual_seed(seed)
-    draws = torch.randn(samples, len(tokens), backend.d_model, generator=generator)
-    return list((draws * size).to(backend.device, backend.dtype))
+def _embeddings(asked: Asked, tokens: Sequence[tuple[int, ...]]) -> list[Float[Tensor, "_ width"]]:
+    """What some tokens of each prompt are embedded as; some models scale what they look up (Gemma),
+    and some embed more narrowly than the residual stream is (OPT-350m)."""
+    found = []
+    for pair, some in zip(asked.pairs, tokens, strict=True):
+        states = capture(asked.backend.model, pair.clean, embed)[embed][0]
+        found.append(states[list(some)])
+    return found
 
 
-def embedding_deviation(backend: Backend, pair: Pair) -> float:
-    """The standard deviation of the embeddings that the model works with, over all entries.
+def embedding_deviation(
+    asked: Asked, subjects: Sequence[Float[Tensor, "_ width"]], unit: str | float
+) -> float:
+    """The standard deviation that noise is measured by, of the embeddings as the model works with
+    them.
 
-    Some models scale what they look up (Gemma), so it is compared with what a prompt is given.
+    Args:
+        asked: the model, and prompts.
+        subjects: the embeddings that are blurred.
+        unit: as in `causal_trace`.
     """
-    table = backend.model.W_E.detach()
-    ids = torch.tensor(pair.clean.ids, device=table.device)
-    given = capture(backend.model, pair.clean, embed)[embed][0].float()
+    if not isinstance(unit, str):
+        return unit
+    if unit == "subjects":
+        return float(torch.cat([one.float() for one in subjects]).std())
+    table = asked.backend.model.W_E.detach()
+    prompt = asked.pairs[0].clean
+    ids = torch.tensor(prompt.ids, device=table.device)
+    given = capture(asked.backend.model, prompt, embed)[embed][0].float()
     scale = given.norm() / table[ids].float().norm().clamp_min(1e-30)
     return float(table.float().std() * scale.to(table.device))
+
+
+def _noise(
+    subject: Float[Tensor, "token width"], deviation: float, samples: int, seed: int
+) -> list[Float[Tensor, "token width"]]:
+    """Draws of noise for some tokens' embeddings."""
+    generator = torch.Generator().manual_seed(seed)
+    draws = torch.randn(samples, *subject.shape, generator=generator)
+    return list((draws * deviation).to(subject))
 
 
 def _blur(tokens: tuple[int, ...], draw: Tensor) -> list[Patch]:

@@ -22,23 +22,24 @@ from lensscope.lenses.checks import whole_number
 from lensscope.lenses.lens import Lens
 from lensscope.lenses.logit import LogitLens
 from lensscope.patchscope import Patchscope, TargetLayers
-from lensscope.positions import resolve, span
-from lensscope.prompts import ids_of, tokenize
+from lensscope.prompts import ids_of
 from lensscope.studies.attribute_summary import attribute_result
 from lensscope.studies.controls import derangement
 from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers, as_lenses, as_scopes, as_targets
+from lensscope.studies.places import placed
 from lensscope.studies.probing import Probing, probed, probing
 from lensscope.studies.relations import Relation
 from lensscope.studies.relations import relation as read_relation
 from lensscope.studies.result import StudyResult
-from lensscope.studies.scoring import contains
+from lensscope.studies.scoring import Match, contains
 from lensscope.studies.study import BUDGET
 from lensscope.studies.sweep import Sample, SweepStudy
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_NULLS: Final = ("mean", "drawn", "random")
 _SUBJECTS: Final = 8
 """So many subjects are read by a lens in a part."""
 
@@ -51,12 +52,13 @@ class AttributeExtraction(SweepStudy):
     lenses: tuple[Lens, ...]
     probe: bool
     only_known: bool
+    match: Match
     kind: ClassVar[str] = "attribute_extraction"
     pooled: ClassVar[bool] = True
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        return ("correct",)
+        return ("correct", "first_token")
 
     @property
     def names(self) -> Sequence[str]:
@@ -67,12 +69,13 @@ class AttributeExtraction(SweepStudy):
         return [f"sentence {n}" for n in range(len(self.relation.sentences[0]))]
 
     def sample(self, item: int, variant: int) -> Sample:
-        (prompt,) = tokenize(self.backend, self.relation.sentences[item][variant], None)
-        tokens = resolve(span(self.relation.subjects[item]), prompt, -1)
-        return Sample(item, variant, prompt, tokens[-1:], len(tokens))
+        sentence = self.relation.sentences[item][variant]
+        own = (self.relation.subjects[item], self.relation.occurrences[item])
+        return Sample.of(item, variant, placed(self.backend, sentence, *own), every=False)
 
-    def score(self, text: str, item: int) -> Sequence[float]:
-        return (float(contains(text, self.relation.objects[item])),)
+    def score(self, text: str, item: int, first: int = -1) -> Sequence[float]:
+        right = contains(text, self.relation.objects[item], self.match)
+        return (float(right), float(first in self._first_tokens(item)))
 
     def others(self) -> Sequence[int]:
         return derangement(self.relation.objects, self.seed)
@@ -158,10 +161,12 @@ class AttributeExtraction(SweepStudy):
         for n, (site, layer) in enumerate(zip(self._sites(), self.sources(), strict=True)):
             if not lens.knows(self.backend, site):
                 continue
-            control = torch.stack([shared["mean"][n], shared["random"][0, n]]).to(states)
+            nulls = {name: shared[name].reshape(-1, *shared["mean"].shape)[0, n] for name in _NULLS}
+            control = torch.stack(list(nulls.values())).to(states)
             rows = torch.cat([states[:, n], control])
             best = lens.logits(self.backend.model, rows, site).argmax(-1).tolist()
-            for sample, said in zip(samples, best[:-2], strict=True):
+            said_of = dict(zip(nulls, best[len(samples) :], strict=True))
+            for sample, said in zip(samples, best[: len(samples)], strict=True):
                 right, wrong = (self._first_tokens(i) for i in (sample.item, others[sample.item]))
                 lines.append(
                     {
@@ -171,14 +176,20 @@ class AttributeExtraction(SweepStudy):
                         "source_layer": layer,
                         "state": said in right,
                         "shuffled": said in wrong,
-                        "mean": best[-2] in right,
-                        "random": best[-1] in right,
+                        **{name: own in right for name, own in said_of.items()},
                     }
                 )
         return pd.DataFrame(lines)
 
     def _first_tokens(self, item: int) -> set[int]:
         """Tokens that an object begins with in the middle of a text."""
+        return self._begins[item]
+
+    @functools.cached_property
+    def _begins(self) -> list[set[int]]:
+        return [self._first(item) for item in range(len(self.relation))]
+
+    def _first(self, item: int) -> set[int]:
         return {ids_of(self.backend, f" {o}", False)[0] for o in self.relation.objects[item]}
 
     # ---------------------------------------------------------------- what it is, what it says
@@ -196,15 +207,24 @@ class AttributeExtraction(SweepStudy):
             if self._probing.by_subject
             else "sentences",
             "only_known": self.only_known,
+            "match": self.match,
+            "first_tokens": [sorted(self._first_tokens(n)) for n in range(len(self.relation))],
+            **self.places(),
         }
 
     @classmethod
     def summary(cls, folder: Folder) -> StudyResult:
-        objects = folder.manifest()["arguments"]["relation"]["objects"]
-        return attribute_result(folder, lambda text, item: (float(contains(text, objects[item])),))
+        arguments = folder.manifest()["arguments"]
+        objects, match = arguments["relation"]["objects"], arguments["match"]
+        firsts = arguments["first_tokens"]
+
+        def score(text: str, item: int, first: int = -1) -> Sequence[float]:
+            return (float(contains(text, objects[item], match)), float(first in firsts[item]))
+
+        return attribute_result(folder, score)
 
 
-@checks.door(StudyError)
+@checks.door(StudyError, match=checks.one_of("words", "substring"))
 def attribute_extraction(
     model: Any,
     relation: str | Path | Mapping[str, Any] | Relation,
@@ -216,6 +236,7 @@ def attribute_extraction(
     inspection: str | InspectionPrompt | Patchscope | Iterable[Any] | None = None,
     max_new_tokens: int = 20,
     only_known: bool = True,
+    match: Match = "words",
     lenses: Lens | Iterable[Lens] | None = None,
     probe: bool = True,
     random_draws: int = 2,
@@ -227,26 +248,35 @@ def attribute_extraction(
     Zero-shot: the state of the subject's last token in a source sentence is written over the
     placeholder of an inspection prompt ("The largest city in x"), for source layers x target
     layers. A cell is ``correct`` where the object (or a spelling of it) occurs in what is
-    generated. As in the paper, only those subjects count for which the model, asked with the
-    subject's name in place of the placeholder, gives the object. Beside it, on the same states:
-    probes (`lensscope.studies.probing`), and lenses that read the object's first token.
+    generated: as whole words in upper or lower case, which is stricter than the paper's test of a
+    substring (``match="substring"``). It is right by its ``first_token`` where what is generated
+    begins with a token that the object begins with. As in the paper, only those subjects count for
+    which the model, asked with the subject's name in place of the placeholder, gives the object.
+    Beside it, on the same states: probes (`lensscope.studies.probing`), and lenses that read the
+    object's first token.
+
+    A subject is found in its sentence as whole words, and within a word only where it must, which
+    the result then says. If it would be read at the first token of the text, which is an attention
+    sink, the sentence gets a lead-in; the result says this too.
 
     Args:
         model: the model, or a function without arguments that loads it.
         relation: one, its name (`relations`), or one in the LRE format: the path of a file, or
             what JSON makes of it.
         sentences: only so many source sentences for each subject.
-        subjects: only so many subjects.
+        subjects: only so many subjects, drawn with the seed.
         layers: source layers; all by default.
         target_layers: ``"all"``, ``"same"``, one layer, or a list.
         inspection: one or several inspection prompts with the placeholder ``x``, or patchscopes;
             the relation's by default.
         max_new_tokens: for each cell.
         only_known: count only subjects that the unpatched model answers rightly.
+        match: what is correct: ``"words"``, or ``"substring"``, as in the paper.
         lenses: of other names each; the logit lens by default, ``[]`` for none.
         probe: fit probes (extra ``probes``).
-        random_draws: random vectors for each layer.
-        seed: of random vectors, of which other subject is the control, of folds, halves, intervals.
+        random_draws: random vectors for each layer, and as many with the states' own mean and
+            covariance.
+        seed: of random vectors, of which other subject is the control, of folds and halves.
         memory_budget: bytes that the batches of a part may take.
 
     Raises:
@@ -264,7 +294,9 @@ def attribute_extraction(
     for name, value in (("subjects", subjects), ("sentences", sentences)):
         if value is not None:
             whole_number(value, name, 1, 2, error=StudyError)
-    found = found.first(subjects, sentences)
+    found = found.first(None, sentences)
+    if subjects is not None:
+        found = found.drawn(subjects, seed)
     if lenses is None:
         lenses = LogitLens()
     none = isinstance(lenses, list | tuple) and not lenses
@@ -281,4 +313,5 @@ def attribute_extraction(
         lenses=() if none else as_lenses(lenses),
         probe=probe,
         only_known=only_known,
+        match=match,
     )

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Collection, Iterator
+from typing import Any, Final, cast
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from lensscope.charts import Chart, Line
-from lensscope.studies.figures import TITLES, heat_maps, layer_chart, text_panel
+from lensscope.intervals import Sums
+from lensscope.studies.axes import NULLS, axes_of, controls
+from lensscope.studies.figures import TITLES, heat_maps, layer_chart, shown, text_panel
 from lensscope.studies.folder import Folder
+from lensscope.studies.folds import Folds, best
 from lensscope.studies.result import StudyResult
 from lensscope.studies.summary import (
-    CONDITIONS,
     LEVEL,
-    RESAMPLES,
     Score,
     SweepTally,
-    axes_of,
+    chosen,
     dataset,
+    few,
     fixed_targets,
     headline,
+    places,
+    unchosen,
+    with_interval,
+    with_lift,
 )
-from lensscope.studies.tally import Tally, interval
 
-_SHOWN = 3
-_PROBE = {"probe": "probe", "shuffled": "shuffled labels", "majority": "commonest object"}
-_LENS = {name: TITLES[name] for name in ("state", "shuffled", "mean", "random")}
+_SHOWN: Final = 3
+_PROBE: Final = {"probe": "probe", "shuffled": "control task", "majority": "commonest object"}
+_LENS: Final = {name: TITLES[name] for name in ("state", "shuffled", "mean", "drawn", "random")}
+_FOLDS: Final = {
+    None: "No probes: fewer than two objects have three samples, or they were not asked for.",
+    "subjects": "Probes are tested on subjects that they were not trained on; only objects with "
+    "three subjects or more count. There is no selectivity: the control task of Hewitt and Liang "
+    "2019 gives each subject a class of its own, which cannot be learnt of subjects that are not "
+    "seen.",
+    "sentences": "Probes are tested on the same subjects in other sentences, for each object has "
+    "too few subjects: a probe may know the subject again. How far it does is what the control "
+    "task says, in which each subject has a class drawn for it; selectivity is the accuracy above "
+    "it (Hewitt and Liang 2019).",
+}
 
 
 def attribute_result(folder: Folder, score: Score) -> StudyResult:
@@ -39,13 +55,12 @@ def attribute_result(folder: Folder, score: Score) -> StudyResult:
     tally = SweepTally(axes, arguments["seed"])
     tally.take(folder, score)
     data, head = dataset(tally), headline(tally)
-    best = head.iloc[0]
-    scope = axes.scopes.index(best["inspection"])
-    pooled = tally.pooled_cells(scope)
+    cells = shown(tally, head.iloc[0].to_dict())
+    pooled = tally.pooled_cells(cells.scope)
     charts = [
         layer_chart(
-            "Patchscope, best target layer (held-out half)",
-            fixed_targets(tally, scope),
+            "Patchscope, best target layer (held out)",
+            fixed_targets(tally, cells.scope),
             "correct",
             "accuracy",
         )
@@ -56,135 +71,184 @@ def attribute_result(folder: Folder, score: Score) -> StudyResult:
             layer_chart("Patchscope, some target layer", pooled, "correct_some_target", "accuracy")
         )
         panels += heat_maps(pooled, "correct", "Correct")
-    others = _others(folder, tally, scope)
-    charts += [_chart(name, found) for name, found in others.items()]
+    others = _others(folder, tally.folds, axes.sources, _counting(tally, cells.scope))
+    charts += [method.chart() for method in others]
+    known = _counting(tally, cells.scope)
     panels += text_panel(
         folder,
-        _known(subjects, tally, scope)[:_SHOWN],
+        [subjects[n] for n in known[:_SHOWN]],
         "correct",
-        scope=scope,
-        target=None if axes.targets is None else int(best["target_layer"]),
-        title="What is generated, by source layer (dark: correct)",
+        "What is generated (dark: correct)",
+        cells,
     )
-    known = tally.counted[:, :, scope].any(1).sum()
-    folds = arguments["probe_folds"]
     notes = [
+        *few(int(head["items"].max()), "subjects"),
         f"Of {len(subjects)} subjects the model, asked by name with the best inspection prompt, "
-        f"answers {int(known)} rightly; only these count."
+        f"answers {len(known)} rightly; only these count."
         if arguments["only_known"]
         else f"All {len(subjects)} subjects count, whether the model knows the answer or not.",
-        "Fixed cells are chosen on one half of the subjects and scored on the other; where some "
-        "cell is enough, the controls have as many tries.",
-        {
-            None: "No probes: fewer than two objects have three samples, or they were not asked "
-            "for.",
-            "subjects": "Probes are tested on subjects that they were not trained on; only objects "
-            "with three subjects or more count.",
-            "sentences": "Probes are tested on the same subjects in other sentences, for each "
-            "object has too few subjects: a probe may know the subject again. See the shuffled "
-            "labels.",
-        }[folds],
+        f"Fixed cells are {tally.folds.said}; where some cell is enough, the controls have as many "
+        "tries.",
+        _MATCH[arguments["match"]],
+        *places(arguments),
+        *unchosen(head),
+        _FOLDS[arguments["probe_folds"]],
     ]
-    tables = {"methods (layer chosen on one half, scored on the other)": _methods(head, others)}
     return StudyResult(
-        data, head, tables, tuple(charts), tuple(panels), tuple(notes), manifest, folder
+        data,
+        head,
+        _tables(folder, score, tally, cells.scope, others),
+        tuple(charts),
+        tuple(panels),
+        tuple(notes),
+        manifest,
+        folder,
     )
 
 
-def _known(subjects: list[str], tally: SweepTally, scope: int) -> list[str]:
-    return [subjects[n] for n in np.flatnonzero(tally.counted[:, :, scope].any(1))]
+_MATCH: Final = {
+    "words": "Correct is what has the object in it as whole words, upper or lower case; the test "
+    "of the paper, that it occurs anywhere as it is written, is match='substring'.",
+    "substring": "Correct is what has the object in it as it is written, also within a word.",
+}
+
+
+def _counting(tally: SweepTally, scope: int) -> list[int]:
+    """The items that count for an inspection prompt."""
+    found: list[int] = np.flatnonzero(tally.counted[:, :, scope].any(1)).tolist()
+    return found
+
+
+def _tables(
+    folder: Folder, score: Score, tally: SweepTally, scope: int, others: list[_Method]
+) -> dict[str, pd.DataFrame]:
+    """Methods beside each other, on the subjects that all have; and each on all of its own."""
+    own = [*_lines(tally), *(method.line() for method in others)]
+    all_of_them = set(_counting(tally, scope))
+    common = all_of_them.intersection(*(method.items for method in others))
+    found = {}
+    if common and common != all_of_them:
+        same = SweepTally(tally.axes, tally.seed)
+        same.take(folder, score, common, scope)
+        again = _others(folder, same.folds, tally.axes.sources, common)
+        found[f"methods, on the {len(common)} subjects that all have"] = pd.DataFrame(
+            [*_lines(same), *(method.line() for method in again)]
+        )
+        found["methods, each on all of its own subjects"] = pd.DataFrame(own)
+    else:
+        found["methods"] = pd.DataFrame(own)
+    if len(tally.axes.scopes) > 1:
+        found |= _prompts(folder, score, tally)
+    return {**found, "controls": controls()}
+
+
+def _prompts(folder: Folder, score: Score, tally: SweepTally) -> dict[str, pd.DataFrame]:
+    """Inspection prompts beside each other, on the subjects that count for all of them."""
+    common = np.flatnonzero(np.asarray(tally.counted.any(1)).all(1)).tolist()
+    lines = []
+    for scope, text in enumerate(tally.axes.scopes):
+        line = {"inspection": text, "known": len(_counting(tally, scope))}
+        if common:
+            same = SweepTally(tally.axes, tally.seed)
+            same.take(folder, score, common, scope)
+            line |= next(iter(_lines(same)))
+        lines.append(line)
+    name = f"inspection prompts, on the {len(common)} subjects that the model knows with all"
+    return {name: pd.DataFrame(lines).drop(columns="method", errors="ignore")}
+
+
+def _lines(tally: SweepTally) -> Iterator[dict[str, Any]]:
+    """The patchscope among the methods: where it mentions the object, and where it begins so."""
+    for metric, means in enumerate(("any mention", "first token")):
+        for row in headline(tally, metric).to_dict("records"):
+            names = [name for name in NULLS if np.isfinite(row[name])]
+            largest = max(names, key=lambda name: float(row[name]), default="prior")
+            yield {
+                "method": f"patchscope, {row['way']}",
+                "scored by": means,
+                "source_layer": row["source_layer"],
+                "chosen": row["chosen"],
+                "items": row["items"],
+                **{f"accuracy{e}": row[f"state{e}"] for e in ("", "_low", "_high")},
+                **{f"control{e}": row[f"{largest}{e}"] for e in ("", "_low", "_high")},
+                "which control": TITLES[largest],
+                **dict.fromkeys((f"selectivity{e}" for e in ("", "_low", "_high")), np.nan),
+            }
 
 
 class _Method:
-    """Sums of one method: half x condition x source layer."""
+    """Sums of a probe or a lens: part x condition x source layer."""
 
-    def __init__(self, titles: dict[str, str], layers: tuple[int, ...], seed: int) -> None:
-        self.titles, self.layers = titles, layers
-        shape = (2, len(titles), len(layers))
-        self.tally = Tally(shape, shape, RESAMPLES, seed)
+    def __init__(
+        self, name: str, titles: dict[str, str], layers: tuple[int, ...], folds: Folds
+    ) -> None:
+        self.name, self.titles, self.layers, self.folds = name, titles, layers, folds
+        self.sums = Sums.empty((folds.number, len(titles), len(layers)))
+        self.items: set[int] = set()
 
-    def take(self, item: int, half: int, layer: int, lines: pd.DataFrame) -> None:
+    def take(self, item: int, layer: int, lines: pd.DataFrame) -> None:
         """Count an item's samples at a layer."""
-        at = self.layers.index(layer)
-        values = lines[list(self.titles)].to_numpy(float).mean(0)
-        self.tally.add(item, (half, slice(None), at), values)
-        self.tally.count(item, (half, slice(None), at))
+        values = lines[list(self.titles)].to_numpy(float).sum(0)
+        at = (int(self.folds.of[item]), slice(None), self.layers.index(layer))
+        self.sums.add(at, values, float(len(lines)), values[0])
+        self.items.add(item)
 
-    def means(self, half: int | None = None) -> NDArray[Any]:
-        over, under = (
-            sums.sum(1) if half is None else sums[:, half]
-            for sums in (self.tally.over, self.tally.under)
+    def chart(self) -> Chart:
+        """Accuracy over layers, of all items."""
+        sums = self.sums.sum(0)
+        low, high = sums.interval(LEVEL)
+        lines = []
+        for n, title in enumerate(self.titles.values()):
+            known = np.isfinite(sums.means[n])
+            pick = [tuple(a[n][known].tolist()) for a in (sums.means, low, high)]
+            layers = tuple(np.array(self.layers)[known].tolist())
+            if layers:
+                lines.append(Line(title, layers, *pick))
+        title = f"The {self.name} on the same states"
+        return Chart(title, "source layer", "accuracy", tuple(lines), top=0.5)
+
+    def line(self) -> dict[str, Any]:
+        """At the layer that is best on some items, scored on others."""
+        held, at = self.folds.crossed(
+            self.sums[:, :, None], lambda own: best(own.hits[0], own.known[0])
         )
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found: NDArray[Any] = over / under
-        return found
+        if at is None:
+            held = Sums.empty((len(self.titles),))
+        had = self.sums.sum(0).known.any(-1)[1:]
+        means = np.where(had, np.nan_to_num(held.means[1:], nan=-1.0), -2.0)
+        worst = 1 + int(means.argmax())
+        titles = list(self.titles.values())
+        selectivity: dict[str, float] = dict.fromkeys(
+            (f"selectivity{e}" for e in ("", "_low", "_high")), np.nan
+        )
+        if self.titles is _PROBE:
+            above = with_lift(held[:2])
+            selectivity = {k.replace("lift", "selectivity"): v for k, v in above.items()}
+        return {
+            "method": self.name,
+            "scored by": "class" if self.titles is _PROBE else "first token",
+            "source_layer": pd.NA if at is None else self.layers[at[-1]],
+            "chosen": chosen(at is not None, self.folds),
+            "items": int(held.items[0]),
+            **with_interval(held[:1], ("accuracy",)),
+            **with_interval(held[worst : worst + 1], ("control",)),
+            "which control": titles[worst],
+            **selectivity,
+        }
 
 
-def _others(folder: Folder, tally: SweepTally, scope: int) -> dict[str, _Method]:
-    """Probes and lenses, over the subjects that count."""
-    layers, seed = tally.axes.sources, tally.tally.seed
-    counted: NDArray[Any] = np.asarray(tally.counted[:, :, scope].any(1))
+def _others(
+    folder: Folder, folds: Folds, layers: tuple[int, ...], items: Collection[int]
+) -> list[_Method]:
+    """Probes and lenses, over some of the items."""
     found: dict[str, _Method] = {}
     for prefix, titles in (("probe-", _PROBE), ("lens-", _LENS)):
         for part in folder.read(prefix):
-            keep = part[counted[part["item"].to_numpy(int)]] if len(part) else part
+            keep = part[part["item"].isin(list(items))] if len(part) else part
             by = ["item", "source_layer", *(["lens"] if prefix == "lens-" else [])]
             for of, lines in keep.groupby(by):
                 item, layer, *lens = cast("tuple[Any, ...]", of)
                 name = str(lens[0]) if lens else "probe"
-                method = found.setdefault(name, _Method(titles, layers, seed))
-                method.take(int(item), int(tally.half[item]), int(layer), lines)
-    return found
-
-
-def _chart(name: str, method: _Method) -> Chart:
-    means = method.means()
-    low, high = interval(means, LEVEL)
-    lines = []
-    for n, title in enumerate(method.titles.values()):
-        known = np.isfinite(means[0, n])
-        pick = [tuple(np.asarray(a)[known].tolist()) for a in (means[0, n], low[n], high[n])]
-        layers = tuple(np.array(method.layers)[known].tolist())
-        if layers:
-            lines.append(Line(title, layers, *pick))
-    return Chart(
-        f"The {name} on the same states", "source layer", "accuracy", tuple(lines), top=0.5
-    )
-
-
-def _methods(head: pd.DataFrame, others: dict[str, _Method]) -> pd.DataFrame:
-    """Each way to read the object, at the layer that is best on one half, scored on the other."""
-    lines = []
-    for row in head.to_dict("records"):
-        largest = max(CONDITIONS[1:], key=lambda name: np.nan_to_num(row[name], nan=-1))
-        lines.append(
-            {
-                "method": f"patchscope, {row['way']}",
-                "source_layer": row["source_layer"],
-                **{f"accuracy{e}": row[f"state{e}"] for e in ("", "_low", "_high")},
-                **{f"control{e}": row[f"{largest}{e}"] for e in ("", "_low", "_high")},
-                "which control": TITLES[largest],
-            }
-        )
-    for name, method in others.items():
-        chosen, held = method.means(0)[0, 0], method.means(1)
-        if not np.isfinite(chosen).any():
-            continue
-        at = int(np.nanargmax(chosen))
-        low, high = interval(held[:, :, at], LEVEL)
-        worst = 1 + int(np.nan_to_num(held[0, 1:, at], nan=-1).argmax())
-        titles = list(method.titles.values())
-        lines.append(
-            {
-                "method": name,
-                "source_layer": method.layers[at],
-                "accuracy": held[0, 0, at],
-                "accuracy_low": low[0],
-                "accuracy_high": high[0],
-                "control": held[0, worst, at],
-                "control_low": low[worst],
-                "control_high": high[worst],
-                "which control": titles[worst],
-            }
-        )
-    return pd.DataFrame(lines)
+                method = found.setdefault(name, _Method(name, titles, layers, folds))
+                method.take(int(item), int(layer), lines)
+    return list(found.values())

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import cast
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
-from numpy.typing import NDArray
 
+from lensscope.studies.axes import CONDITIONS, Axes, widened
 from lensscope.studies.folder import Folder
-from lensscope.studies.summary import CONDITIONS, Axes, SweepTally
+from lensscope.studies.summary import SweepTally
 
 
 class CellTally(SweepTally):
     """As a `SweepTally`, of lines that say condition, draw and layers themselves.
 
     Args:
-        axes: the cells.
-        seed: of the halves and the draws.
+        axes: the cells, of one inspection prompt.
+        seed: of the folds.
         possible: which cells there are, for each variant; all by default. The others are NaN.
     """
 
@@ -30,39 +31,45 @@ class CellTally(SweepTally):
     ) -> None:
         super().__init__(axes, seed)
         shape = (len(axes.variants), len(axes.sources), axes.n_targets)
-        cells = np.ones(shape, bool) if possible is None else possible
-        some = np.concatenate([cells, cells.any(2, keepdims=True)], 2)
-        some = np.concatenate([some, some.any(1, keepdims=True)], 1)
-        self.possible: NDArray[Any] = some[:, None]
+        self.possible = np.ones(shape, bool) if possible is None else possible
 
-    def take_parts(self, folder: Folder, prefix: str) -> None:
-        """Count the finished parts whose names begin so."""
+    def take_parts(self, folder: Folder, prefix: str, items: Collection[int] | None = None) -> None:
+        """Count the finished parts whose names begin so; each has all lines of its items.
+
+        Args:
+            folder: where they are.
+            prefix: of their names.
+            items: only these.
+        """
+        for frame in folder.read(prefix, ["item"]):
+            found = frame["item"].unique().tolist()
+            self.counted[[n for n in found if items is None or n in items]] = True
+        self._begin()
         for frame in folder.read(prefix):
-            self.take_part(frame)
+            for of, own in frame[frame["condition"].isin(CONDITIONS)].groupby("item"):
+                item = cast(int, of)
+                if self.counted[item].any():
+                    self._take(int(item), own)
 
-    def take_part(self, frame: pd.DataFrame) -> None:
-        """Count lines with the columns ``item, variant, condition, draw, source_layer,
+    def _take(self, item: int, frame: pd.DataFrame) -> None:
+        """Count the lines of an item, with the columns ``variant, condition, draw, source_layer,
         target_layer`` and the metrics. Of what is written nowhere there is one line."""
         axes = self.axes
         source_at = {layer: n for n, layer in enumerate(axes.sources)}
         target_at = {layer: n for n, layer in enumerate(axes.targets or ())}
-        written = frame[frame["condition"].isin(CONDITIONS)]
-        for (item, variant, condition, _), own in written.groupby(
-            ["item", "variant", "condition", "draw"]
-        ):
-            numbers = own[list(axes.metrics)].to_numpy(float).T
-            values = np.zeros((len(axes.metrics), len(axes.sources), axes.n_targets))
-            if condition == "prior":
-                values[:] = numbers[:, :1, None]
-            else:
-                s = [source_at[layer] for layer in own["source_layer"]]
-                t = [target_at[layer] if target_at else 0 for layer in own["target_layer"]]
-                values[:, s, t] = numbers
-            flat = values.reshape(len(axes.metrics), -1)
-            self.counted[int(item), int(variant), 0] = True
-            self._add(int(item), int(variant), 0, CONDITIONS.index(str(condition)), flat)
-
-    def means(self, split: int | None = None, *, pooled: bool = False) -> NDArray[Any]:
-        """As of a `SweepTally`; NaN where there is no cell."""
-        found = super().means(split, pooled=pooled)
-        return np.where(self.possible, found, np.nan)
+        values = self._nothing()
+        for of, lines in frame.groupby(["variant", "condition"]):
+            variant, condition = cast("tuple[int, str]", of)
+            each = []
+            for _, own in lines.groupby("draw"):
+                numbers = own[list(axes.metrics)].to_numpy(float).T
+                cells = np.full((len(axes.metrics), len(axes.sources), axes.n_targets), np.nan)
+                if condition == "prior":
+                    cells[:] = np.where(self.possible[int(variant)], numbers[:, :1, None], np.nan)
+                else:
+                    s = [source_at[layer] for layer in own["source_layer"]]
+                    t = [target_at[layer] if target_at else 0 for layer in own["target_layer"]]
+                    cells[:, s, t] = numbers
+                each.append(widened(cells))
+            values[CONDITIONS.index(str(condition)), :, int(variant), 0] = np.mean(each, 0)
+        self.add(item, values)

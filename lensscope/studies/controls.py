@@ -12,31 +12,72 @@ from torch import Tensor
 from lensscope.errors import StudyError
 
 
-def mean_and_random(
+class Spread:
+    """The mean of states that come some at a time, and vectors drawn as they are spread.
+
+    A drawn vector is the mean and a random combination of how far each state is from it: normal,
+    with the states' own mean and covariance, so it lies where states do and is no item's.
+
+    Args:
+        draws: how many vectors.
+        seed: of them.
+    """
+
+    def __init__(self, draws: int, seed: int) -> None:
+        self._rng = np.random.default_rng([seed, 1])
+        self._n, self._draws = 0, draws
+        self._total = torch.zeros(1, dtype=torch.float64)
+        self._mixed = torch.zeros(1, dtype=torch.float64)
+        self._weight = torch.zeros(draws, dtype=torch.float64)
+
+    def add(self, states: Float[Tensor, "row *cell"]) -> None:
+        """Count some states."""
+        own = states.double().cpu()
+        weights = torch.from_numpy(self._rng.standard_normal((len(own), self._draws)))
+        self._total = self._total + own.sum(0)
+        self._mixed = self._mixed + torch.tensordot(weights.T, own, 1)
+        self._weight += weights.sum(0)
+        self._n += len(own)
+
+    def mean(self) -> Float[Tensor, "*cell"]:
+        """The mean state."""
+        return (self._total / self._n).float()
+
+    def drawn(self) -> Float[Tensor, "draw *cell"]:
+        """The vectors; of one state alone they are that state."""
+        mean = self._total / self._n
+        apart = self._mixed - self._weight.reshape(-1, *[1] * mean.ndim) * mean
+        return (mean + apart / max(self._n - 1, 1) ** 0.5).float()
+
+
+def of_no_item(
     states: Iterable[Float[Tensor, "layer width"]], n: int, draws: int, seed: int
-) -> tuple[Float[Tensor, "layer width"], Float[Tensor, "draw layer width"]]:
-    """The mean of states that come one at a time, and random vectors as long as some of them.
+) -> dict[str, Tensor]:
+    """What is written of states that come one at a time, and is none of theirs.
 
     Args:
         states: of each item, at each layer.
         n: how many come.
-        draws: how many random vectors a layer.
-        seed: of their directions, and of whose lengths they have.
+        draws: how many vectors a layer are drawn.
+        seed: of what is drawn.
+
+    Returns:
+        ``mean``, of each layer; ``drawn``, as the states are spread; ``random``, in any direction,
+        each as long as one of the states.
     """
     rng = np.random.default_rng(seed)
     lengths_of = rng.choice(n, draws, replace=draws > n).tolist()
-    total = torch.zeros(1, 1, dtype=torch.float64)
+    spread = Spread(draws, seed)
     lengths: dict[int, Tensor] = {}
     for number, state in enumerate(states):
-        own = state.double().cpu()
-        total = total + own
+        spread.add(state[None])
         if number in lengths_of:
-            lengths[number] = own.norm(dim=-1)
-    mean = total / n
+            lengths[number] = state.double().cpu().norm(dim=-1)
+    mean = spread.mean()
     noise = torch.randn(draws, *mean.shape, generator=torch.Generator().manual_seed(seed)).double()
     wanted = torch.stack([lengths[number] for number in lengths_of])
     random = noise * (wanted / noise.norm(dim=-1))[..., None]
-    return mean.float(), random.float()
+    return {"mean": mean, "drawn": spread.drawn(), "random": random.float()}
 
 
 def derangement(answers: Sequence[Sequence[str]], seed: int) -> list[int]:

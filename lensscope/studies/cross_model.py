@@ -152,7 +152,7 @@ class CrossModel(EntityResolution):
         """Means and random vectors, and for each pair of layers a map."""
         found = dict(super().prepare())
         held = self.split()[1]
-        found["mean-text"] = Identity(self, {}).mean(held)
+        found["nulls-text"] = Identity(self, {}).nulls(held)
         pairs = self.pairs()
         for target in dict.fromkeys(t for _, t in pairs):
             own = [s for s, t in pairs if t == target]
@@ -190,7 +190,7 @@ class CrossModel(EntityResolution):
         kind, _, rest = key.partition("-")
         if kind == "identity":
             items, held = self.groups()[int(rest)], self.split()[1]
-            return Identity(self, maps).measure(items, held, shared["mean-text"])
+            return Identity(self, maps).measure(items, held, shared["nulls-text"])
         return super(CrossModel, replace(self, maps=maps)).measure(key, shared)
 
     def value(self, scope: Patchscope, state: Tensor, source: int, target: int) -> Tensor:
@@ -237,8 +237,8 @@ def cross_model(
     target then says what the *source* says next, as text without spaces around it, upper or lower
     case (a token that the target's tokenizer cuts in two is counted as wrong). And entities are
     described and scored as in `entity_resolution`. Controls go through the same maps: the state of
-    another text or entity, the mean state of the layer, random vectors as long as states; and the
-    inspection prompts as they are.
+    another text or entity, the mean state of the layer, vectors with the states' own mean and
+    covariance, random vectors as long as states; and the inspection prompts as they are.
 
     Args:
         source: the model whose states are read, or a function without arguments that loads it.
@@ -256,8 +256,9 @@ def cross_model(
         ridge: of the fit, relative to the variance of each entry of a state.
         max_tokens: fit on about so many tokens; ``None`` for all.
         max_new_tokens: of each description.
-        random_draws: random vectors for each text and layer, and for each layer of the entities.
-        seed: of what is held out, random vectors, controls, halves and intervals.
+        random_draws: random vectors for each text and layer, and for each layer of the entities,
+            and as many that are drawn as states are spread.
+        seed: of what is held out, random vectors, controls and halves.
         memory_budget: bytes that the batches of a part may take.
 
     Raises:

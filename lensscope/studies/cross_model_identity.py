@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from lensscope.engine import run_many
+from lensscope.errors import StudyError
 from lensscope.lenses.states import Asked, Gathered, asked, gathered
 from lensscope.prompts import labels_of
 from lensscope.sites import resid_post
-from lensscope.studies.controls import as_long_as
+from lensscope.studies.controls import Spread, as_long_as
 from lensscope.studies.texts import Text
 from lensscope.transforms import Affine
 
@@ -57,24 +58,26 @@ class Identity:
 
         Raises:
             PromptError: an empty or too long one.
+        StudyError: one of a single token.
         """
         self._reads(texts)
 
-    def mean(self, texts: Sequence[Text]) -> Tensor:
-        """The mean state of each source layer over texts, ``[layer, width]``."""
-        total = torch.zeros(1, 1, dtype=torch.float64)
+    def nulls(self, texts: Sequence[Text]) -> Tensor:
+        """The mean state of each source layer over texts, and vectors drawn as these states are
+        spread: ``[1 + draw, layer, width]``."""
+        spread = Spread(self.study.random_draws, self.study.seed)
         for first in range(0, len(texts), _AT_ONCE):
             states, _ = self._states(texts[first : first + _AT_ONCE], final=False)
-            total = total + states.double().sum(0).cpu()
-        return (total / len(texts)).float()
+            spread.add(states)
+        return torch.cat([spread.mean()[None], spread.drawn()])
 
-    def measure(self, items: Sequence[int], texts: Sequence[Text], mean: Tensor) -> pd.DataFrame:
+    def measure(self, items: Sequence[int], texts: Sequence[Text], nulls: Tensor) -> pd.DataFrame:
         """A line for each text, pair of layers and condition.
 
         Args:
             items: the numbers of some texts.
             texts: all of them.
-            mean: of each source layer.
+            nulls: the mean of each source layer, and what is drawn.
         """
         import pandas as pd
 
@@ -92,7 +95,12 @@ class Identity:
             for n in range(len(items))
             for s, t in pairs
         ]
-        written += [(0, "mean", 0, s, t, mean[at[s]].to(states)) for s, t in pairs]
+        shared = [("mean", 0), *(("drawn", draw) for draw in range(study.random_draws))]
+        written += [
+            (0, condition, draw, s, t, of[at[s]].to(states))
+            for (condition, draw), of in zip(shared, nulls, strict=True)
+            for s, t in pairs
+        ]
         prior, *words = self._words([(s, t, state) for *_, s, t, state in written])
         names = [one.prompt.text for one in self._reads(own)]
         lines: list[dict[str, Any]] = []
@@ -117,7 +125,7 @@ class Identity:
             if condition == "state":
                 # what is said of a text is the control of the one before it
                 line((n - 1) % len(items), "shuffled", 0, s, t, word)
-            for each in range(len(items)) if condition == "mean" else [n]:
+            for each in range(len(items)) if condition in ("mean", "drawn") else [n]:
                 line(each, condition, draw, s, t, word)
         for n in range(len(items)):
             line(n, "prior", 0, -1, -1, prior)
@@ -125,7 +133,16 @@ class Identity:
 
     def _reads(self, texts: Sequence[Text]) -> list[Asked]:
         prompts = [text if isinstance(text, str) else list(text) for text in texts]
-        return asked(self.study.backend, prompts, -1)
+        found = asked(self.study.backend, prompts, -1)
+        first = [one.prompt.text for one in found if one.tokens == (0,)]
+        if first:
+            raise StudyError(
+                "The last token of a text is its first, which is an attention sink.",
+                got=repr(first[0]),
+                expected="texts of at least two tokens",
+                instead="longer texts",
+            )
+        return found
 
     def _states(self, texts: Sequence[Text], *, final: bool) -> tuple[Tensor, list[str]]:
         """States of last tokens, ``[text, source layer, width]``, and what the source says next."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import pandas as pd
 import xarray as xr
 
+from lensscope.studies.axes import Axes, axes_of, controls
 from lensscope.studies.cells import CellTally
-from lensscope.studies.figures import heat_maps, layer_chart, text_panel
+from lensscope.studies.figures import heat_maps, layer_chart, shown, text_panel
 from lensscope.studies.folder import Folder
 from lensscope.studies.result import StudyResult
-from lensscope.studies.summary import Axes, Score, SweepTally, axes_of, dataset, headline
+from lensscope.studies.summary import Score, SweepTally, dataset, few, headline, places, unchosen
 
 _SHOWN: Final = 5
 _TASKS: Final = ("next token, by token identity", "entity resolved")
@@ -55,28 +57,34 @@ def cross_model_result(folder: Folder, score: Score) -> StudyResult:
     if not proportional:
         panels += heat_maps(data, "precision_at_1", "Next token")
         panels += heat_maps(data, "resolved", "Entity resolved")
-    best = heads[1].iloc[0]
     panels += text_panel(
         folder,
         [entity["name"] for entity in arguments["entities"]][:_SHOWN],
         "rouge_reference",
-        scope=0,
-        target=None if proportional else int(best["target_layer"]),
-        title="What the target says of the source's entities (colour: ROUGE-L with the reference)",
+        "What the target says of the source's entities (colour: ROUGE-L with the reference)",
+        replace(
+            shown(things, headline(things).iloc[0].to_dict()), follows="the layer that is as deep"
+        ),
     )
     models = manifest["models"]
+    head = pd.concat(heads, ignore_index=True)
     notes = (
+        *few(int(heads[0]["items"].max()), "texts"),
+        *few(int(heads[1]["items"].max()), "entities"),
         f"States of {models['model']['model']} in the words of {models['target_model']['model']}, "
         f"over {len(arguments['pairs'])} pairs of layers, each with its own affine map.",
         f"The maps were fitted on other texts than the {texts} that are read; controls go through "
         "the same maps.",
         "Precision@1 is of the source's own next token, compared as text: spaces around it and "
         "upper or lower case do not count.",
-        "Fixed layers and cells are chosen on one half and scored on the other; where some layer "
-        "or cell is enough, the controls have as many tries.",
+        f"Fixed layers and cells of texts are {words.folds.said}; of entities, "
+        f"{things.folds.said}. Where some layer or cell is enough, the controls have as many "
+        "tries.",
+        *places(arguments),
+        *unchosen(head),
     )
-    head = pd.concat(heads, ignore_index=True)
-    return StudyResult(data, head, {}, charts, tuple(panels), notes, manifest, folder)
+    tables = {"controls": controls()}
+    return StudyResult(data, head, tables, charts, tuple(panels), notes, manifest, folder)
 
 
 def _merged(words: CellTally, things: SweepTally) -> xr.Dataset:

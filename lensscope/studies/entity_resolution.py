@@ -17,14 +17,13 @@ from lensscope import checks
 from lensscope.errors import StudyError
 from lensscope.inspection import InspectionPrompt
 from lensscope.patchscope import ENTITY_DESCRIPTION, Patchscope, TargetLayers
-from lensscope.positions import resolve, span
-from lensscope.prompts import tokenize
 from lensscope.studies.controls import derangement
 from lensscope.studies.entities import Entity, entities_of
 from lensscope.studies.entities import entities as read_entities
 from lensscope.studies.entity_summary import entity_result
 from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers, as_scopes, as_targets
+from lensscope.studies.places import placed
 from lensscope.studies.result import StudyResult
 from lensscope.studies.scoring import rouge_l, sentence_model
 from lensscope.studies.study import BUDGET
@@ -50,6 +49,12 @@ VARIANTS: Final[Mapping[str, Callable[[str], tuple[str, str]]]] = {
 class Scores:
     """Scores a description against what an entity is, and what its last word means.
 
+    Not as the paper does, which has no such verdict: a description ``resolved`` an entity where it
+    is nearer, by ROUGE-L, to the entity's own reference than to the reference of every other
+    entity of the study, and than to its unresolved reading. A tie is none, and neither is a
+    description that shares no word with the reference; so one that suits any of them, such as
+    "City in the United States", is not taken for all.
+
     Args:
         given: the entities.
         similarity: a sentence model, or ``None`` for ROUGE-L alone.
@@ -60,21 +65,32 @@ class Scores:
         self.names: tuple[str, ...] = ("resolved", "rouge_reference", "rouge_unresolved")
         if similarity is not None:
             self.names += ("similarity_reference", "similarity_unresolved")
+        self._references = list(dict.fromkeys(entity.reference.casefold() for entity in given))
+        self._nearest: dict[str, str | None] = {}
 
-    def __call__(self, text: str, item: int) -> tuple[float, ...]:
+    def __call__(self, text: str, item: int, first: int = -1) -> tuple[float, ...]:
         entity = self.given[item]
         said = first_description(text)
-        return _scored(said, entity.reference, entity.unresolved, self.similarity)
+        right, wrong, *alike = _scored(said, entity.reference, entity.unresolved, self.similarity)
+        resolved = right > wrong and self.nearest(said) == entity.reference.casefold()
+        return (float(resolved), right, wrong, *alike)
+
+    def nearest(self, said: str) -> str | None:
+        """The one reference that a description is nearest to; ``None`` if two are as near."""
+        if said not in self._nearest:
+            scores = [rouge_l(said, reference) for reference in self._references]
+            largest = max(scores)
+            one = largest > 0 and scores.count(largest) == 1
+            self._nearest[said] = self._references[scores.index(largest)] if one else None
+        return self._nearest[said]
 
 
 @functools.lru_cache(maxsize=1 << 16)
 def _scored(
     said: str, reference: str, unresolved: str, similarity: str | None
 ) -> tuple[float, ...]:
-    """Whether it is nearer to the reference, and how near it is to both."""
-    right = rouge_l(said, reference)
-    wrong = rouge_l(said, unresolved) if unresolved else 0.0
-    found = (float(right > wrong), right, wrong)
+    """How near a description is to a reference, and to the unresolved reading."""
+    found = (rouge_l(said, reference), rouge_l(said, unresolved) if unresolved else 0.0)
     if similarity is None:
         return found
     alike = sentence_model(similarity)
@@ -123,12 +139,11 @@ class EntityResolution(SweepStudy):
     def sample(self, item: int, variant: int) -> Sample:
         name, way = self.given[item].name, self.ways[variant]
         template, said = VARIANTS[way](name) if way in VARIANTS else (way, name)
-        (prompt,) = tokenize(self.backend, template.replace("{}", said), None)
-        tokens = resolve(span(said), prompt, -1)
-        read = tokens if self.all_tokens else tokens[-1:]
-        return Sample(item, variant, prompt, read, len(tokens))
+        text, every = template.replace("{}", said), self.all_tokens
+        found = placed(self.backend, text, said, every=every)
+        return Sample.of(item, variant, found, every=every)
 
-    def score(self, text: str, item: int) -> Sequence[float]:
+    def score(self, text: str, item: int, first: int = -1) -> Sequence[float]:
         return self.scores(text, item)
 
     def others(self) -> Sequence[int]:
@@ -147,6 +162,7 @@ class EntityResolution(SweepStudy):
             "entities": [asdict(entity) for entity in self.given],
             "all_tokens": self.all_tokens,
             "similarity": self.similarity,
+            **self.places(),
         }
 
     @classmethod
@@ -177,9 +193,15 @@ def entity_resolution(
     The state of a token of a name, at each source layer, is written over the placeholder of an
     inspection prompt that describes entities. What is generated, up to where it goes on to another
     entity, is scored by ROUGE-L (F-measure) against the reference and against the unresolved
-    reading, what the last word alone means. A cell is ``resolved`` where the first is larger. The
-    same is done for the controls: what the states of another entity gave; the mean state of the
-    layer over all names; random vectors as long as states; the inspection prompt as it is.
+    reading, what the last word alone means. A cell is ``resolved`` where the entity's reference is
+    nearer than that of every other entity of the study and than the unresolved reading; ties are
+    misses. (The paper compares scores over layers, and has no such verdict.) The same is done for
+    the controls: what the states of another entity gave; the mean state of the layer over all
+    names; vectors with the states' own mean and covariance; random vectors as long as states; the
+    inspection prompt as it is.
+
+    A name of which the first token of a text would be read is put behind a lead-in, for that token
+    is an attention sink; the result says for how many.
 
     Args:
         model: the model, or a function without arguments that loads it.
@@ -195,8 +217,9 @@ def entity_resolution(
         max_new_tokens: of each description.
         similarity: also score by the cosine under this sentence model: a folder, or a name in the
             local cache (extra ``similarity``).
-        random_draws: random vectors for each layer.
-        seed: of random vectors, of which other entity is the control, of halves and intervals.
+        random_draws: random vectors for each layer, and as many with the states' own mean and
+            covariance.
+        seed: of random vectors, of which other entity is the control, and of halves.
         memory_budget: bytes that the batches of a part may take.
 
     Raises:

@@ -6,12 +6,23 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from lensscope.studies.figures import heat_maps, layer_chart, text_panel
+from lensscope.intervals import Sums
+from lensscope.studies.axes import axes_of, controls
+from lensscope.studies.figures import heat_maps, layer_chart, shown, text_panel
 from lensscope.studies.folder import Folder
 from lensscope.studies.result import StudyResult
-from lensscope.studies.summary import LEVEL, Axes, Score, SweepTally, axes_of, dataset, headline
-from lensscope.studies.tally import Tally, interval
+from lensscope.studies.summary import (
+    Score,
+    SweepTally,
+    dataset,
+    few,
+    headline,
+    places,
+    unchosen,
+    with_interval,
+)
 
 _PLACES: Final = 6
 _STAY: Final = 2
@@ -26,14 +37,15 @@ def entity_result(folder: Folder, score: Score) -> StudyResult:
     tally = SweepTally(axes, arguments["seed"])
     tally.take(folder, score)
     data, head = dataset(tally), headline(tally)
-    tables = {"resolution by variant": _by_variant(folder, arguments)}
+    tables = {"resolution by variant": _by_variant(folder, arguments), "controls": controls()}
     if arguments["all_tokens"]:
-        tables["resolved by token"] = _by_token(folder, axes, arguments["seed"])
+        tables["resolved by token"] = _by_token(folder)
     charts, panels = [], []
     names = [entity["name"] for entity in arguments["entities"]]
-    for row in head[head["way"].str.startswith("best fixed")].itertuples():
-        own = data.sel(variant=row.variant, inspection=row.inspection)
-        several = "" if len(axes.variants) == 1 else f" ({row.variant})"
+    for row in head[head["way"].str.startswith("best fixed")].to_dict("records"):
+        cells = shown(tally, row)
+        own = data.sel(variant=row["variant"], inspection=axes.scopes[cells.scope])
+        several = "" if len(axes.variants) == 1 else f" ({row['variant']})"
         some = "" if axes.targets is None else "_some_target"
         over = "" if axes.targets is None else ", some target layer"
         charts.append(
@@ -46,21 +58,22 @@ def entity_result(folder: Folder, score: Score) -> StudyResult:
         )
         if axes.targets is not None:
             panels += heat_maps(own, "resolved", f"Resolved{several}")
-    best = head.iloc[0]
-    scope = axes.scopes.index(best["inspection"])
-    panels += text_panel(
-        folder,
-        names[:_SHOWN],
-        "rouge_reference",
-        scope=scope,
-        target=None if axes.targets is None else int(best["target_layer"]),
-        title="What is generated, by layer (colour: ROUGE-L with the reference)",
-    )
+        panels += text_panel(
+            folder,
+            names[:_SHOWN],
+            "rouge_reference",
+            "What is generated (colour: ROUGE-L with the reference)",
+            cells,
+        )
     notes = (
-        "A cell is resolved where ROUGE-L with the reference is above ROUGE-L with what the last "
-        "word of the name alone means.",
-        "Fixed layers and cells are chosen on one half of the entities and scored on the other; "
-        "'some layer' takes each entity's best, which the controls may do too.",
+        *few(int(head["items"].max()), "entities"),
+        "A cell is resolved where ROUGE-L with the entity's reference is above ROUGE-L with the "
+        f"reference of every other of the {len(names)} entities, and above ROUGE-L with what the "
+        "last word of its name alone means; a tie is none.",
+        f"Fixed layers and cells are {tally.folds.said}; 'some layer' takes each entity's best, "
+        "which the controls may do too.",
+        *places(arguments),
+        *unchosen(head),
         f"The layer of resolution of an entity is the first of {_STAY} layers in a row that "
         "resolve it.",
     )
@@ -116,31 +129,22 @@ def _cut(tokens: int) -> str:
     return "one" if tokens == 1 else "2 or 3" if tokens <= 3 else "4 or more"
 
 
-def _by_token(folder: Folder, axes: Axes, seed: int) -> pd.DataFrame:
+def _by_token(folder: Folder) -> pd.DataFrame:
     """From which tokens an entity is resolved at some layer, counted from the end of its name."""
-    tally = Tally((2, _PLACES), (1, _PLACES), 500, seed)
-    for part in folder.read("cells-"):
-        states = part[part["condition"] == "state"]
-        for _, own in states.groupby(["item", "variant", "place"]):
-            item, place = int(own["item"].iloc[0]), int(own["place"].iloc[0])
-            if place >= _PLACES:
-                continue
-            per_scope = own.groupby("scope")
-            for n, column in enumerate(("resolved", "resolved_shuffled")):
-                value = float(per_scope[column].max().mean())
-                tally.add(item, (n, place), np.asarray(value))
-            tally.count(item, (0, place))
-    ratios = tally.ratios()
-    low, high = interval(ratios, LEVEL)
+    names = ("resolved", "resolved_shuffled")
+    found: dict[int, NDArray[Any]] = {}
+    for part in folder.read("cells-", ["item", "variant", "condition", "place", "scope", *names]):
+        states = part[(part["condition"] == "state") & (part["place"] < _PLACES)]
+        for (item, _, place), own in states.groupby(["item", "variant", "place"]):
+            best = own.groupby("scope")[list(names)].max().mean().to_numpy()
+            # hits of the state and of another entity's, and of how many ways to put the name
+            sums = found.setdefault(int(item), np.zeros((3, _PLACES)))
+            sums[:, int(place)] += [*best, 1]
     lines = []
     for place in range(_PLACES):
-        if tally.under[0, 0, place]:
-            line: dict[str, Any] = {"tokens before the last": place}
-            for n, name in enumerate(("state", "shuffled")):
-                line |= {
-                    name: ratios[0, n, place],
-                    f"{name}_low": low[n, place],
-                    f"{name}_high": high[n, place],
-                }
-            lines.append(line | {"names": int(tally.under[0, 0, place])})
+        own_sums = np.array([one[:, place] for one in found.values()]).reshape(-1, 3)
+        held = Sums.each(own_sums[:, :2], own_sums[:, 2:])
+        if held.items.any():
+            numbers = with_interval(held, ("state", "shuffled"))
+            lines.append({"tokens before the last": place, **numbers, "names": int(held.items[0])})
     return pd.DataFrame(lines)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from lensscope.charts import Chart, Line
 from lensscope.plots import Panel, short
 from lensscope.studies.folder import Folder
+from lensscope.studies.summary import SweepTally
 
 TITLES: Final = {
     "state": "state of the item",
     "shuffled": "state of another item",
     "mean": "mean state of the layer",
+    "drawn": "drawn as states are spread",
     "random": "random vector",
     "prior": "nothing written",
 }
@@ -84,14 +88,68 @@ def heat_maps(values: xr.Dataset, name: str, title: str) -> list[Panel]:
     return panels
 
 
+@dataclass(frozen=True)
+class Shown:
+    """The cells of a panel of texts.
+
+    Attributes:
+        scope: the number of the inspection prompt.
+        variant: the number of the way in which the item is put.
+        name: that way in words; empty where there is one alone.
+        source: the source layer of the best fixed cell; ``None`` where none is chosen.
+        target: the target layer; ``None`` where it follows from the source layer.
+        follows: which one it then is.
+    """
+
+    scope: int
+    variant: int
+    name: str
+    source: int | None
+    target: int | None
+    follows: str = "the same layer"
+
+    @property
+    def said(self) -> str:
+        """Which cells these are."""
+        put = f"{self.name}, " if self.name else ""
+        where = self.follows if self.target is None else f"layer {self.target}"
+        fixed = "layer" if self.target is None else "cell"
+        best = "no cell chosen" if self.source is None else f"*: the best fixed {fixed}"
+        return f"{put}by source layer, written to {where} ({best})"
+
+
+def shown(tally: SweepTally, row: Mapping[Any, Any]) -> Shown:
+    """The cells of a line of a headline; of pooled variants, the one that is best there.
+
+    Where no cell is chosen: the first inspection prompt, the middle target layer.
+    """
+    axes = tally.axes
+    none = pd.isna(row["source_layer"])
+    scope = 0 if none else axes.scopes.index(row["inspection"])
+    t = axes.n_targets // 2 if none or axes.targets is None else None
+    if t is None and axes.targets is not None:
+        t = axes.targets.index(int(row["target_layer"]))
+    s = -1 if none else axes.sources.index(int(row["source_layer"]))
+    if axes.pooled:
+        hits = tally.whole.hits[0, 0, :, scope, s, 0 if axes.targets is None else t]
+        variant = int(hits.argmax())
+    else:
+        variant = axes.variants.index(row["variant"])
+    return Shown(
+        scope,
+        variant,
+        axes.variants[variant] if len(axes.variants) > 1 else "",
+        None if none else int(row["source_layer"]),
+        None if axes.targets is None else axes.targets[int(t or 0)],
+    )
+
+
 def text_panel(
     folder: Folder,
     names: Sequence[str],
     metric: str,
-    *,
-    scope: int,
-    target: int | None,
     title: str,
+    shown: Shown,
 ) -> list[Panel]:
     """What some items' states gave by layer, beside what the layer's mean state gave.
 
@@ -99,15 +157,15 @@ def text_panel(
         folder: where the parts are.
         names: which items.
         metric: the colour of a cell.
-        scope: the number of the inspection prompt.
-        target: the target layer; ``None`` where it is the source layer.
-        title: above the panel.
+        title: above the panel, before what is shown.
+        shown: which cells.
     """
+    scope, target = shown.scope, shown.target
     columns: list[tuple[str, dict[int, tuple[str, float]]]] = []
     for part in folder.read("cells-"):
         if len(columns) == len(names):
             break
-        for name, own in part[part["variant"] == 0].groupby("name", sort=False):
+        for name, own in part[part["variant"] == shown.variant].groupby("name", sort=False):
             found = _column(own, "state", scope, target, metric)
             if found and name in names and len(columns) < len(names):
                 columns.append((str(name), found))
@@ -121,9 +179,9 @@ def text_panel(
     cells = [[column.get(layer, empty) for _, column in columns] for layer in layers]
     return [
         Panel(
-            title=title,
+            title=f"{title}: {shown.said}",
             x=tuple(short(name, _SHOWN) for name, _ in columns),
-            y=tuple(map(str, layers)),
+            y=tuple(f"{layer} *" if layer == shown.source else f"{layer}" for layer in layers),
             x_title="item",
             y_title="source layer",
             values=tuple(tuple(value for _, value in row) for row in cells),

@@ -23,14 +23,14 @@ from lensscope.errors import StudyError
 from lensscope.inspection import InspectionPrompt
 from lensscope.lenses.checks import several, whole_number
 from lensscope.patchscope import layers_of
-from lensscope.positions import resolve
 from lensscope.prompts import TokenizedPrompt, tokenize
 from lensscope.sites import resid_post
-from lensscope.studies.controls import as_long_as
+from lensscope.studies.controls import Spread, as_long_as
 from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers
 from lensscope.studies.multihop_summary import WAYS, multihop_result
 from lensscope.studies.multihop_sweep import Written, texts_after
+from lensscope.studies.places import LEAD_IN
 from lensscope.studies.questions import Question, unrelated
 from lensscope.studies.questions import questions as read_questions
 from lensscope.studies.result import StudyResult
@@ -76,12 +76,20 @@ class Multihop(Study):
         """The prompt that a question's state is read from, and its token."""
         question = self.questions[item]
         if way == _CHAIN:
-            (prompt,) = tokenize(self.backend, question.first)
-            return prompt, len(prompt) - 1
-        text, start = question.text, question.second.index("{}")
+            text, start = question.first, 0
+        else:
+            text, start = question.text, question.second.index("{}")
+        stop = start + len(question.first)
+        prompt, token = self._token(text, stop)
+        if token == 0:  # an attention sink
+            prompt, token = self._token(LEAD_IN + text, len(LEAD_IN) + stop)
+        return prompt, token
+
+    def _token(self, text: str, stop: int) -> tuple[TokenizedPrompt, int]:
+        """A text, and the token that holds the character before a place."""
         (prompt,) = tokenize(self.backend, text)
-        before = sum(text.startswith(question.first, n) for n in range(start))
-        return prompt, resolve(question.first, prompt, before)[0]
+        holding = [n for n, (a, b) in enumerate(prompt.char_spans) if a < stop <= b]
+        return prompt, holding[-1]
 
     def written(self, item: int, way: int) -> tuple[TokenizedPrompt, int]:
         """The prompt that it is written into, and the token.
@@ -123,6 +131,7 @@ class Multihop(Study):
             "max_new_tokens": self.max_new_tokens,
             "random_draws": self.random_draws,
             "placeholder": self.placeholder,
+            "lead_in": LEAD_IN,
             "seed": self.seed,
             "memory_budget": self.memory_budget,
         }
@@ -160,14 +169,14 @@ class Multihop(Study):
                 self.written(item, way)
 
     def prepare(self) -> Mapping[str, Tensor]:
-        """The mean state of each layer over all questions, ``[way, layer, width]``."""
+        """The mean state of each layer over all questions, ``[way, layer, width]``, and vectors
+        drawn as these states are spread, ``[draw, way, layer, width]``."""
         items = range(len(self.questions))
-        total = torch.zeros(len(WAYS), 1, 1, dtype=torch.float64)
+        spread = Spread(self.random_draws, self.seed)
         for first in range(0, len(items), _AT_ONCE):
             some = items[first : first + _AT_ONCE]
-            found = [self._states(some, way).double().sum(0).cpu() for way in range(len(WAYS))]
-            total = total + torch.stack(found)
-        return {"mean": (total / len(items)).float()}
+            spread.add(torch.stack([self._states(some, way) for way in range(len(WAYS))], 1))
+        return {"mean": spread.mean(), "drawn": spread.drawn()}
 
     def _states(self, items: Sequence[int], way: int) -> Tensor:
         """``[item, source layer, width]``."""
@@ -207,7 +216,8 @@ class Multihop(Study):
 
         for way in range(len(WAYS)):
             own, others = self._states([item, other], way)
-            sweep = self._sweep(item, way, own, others, shared["mean"][way])
+            nulls = {"mean": [shared["mean"][way]], "drawn": [*shared["drawn"][:, way]]}
+            sweep = self._sweep(item, way, own, others, nulls)
             prior, *texts = texts_after(
                 self.backend,
                 *self.written(item, way),
@@ -223,11 +233,17 @@ class Multihop(Study):
         return pd.DataFrame(lines)
 
     def _sweep(
-        self, item: int, way: int, own: Tensor, others: Tensor, mean: Tensor
+        self,
+        item: int,
+        way: int,
+        own: Tensor,
+        others: Tensor,
+        nulls: Mapping[str, Sequence[Tensor]],
     ) -> list[Written]:
         """All that is written for a question: its states, and the controls."""
         drawn = np.random.default_rng([self.seed, item, way])
-        states = {"state": [own], "shuffled": [others], "mean": [mean.to(own)]}
+        states = {"state": [own], "shuffled": [others]}
+        states |= {name: [one.to(own) for one in draws] for name, draws in nulls.items()}
         states["random"] = [as_long_as(own, drawn) for _ in range(self.random_draws)]
         at = {layer: n for n, layer in enumerate(self.sources())}
         return [
@@ -257,7 +273,8 @@ def multihop(
 ) -> Multihop:
     """Whether one patch makes a model answer questions in two steps: a study, to be `run`.
 
-    Three ways to the answer, which is right where it occurs in what is generated (greedily):
+    Three ways to the answer, which is right where it occurs in what is generated (greedily), as
+    whole words in upper or lower case:
 
     - *alone*: the question as it is;
     - *chain of thought*: the first step's phrase is run alone, and the state of its last token is
@@ -268,10 +285,11 @@ def multihop(
       token of the same prompt at a lower layer.
 
     Written is, besides the question's own state: that of another question (of the same second step
-    where there is one); the layer's mean state over all questions; random vectors as long as the
-    state; nothing, which for back-patching is the question alone. The result has the fixed cell,
-    chosen on one half of the questions and scored on the other, and "some cell", which is right
-    where one of all cells is; the controls there say what so many tries give by chance.
+    where there is one); the layer's mean state over all questions; vectors with these states' mean
+    and covariance; random vectors as long as the state; nothing, which for back-patching is the
+    question alone. The result has the fixed cell, chosen on some questions and scored on others,
+    and "some cell", which is right where one of all cells is; the controls there say what so many
+    tries give by chance.
 
     Args:
         model: the model, or a function without arguments that loads it.
@@ -280,9 +298,10 @@ def multihop(
         layers: source layers of block outputs; all by default, which is for a large machine.
         target_layers: layers that are written to; all by default.
         max_new_tokens: of each answer.
-        random_draws: random vectors for each question and source layer.
+        random_draws: random vectors for each question and source layer, and drawn ones for each
+            layer.
         placeholder: what stands for the first step in the second one's prompt.
-        seed: of random vectors, of which other question is the control, of halves and intervals.
+        seed: of random vectors, of which other question is the control, and of halves.
         memory_budget: bytes that the batches of a part may take.
 
     Raises:

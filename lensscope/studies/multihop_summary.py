@@ -8,15 +8,16 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from lensscope.intervals import Sums
+from lensscope.studies.axes import CONDITIONS, Axes, controls
 from lensscope.studies.cells import CellTally
 from lensscope.studies.figures import heat_maps, layer_chart
 from lensscope.studies.folder import Folder
+from lensscope.studies.folds import Folds
 from lensscope.studies.result import StudyResult
-from lensscope.studies.summary import CONDITIONS, LEVEL, RESAMPLES, Axes, dataset, headline
-from lensscope.studies.tally import Tally, interval
+from lensscope.studies.summary import dataset, few, headline, unchosen, with_interval
 
 WAYS: Final = ("chain of thought", "back-patching")
-_HELD: Final = 1
 _SHOWN: Final = 12
 
 
@@ -31,19 +32,14 @@ def multihop_result(folder: Folder) -> StudyResult:
     possible = np.stack([np.ones_like(below), below])
     seed = arguments["seed"]
     everything, failed = (CellTally(axes, seed, possible) for _ in range(2))
-    alone = Tally((2,), (2,), RESAMPLES, seed)
     known = np.full(number, np.nan)
-    for part in folder.read("cells-"):
-        item = int(part["item"].iloc[0])
-        known[item] = float(part.loc[part["condition"] == "alone", "answered"].iloc[0])
-        half = (int(everything.half[item]),)
-        alone.add(item, half, np.asarray(known[item]))
-        alone.count(item, half)
-        everything.take_part(part)
-        if not known[item]:
-            failed.take_part(part)
+    for part in folder.read("cells-", ["item", "condition", "answered"]):
+        alone = part[part["condition"] == "alone"]
+        known[alone["item"].to_numpy(int)] = alone["answered"]
+    everything.take_parts(folder, "cells-")
+    failed.take_parts(folder, "cells-", np.flatnonzero(known == 0).tolist())
     data = dataset(everything).isel(inspection=0, drop=True).rename(variant="way")
-    head = pd.concat([_alone(alone), _lines(everything)], ignore_index=True)
+    head = pd.concat([_alone(known, everything.folds), _lines(everything)], ignore_index=True)
     tables = {"repaired: only questions that the model fails alone": _lines(failed)}
     if not failed.counted.any():
         tables = {}
@@ -57,13 +53,15 @@ def multihop_result(folder: Folder) -> StudyResult:
             )
         )
         panels += heat_maps(own, "answered", way.capitalize())
-    tables["texts at the best fixed cell"] = _texts(folder, head)
+    tables |= {"texts at the best fixed cell": _texts(folder, head), "controls": controls()}
     right, wrong = int((known == 1).sum()), int((known == 0).sum())
     notes = (
+        *few(int(head["questions"].max()), "questions"),
         f"Of {right + wrong} questions the model answers {right} alone and fails {wrong}.",
-        "Fixed cells are chosen on one half of the questions and scored on the other. 'Some cell' "
-        "is right where one of all cells is; the controls there have as many tries, and say what "
-        "so many give by chance.",
+        f"Fixed cells are {everything.folds.said}. 'Some cell' is right where one of all cells is; "
+        "the controls there have as many tries, and say what so many give by chance.",
+        "Right is what has the answer in it as whole words, upper or lower case.",
+        *unchosen(head[1:]),
         "The prior of back-patching is the question alone, so its lift counts what is repaired "
         "beyond what is broken.",
     )
@@ -78,10 +76,10 @@ def _lines(tally: CellTally) -> pd.DataFrame:
     return found
 
 
-def _alone(alone: Tally) -> pd.DataFrame:
-    """The line of the questions as they are, on the half that fixed cells are scored on."""
-    means = alone.ratios()[:, _HELD]
-    low, high = interval(means[:, None], LEVEL)
+def _alone(known: Any, folds: Folds) -> pd.DataFrame:
+    """The line of the questions as they are, of those that fixed cells are scored on."""
+    scored = [folds.scored(item) for item in range(len(known))]
+    held = Sums.each(known[scored, None], 1.0)
     empty = {
         f"{name}{end}": np.nan for name in (*CONDITIONS, "lift") for end in ("", "_low", "_high")
     }
@@ -90,18 +88,17 @@ def _alone(alone: Tally) -> pd.DataFrame:
         "cells": "nothing written",
         "source_layer": pd.NA,
         "target_layer": pd.NA,
-        "questions": int(alone.under[0, _HELD]),
+        "chosen": "",
+        "questions": int(held.items[0]),
         **empty,
-        "state": float(means[0]),
-        "state_low": float(low[0]),
-        "state_high": float(high[0]),
+        **with_interval(held, ("state",)),
     }
     return pd.DataFrame([line])
 
 
 def _texts(folder: Folder, head: pd.DataFrame) -> pd.DataFrame:
     """What some questions give, at each way's fixed cell, beside another question's state."""
-    fixed = head[head["cells"] == "best fixed cell"]
+    fixed = head[(head["cells"] == "best fixed cell") & head["source_layer"].notna()]
     return pd.DataFrame(list(_each_text(folder, fixed)))
 
 
@@ -117,7 +114,8 @@ def _each_text(folder: Folder, fixed: pd.DataFrame) -> Iterator[dict[str, str]]:
                 part["target_layer"] == row.target_layer
             )
             own = part[at & (part["variant"] == WAYS.index(str(row.way)))]
+            cell = f"{row.way}, {row.source_layer} to {row.target_layer}"
             for condition, title in (("state", ""), ("shuffled", ", another question's state")):
                 texts = own.loc[own["condition"] == condition, "text"]
-                line[f"{row.way}{title}"] = str(texts.iloc[0])
+                line[f"{cell}{title}"] = str(texts.iloc[0])
         yield line

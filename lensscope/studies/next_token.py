@@ -27,9 +27,9 @@ from lensscope.lenses.measures import agreement
 from lensscope.lenses.patchscope import PatchscopeLens
 from lensscope.lenses.states import Asked, Gathered, asked, gathered
 from lensscope.patchscope import Patchscope, layers_of
-from lensscope.positions import ALL, PositionLike
+from lensscope.positions import ALL, All, PositionLike
 from lensscope.sites import Site, resid_post
-from lensscope.studies.controls import as_long_as, groups
+from lensscope.studies.controls import Spread, as_long_as, groups
 from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers, as_lenses
 from lensscope.studies.next_token_summary import next_token_result
@@ -67,9 +67,21 @@ class NextToken(Study):
         """Texts as prompts, with the tokens that are read."""
         given = [self.texts[item] for item in items]
         prompts: list[Any] = [text if isinstance(text, str) else list(text) for text in given]
-        if not isinstance(self.positions, tuple):
-            return asked(self.backend, prompts, self.positions)
-        return asked(self.backend, [(prompt, self.positions) for prompt in prompts], None)
+        if isinstance(self.positions, tuple):
+            return asked(self.backend, [(prompt, self.positions) for prompt in prompts], None)
+        found = asked(self.backend, prompts, self.positions)
+        if isinstance(self.positions, All | slice):
+            # the first token of a text, with a BOS or without, is an attention sink
+            found = [replace(one, tokens=tuple(n for n in one.tokens if n)) for one in found]
+        lacking = [one.prompt.text for one in found if not one.tokens]
+        if lacking:
+            raise StudyError(
+                "A text has no token to be read but its first, which is an attention sink.",
+                got=repr(lacking[0]),
+                expected="texts of at least two tokens",
+                instead="longer texts, or positions=-1, which is taken as it is",
+            )
+        return found
 
     def groups(self) -> list[list[int]]:
         """The texts of each part."""
@@ -81,6 +93,7 @@ class NextToken(Study):
             "texts": [text if isinstance(text, str) else list(text) for text in self.texts],
             "lenses": [[lens.name, lens.signature] for lens in self.lenses],
             "positions": repr(self.positions),
+            "first_tokens_read": sum(0 in one.tokens for one in self.reads(range(len(self.texts)))),
             "layers": [site.layer for site in self.sites()],
             "random_draws": self.random_draws,
             "seed": self.seed,
@@ -105,14 +118,13 @@ class NextToken(Study):
             readable(lens, self.backend, self.sites(), wanted=self.layers)
 
     def prepare(self) -> Mapping[str, Tensor]:
-        """The mean state of each layer over all that is read, ``[layer, width]``."""
-        sites, number = self.sites(), 0
-        total = torch.zeros(len(sites), self.backend.d_model, dtype=torch.float64)
+        """The mean state of each layer over all that is read, ``[layer, width]``, and vectors
+        drawn as these states are spread, ``[draw, layer, width]``."""
+        spread = Spread(self.random_draws, self.seed)
         for group in self.groups():
             for part in self._gathered(self.reads(group), final=False):
-                total += torch.stack([part.states[s].double().sum(0).cpu() for s in sites])
-                number += sum(part.rows)
-        return {"mean": (total / number).float()}
+                spread.add(torch.stack([part.states[site] for site in self.sites()], 1))
+        return {"mean": spread.mean(), "drawn": spread.drawn()}
 
     def _gathered(self, reads: Sequence[Asked], *, final: bool) -> Iterator[Gathered]:
         return gathered(
@@ -140,10 +152,13 @@ class NextToken(Study):
                         found.setdefault((n, site, condition, draw), empty)[at] = best
             finals.append((at, replace(part, states={})))
         for n, lens in enumerate(lenses):
-            means = {s: m[None] for s, m in zip(self.sites(), shared["mean"], strict=True)}
+            nulls = torch.cat([shared["mean"][None], shared["drawn"]])
+            given = {s: nulls[:, at] for at, s in enumerate(self.sites())}
             prior = self._prior(lens)
-            for site, best in self._best(lens, means).items():
-                found[n, site, "mean", 0] = best.expand(len(rows))
+            for site, best in self._best(lens, given).items():
+                found[n, site, "mean", 0] = best[:1].expand(len(rows))
+                for draw, drawn in enumerate(best[1:]):
+                    found[n, site, "drawn", draw] = drawn[None].expand(len(rows))
                 found[n, site, "shuffled", 0] = found[n, site, "state", 0][rows.others()]
                 if prior is not None:
                     found[n, site, "prior", 0] = prior.expand(len(rows))
@@ -233,8 +248,13 @@ def next_token(
 
     For each lens and block output, ``precision_at_1`` and ``surprisal`` as `compare` has them, of
     the states themselves and of controls: the state of another text at this layer, the layer's mean
-    state, a random vector as long as each state, and, of a patchscope, its inspection prompt with
-    nothing written into it. Other lenses have no such prior.
+    state, a vector with the states' own mean and covariance, a random vector as long as each state,
+    and, of a patchscope, its inspection prompt with nothing written into it. Other lenses have no
+    such prior.
+
+    Where all tokens of a text are read, or a slice of them, the first one is left out: it is an
+    attention sink, whose state is hardly the text's. A position that is named is read as it is, and
+    the result says where that is the first.
 
     Args:
         model: the model, or a function without arguments that loads it.
@@ -242,10 +262,10 @@ def next_token(
             that come with lensscope.
         lenses: one or several, of different names; by default the logit lens and the token-identity
             patchscope.
-        positions: which tokens are read; the last by default, ``None`` for all.
+        positions: which tokens are read; the last by default, ``None`` for all but the first.
         layers: of block outputs; all by default.
-        random_draws: random vectors for each state.
-        seed: of random vectors, of which other text is the control, of halves and intervals.
+        random_draws: random vectors for each state, and drawn ones for each layer.
+        seed: of random vectors, of which other text is the control, and of halves.
         memory_budget: bytes that running texts may take.
 
     Raises:

@@ -1,7 +1,9 @@
 """Probes: can a linear classifier read the object off the subject's state?
 
 Logistic regression for each layer, as in section 4.2 of Ghandeharioun et al. 2024, with the control
-task of Hewitt and Liang 2019 ("Designing and Interpreting Probes with Control Tasks").
+task of Hewitt and Liang 2019 ("Designing and Interpreting Probes with Control Tasks") where folds
+part sentences. Where they part subjects there is none: a subject's class in that task is drawn for
+this subject alone, and a probe that has not seen the subject is at chance by construction.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ class Probing:
     Attributes:
         kept: numbers of the samples whose class has enough of them.
         labels: the class of each kept sample.
-        shuffled: the classes of the control task: each subject's drawn anew from all of them.
+        shuffled: the classes of the control task: each subject's drawn anew from all of them, the
+            same in all its sentences.
         folds: the fold in which each kept sample is tested.
         by_subject: whether a subject is in one fold only. If not, every object has few subjects,
             and a probe may know the subject again in another sentence.
@@ -77,7 +80,8 @@ def probing(objects: Sequence[str], subjects: Sequence[int], seed: int) -> Probi
     groups = np.array([subjects[n] for n in kept])
     kind = StratifiedGroupKFold if by_subject else StratifiedKFold
     folds = np.zeros(len(kept), int)
-    split = kind(FOLDS, shuffle=True, random_state=seed).split(labels[:, None], labels, groups)
+    parted = groups if by_subject else None
+    split = kind(FOLDS, shuffle=True, random_state=seed).split(labels[:, None], labels, parted)
     for fold, (_, test) in enumerate(split):
         folds[test] = fold
     each = list(dict.fromkeys(groups.tolist()))
@@ -96,8 +100,9 @@ def probed(states: Float[np.ndarray, "sample width"], plan: Probing) -> dict[str
         plan: labels and folds.
 
     Returns:
-        ``probe``: right about the object; ``shuffled``: right about the control task's class;
-        ``majority``: whether the commonest class of the training folds is right.
+        ``probe``: right about the object; ``shuffled``: right about the control task's class, NaN
+        where folds part subjects; ``majority``: whether the commonest class of the training folds
+        is right.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -108,6 +113,9 @@ def probed(states: Float[np.ndarray, "sample width"], plan: Probing) -> dict[str
     for fold in range(FOLDS):
         test = plan.folds == fold
         for name, labels in (("probe", plan.labels), ("shuffled", plan.shuffled)):
+            if name == "shuffled" and plan.by_subject:
+                right[name][test] = np.nan
+                continue
             train = labels[~test]
             if len(set(train.tolist())) < 2:
                 right[name][test] = labels[test] == train[0]

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from lensscope import checks
 from lensscope.errors import LensscopeError, StudyError
+from lensscope.json_text import read_json
+from lensscope.studies.places import find
 
 _SENTENCES: Final = (
-    "{}",
     "They were talking about {}",
     "Yesterday I read something about {}",
     "The next chapter of the book is about {}",
+    "Tell me more about {}",
 )
-"""Source sentences of relations that have none of their own."""
+"""Source sentences of relations that have none of their own. None begins with its subject, whose
+state would then be that of an attention sink."""
 _KEYS: Final = '{"name": …, "prompt_templates": ["The capital of {} is"], "samples": […]}'
 
 
@@ -32,6 +37,8 @@ class Relation:
         objects: for each subject what counts as right, the object first, then other spellings.
         inspection: inspection prompts with the placeholder ``x``.
         sentences: for each subject its source sentences, all as many.
+        occurrences: for each subject, which of several places in its sentences is meant; ``None``
+            for the last.
     """
 
     name: str
@@ -39,6 +46,7 @@ class Relation:
     objects: tuple[tuple[str, ...], ...]
     inspection: tuple[str, ...]
     sentences: tuple[tuple[str, ...], ...]
+    occurrences: tuple[int | None, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.subjects:
@@ -48,7 +56,10 @@ class Relation:
                 expected="at least two subjects with their objects",
                 instead='"samples": [{"subject": "Japan", "object": "Tokyo"}, …]',
             )
-        for subject, own in zip(self.subjects, self.sentences, strict=True):
+        if not self.occurrences:
+            object.__setattr__(self, "occurrences", (None,) * len(self.subjects))
+        rows = zip(self.subjects, self.sentences, self.occurrences, strict=True)
+        for subject, own, occurrence in rows:
             for sentence in own:
                 if subject not in sentence:
                     raise StudyError(
@@ -57,6 +68,7 @@ class Relation:
                         expected="the subject as it is written, upper and lower case too",
                         instead=f"a sentence such as {'a story about ' + subject!r}",
                     )
+                find(subject, sentence, occurrence)
         if len({len(own) for own in self.sentences}) > 1 or not self.sentences[0]:
             raise StudyError(
                 f"The subjects of {self.name!r} have not equally many source sentences.",
@@ -76,11 +88,26 @@ class Relation:
             >>> len(few)
             3
         """
+        return self._only(range(len(self))[:subjects], sentences)
+
+    def drawn(self, subjects: int, seed: int) -> Relation:
+        """So many subjects, drawn, in the order that they have here.
+
+        Example:
+            >>> some = ls.studies.relation("capital").drawn(subjects=3, seed=0)
+            >>> len(some), some == ls.studies.relation("capital").drawn(subjects=3, seed=0)
+            (3, True)
+        """
+        order = np.random.default_rng(seed).permutation(len(self)).tolist()
+        return self._only(sorted(order[:subjects]), None)
+
+    def _only(self, items: Sequence[int], sentences: int | None) -> Relation:
         return replace(
             self,
-            subjects=self.subjects[:subjects],
-            objects=self.objects[:subjects],
-            sentences=tuple(own[:sentences] for own in self.sentences[:subjects]),
+            subjects=tuple(self.subjects[n] for n in items),
+            objects=tuple(self.objects[n] for n in items),
+            sentences=tuple(self.sentences[n][:sentences] for n in items),
+            occurrences=tuple(self.occurrences[n] for n in items),
         )
 
 
@@ -108,9 +135,12 @@ def relation(name: str | Path | Mapping[str, Any]) -> Relation:
     Decoding in Transformer Language Models"): ``name``, ``prompt_templates`` with ``{}`` for the
     subject, and ``samples`` with ``subject`` and ``object``. Lensscope also knows
     ``inspection_prompts`` with the placeholder ``x`` (by default the templates),
-    ``source_sentences`` with ``{}`` (by default some that suit anything), and in a sample
-    ``aliases`` of its object and ``sentences`` of its own. A subject that comes twice counts once,
-    with all its objects.
+    ``source_sentences`` with ``{}`` (by default some that suit anything, and do not begin with the
+    subject), and in a sample ``aliases`` of its object, ``sentences`` of its own, and
+    ``occurrence``, where the subject stands several times in them (by default the last). A subject
+    that comes twice counts once, with all its objects. A default inspection prompt that would begin
+    with its placeholder has a lead-in. Escapes that were escaped again (``Bras\\u00edlia``) are
+    read as the text that they stand for.
 
     Args:
         name: one of `relations`, the path of a ``.json`` file, or what JSON makes of one.
@@ -128,7 +158,7 @@ def relation(name: str | Path | Mapping[str, Any]) -> Relation:
     path = Path(name)
     if str(name) in relations():
         place = files("lensscope.studies").joinpath(f"data/relations/{name}.json")
-        return _parsed(json.loads(place.read_text("utf-8")), f"the relation {name!r}")
+        return _parsed(read_json(place.read_text("utf-8")), f"the relation {name!r}")
     if path.suffix != ".json":
         raise StudyError(
             "There is no such relation.",
@@ -137,7 +167,7 @@ def relation(name: str | Path | Mapping[str, Any]) -> Relation:
             instead="ls.studies.relation('capital')",
         )
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        found = read_json(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise StudyError(
             f"{path} cannot be read.",
@@ -155,18 +185,24 @@ def _parsed(found: Any, where: str) -> Relation:
     templates = _texts(found, "prompt_templates", "{}", where)
     inspection = _texts(found, "inspection_prompts", None, where)
     if not inspection:
-        inspection = [template.replace("{}", "x") for template in templates]
+        # a placeholder that is the first token would be written over an attention sink
+        led = [f"Question: {t}" if t.lstrip().startswith("{}") else t for t in templates]
+        inspection = [template.replace("{}", "x") for template in led]
     if not inspection:
         raise _wrong(where, "neither prompt_templates nor inspection_prompts", _KEYS)
     shared = _texts(found, "source_sentences", "{}", where) or list(_SENTENCES)
     objects: dict[str, list[str]] = {}
     sentences: dict[str, tuple[str, ...]] = {}
+    occurrences: dict[str, int | None] = {}
     for n, sample in enumerate(found["samples"]):
         subject, *answers = _sample(sample, n, where)
         own = sample.get("sentences")
         sentences[subject] = tuple(
-            own if own is not None else [s.replace("{}", subject) for s in shared]
+            _strings(own, f"sentences of sample {n}", where)
+            if own is not None
+            else [s.replace("{}", subject) for s in shared]
         )
+        occurrences[subject] = _occurrence(sample.get("occurrence"), n, where)
         objects.setdefault(subject, []).extend(answers)
     return Relation(
         str(found.get("name") or Path(where).stem),
@@ -174,7 +210,27 @@ def _parsed(found: Any, where: str) -> Relation:
         tuple(tuple(dict.fromkeys(answers)) for answers in objects.values()),
         tuple(dict.fromkeys(inspection)),
         tuple(sentences.values()),
+        tuple(occurrences.values()),
     )
+
+
+def _occurrence(value: Any, n: int, where: str) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise _wrong(where, f"occurrence of sample {n}: {value!r}"[:160], "a whole number")
+    return value
+
+
+_ESCAPES: Final = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
+
+
+def _text(value: str) -> str:
+    """A text in which JSON's escapes were escaped once more, as it was meant."""
+
+    def meant(found: re.Match[str]) -> str:
+        text = str(read_json(f'"{found[0]}"'))
+        return found[0] if any("\ud800" <= sign <= "\udfff" for sign in text) else text
+
+    return _ESCAPES.sub(meant, value)
 
 
 def _sample(sample: Any, n: int, where: str) -> list[str]:
@@ -188,7 +244,7 @@ def _sample(sample: Any, n: int, where: str) -> list[str]:
             raise _wrong(
                 where, f"sample {n} without its {key}: {dict(sample)!r}"[:200], f"a text as {key!r}"
             )
-        found.append(value.strip())
+        found.append(_text(value).strip())
     return [*found, *_strings(sample.get("aliases") or [], f"aliases of sample {n}", where)]
 
 
@@ -206,7 +262,7 @@ def _strings(value: Any, what: str, where: str) -> list[str]:
         raise _wrong(where, f"{what}: {value!r}"[:160], "a list of texts")
     if not all(isinstance(text, str) and text.strip() for text in value):
         raise _wrong(where, f"{what}: {list(value)!r}"[:160], "texts, none of them empty")
-    return list(value)
+    return [_text(text) for text in value]
 
 
 def _wrong(where: str, got: str, expected: str) -> StudyError:

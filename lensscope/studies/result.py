@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import xarray as xr
 
 from lensscope import checks
 from lensscope.errors import StudyError
+from lensscope.json_text import json_text, records
 from lensscope.showing import Shown, written
 from lensscope.signs import without_control
 from lensscope.studies.folder import Folder
@@ -32,8 +32,9 @@ class StudyResult(Shown):
 
     Attributes:
         data: every cell by condition (``"state"`` and the controls), with ``…_low`` and ``…_high``,
-            a 95 % interval by bootstrap over items; axes and values by name.
-        headline: the table for a paper, a line for each way of choosing layers.
+            a 95 % interval over items (`lensscope.intervals`); axes and values by name.
+        headline: the table for a paper, a line for each way of choosing layers, with how it was
+            chosen and how many items are scored.
         tables: other tables by name.
         charts: lines over layers, with the controls.
         panels: heat maps, and generated texts by layer.
@@ -66,10 +67,17 @@ class StudyResult(Shown):
     # ---------------------------------------------------------------- numbers
 
     def frame(self) -> pd.DataFrame:
-        """One line a cell and condition: axes first, then values with their intervals."""
+        """One line a cell and condition: axes first, then values with their intervals, and of how
+        many items they are."""
         dims = max((self.data[name].dims for name in self.data), key=len)
         names = [str(name) for name in self.data if self.data[name].dims == dims]
-        frame = self.data[names].to_dataframe(dim_order=list(dims)).reset_index()
+        counts = {
+            name: self.data[name].broadcast_like(self.data[names[0]]).transpose(*dims)
+            for name in ("items", "texts", "entities")
+            if name in self.data
+        }
+        found = self.data[names].assign(counts)
+        frame = found.to_dataframe(dim_order=list(dims)).reset_index()
         return frame.dropna(subset=names[:1]).reset_index(drop=True)
 
     def cells(self) -> Iterator[pd.DataFrame]:
@@ -122,7 +130,8 @@ class StudyResult(Shown):
         models = ", ".join(str(own["model"]) for own in self.manifest["models"].values())
         done, parts = len(self.folder.done()), int(self.manifest["parts"])
         unfinished = "" if self.finished else f" UNFINISHED: {done} of {parts} parts."
-        return f"{models}; 95% intervals by bootstrap over items.{unfinished}"
+        few = "".join(f" {note}" for note in self.notes if note.startswith("WARNING: only"))
+        return f"{models}; 95% intervals over items.{few}{unfinished}"
 
     @checks.door(StudyError)
     def to_markdown(self, path: str | Path | None = None) -> str:
@@ -155,15 +164,13 @@ class StudyResult(Shown):
 
     def _json(self) -> str:
         tables = {"headline": self.headline, "cells": self.frame(), **self.tables}
-        return json.dumps(
+        return json_text(
             {
                 "title": self.title,
                 "notes": list(self.notes),
-                "manifest": dict(self.manifest),
-                **{n: json.loads(t.to_json(orient="records")) for n, t in tables.items()},
+                "manifest": {name: v for name, v in self.manifest.items() if name != "keys"},
+                **{name: records(table) for name, table in tables.items()},
             },
-            ensure_ascii=False,
-            indent=1,
         )
 
     def __repr__(self) -> str:

@@ -6,32 +6,69 @@ import functools
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final, Literal, TypeAlias
 
 from lensscope.errors import StudyError
+from lensscope.studies.places import whole
+
+Match: TypeAlias = Literal["words", "substring"]
+_ARTICLES: Final = ("a", "an", "the")
 
 
-def contains(text: str, answers: Sequence[str]) -> bool:
-    """Whether one of the answers occurs in a text as whole words, upper or lower case.
+def contains(text: str, answers: Sequence[str], match: Match = "words") -> bool:
+    """Whether one of the answers occurs in a text.
 
-    Letters with marks are compared as they are, however they are encoded.
+    Not the paper's test: Ghandeharioun et al. look for the answer as a substring, as it is written,
+    so that "India" is found in "Indiana". Here it must be there as whole words, in upper or lower
+    case, however letters with marks are encoded. An answer that is one letter or an article must
+    stand by itself, as it is written: "A." and "A, B", not "A city". With ``match="substring"`` it
+    is the paper's test.
 
     Example:
         >>> from lensscope.studies.scoring import contains
         >>> contains(", Tokyo, with a population", ["tokyo"]), contains("a European", ["euro"])
         (True, False)
+        >>> contains("a European", ["Euro"], "substring"), contains("It is a city", ["A"])
+        (True, False)
     """
-    return any(_pattern(answer).search(_plain(text)) for answer in answers)
+    if match == "substring":
+        return any(_encoded(answer) in _encoded(text) for answer in answers)
+    return any(
+        _alone(answer).search(_encoded(text))
+        if _is_short(answer)
+        else _pattern(answer).search(_plain(text))
+        for answer in answers
+    )
+
+
+def _encoded(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _plain(text: str) -> str:
-    return unicodedata.normalize("NFC", text).casefold()
+    return _encoded(text).casefold()
+
+
+def _is_short(answer: str) -> bool:
+    """Whether an answer is also a word of any sentence."""
+    word = _encoded(answer.strip())
+    return (len(word) == 1 and word.upper() != word.lower()) or word.casefold() in _ARTICLES
 
 
 @functools.lru_cache(maxsize=4096)
 def _pattern(answer: str) -> re.Pattern[str]:
     words = r"\s+".join(map(re.escape, _plain(answer).split()))
-    return re.compile(rf"(?<!\w){words}(?!\w)")
+    return re.compile(whole(words))
+
+
+@functools.lru_cache(maxsize=256)
+def _alone(answer: str) -> re.Pattern[str]:
+    """A word that nothing but signs or a new line follows; not what a sentence begins with that
+    was broken off there, nor "A's" or "a-ha"."""
+    word = _encoded(answer.strip())
+    ends = r"|\Z" if word.isupper() else ""
+    own = rf"{re.escape(word)}(?!['’-]\w)(?=\s*?(?:[^\w\s]|\n{ends}))"
+    return re.compile(rf"\A\W*{re.escape(word)}\W*\Z|(?<!\w)(?<!\w['’-])(?<!\w[.!?]\s){own}")
 
 
 def rouge_l(text: str, reference: str) -> float:
@@ -44,7 +81,18 @@ def rouge_l(text: str, reference: str) -> float:
         >>> rouge_l(": American film franchise", "American film franchise")
         1.0
     """
+    if not _words(text) & _words(reference):
+        return 0.0
     return float(_rouge().score(reference, text)["rougeL"].fmeasure)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_stemmed(text))
+
+
+def _stemmed(text: str) -> list[str]:
+    return [_stem(word) for word in re.findall(r"\w+", _plain(text))]
 
 
 @functools.lru_cache(maxsize=1)
@@ -56,7 +104,7 @@ def _rouge() -> Any:
         """Words of any alphabet; rouge-score's own tokenizer drops all but a to z."""
 
         def tokenize(self, text: str) -> list[str]:
-            return [_stem(word) for word in re.findall(r"\w+", _plain(text))]
+            return _stemmed(text)
 
     return RougeScorer(["rougeL"], tokenizer=Words())
 

@@ -2,292 +2,373 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final, cast
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from lensscope.intervals import Sums
+from lensscope.studies.axes import CONDITIONS, Axes, widened
 from lensscope.studies.folder import Folder
-from lensscope.studies.tally import Tally, interval
+from lensscope.studies.folds import FEW, Folds, best
 
-CONDITIONS: Final = ("state", "shuffled", "mean", "random", "prior")
-"""What was written: the item's state; the state of another item; the layer's mean state; a random
-vector as long as a state; nothing."""
-RESAMPLES: Final = 500
 LEVEL: Final = 0.95
-_CHOICE, _HELD = 0, 1
+_SEEN: Final = ("item", "variant", "scope", "condition", "place")
 
-Score = Callable[[str, int], Sequence[float]]
-
-
-@dataclass(frozen=True)
-class Axes:
-    """What the cells of a sweep are called.
-
-    Attributes:
-        metrics: what texts are scored by.
-        items: how many.
-        variants: ways in which an item is put.
-        scopes: inspection prompts.
-        sources: source layers.
-        targets: target layers; ``None`` where it is the source layer.
-        pooled: whether variants are samples of one kind, to be taken together.
-    """
-
-    metrics: tuple[str, ...]
-    items: int
-    variants: tuple[str, ...]
-    scopes: tuple[str, ...]
-    sources: tuple[int, ...]
-    targets: tuple[int, ...] | None
-    pooled: bool
-
-    @property
-    def n_targets(self) -> int:
-        return 1 if self.targets is None else len(self.targets)
-
-
-def axes_of(arguments: Mapping[str, Any], items: int) -> Axes:
-    """The axes of a study with these arguments."""
-    targets = arguments["target_layers"]
-    return Axes(
-        tuple(arguments["metrics"]),
-        items,
-        tuple(arguments["variants"]),
-        tuple(scope["text"] for scope in arguments["inspection"]),
-        tuple(arguments["source_layers"]),
-        None if targets is None else tuple(targets),
-        bool(arguments["pooled"]),
-    )
+Score = Callable[..., Sequence[float]]
+"""Of a text, the number of an item, and the first token of the text."""
 
 
 class SweepTally:
-    """The sums of a sweep: split x condition x metric x variant x scope x source x target.
+    """The sums of a sweep: condition x metric x variant x scope x source x target.
 
     The last source layer stands for "some source layer", the last target layer for "some target
-    layer": the best of an item's own cells.
+    layer": the best of an item's own cells. An item counts once it is read with all its samples,
+    so memory does not grow with the items.
 
-    Args:
+    Attributes:
         axes: the cells.
-        seed: of the halves and the draws.
+        counted: which items count, by variant and inspection prompt.
+        folds: on which of them cells are chosen.
+        parts: the sums of each fold; of pooled variants, together.
+        whole: the sums of all items, by variant.
     """
 
     def __init__(self, axes: Axes, seed: int) -> None:
-        self.axes = axes
-        outer = (2, len(CONDITIONS))
+        self.axes, self.seed = axes, seed
         inner = (len(axes.variants), len(axes.scopes))
-        cells = (len(axes.sources) + 1, axes.n_targets + 1)
-        self.tally = Tally(
-            (*outer, len(axes.metrics), *inner, *cells), (*outer, 1, *inner, 1, 1), RESAMPLES, seed
-        )
-        order = np.random.default_rng(seed).permutation(axes.items)
-        self.half = np.empty(axes.items, int)
-        self.half[order] = np.arange(axes.items) * 2 // max(axes.items, 1)
-        self.counted = np.zeros((axes.items, *inner), bool)
+        self.counted: NDArray[Any] = np.zeros((axes.items, *inner), bool)
+        self._begin()
 
-    def take(self, folder: Folder, score: Score) -> None:
-        """Count all finished parts."""
-        for frame in folder.read("cells-"):
-            self._cells(frame)
-        for frame in folder.read("control-"):
-            for _, part in frame.groupby(["condition", "scope", "draw"]):
-                self._control(part, score)
-
-    def _cells(self, frame: pd.DataFrame) -> None:
+    def _begin(self) -> None:
+        """Split the items that count, and start the sums."""
         axes = self.axes
-        states = frame[(frame["condition"] == "state") & (frame["place"] == 0)]
-        for _, own in states.groupby(["item", "variant", "scope"]):
-            item, variant = int(own["item"].iloc[0]), int(own["variant"].iloc[0])
-            number = int(own["scope"].iloc[0])
-            self.counted[item, variant, number] = True
-            for n, ending in enumerate(("", "_shuffled")):
-                names = [metric + ending for metric in axes.metrics]
-                values = own[names].to_numpy().T
-                self._add(item, variant, number, n, values)
+        self.folds = Folds.among(np.asarray(self.counted.any((1, 2))), self.seed)
+        cells = (len(axes.scopes), len(axes.sources) + 1, axes.n_targets + 1)
+        outer = (len(CONDITIONS), len(axes.metrics))
+        variants = len(axes.variants)
+        self.parts = Sums.empty((self.folds.number, *outer, 1 if axes.pooled else variants, *cells))
+        self._apart = Sums.empty((*outer, variants, *cells)) if axes.pooled else None
 
-    def _control(self, frame: pd.DataFrame, score: Score) -> None:
-        """Count texts that are no item's for each item that counts."""
-        condition, scope = str(frame["condition"].iloc[0]), int(frame["scope"].iloc[0])
-        axes = self.axes
-        texts = frame["text"].tolist()
-        if condition == "prior":
-            texts = texts * (len(axes.sources) * axes.n_targets)
-        numbers = {text: n for n, text in enumerate(dict.fromkeys(texts))}
-        at = [numbers[text] for text in texts]
-        n = CONDITIONS.index(condition)
-        for item in np.flatnonzero(self.counted[:, :, scope].any(1)).tolist():
-            scores = np.array([score(text, item) for text in numbers], float).T
-            for variant in np.flatnonzero(self.counted[item, :, scope]).tolist():
-                self._add(item, variant, scope, n, scores[:, at])
+    @property
+    def whole(self) -> Sums:
+        """All items, by variant."""
+        return self.parts.sum(0) if self._apart is None else self._apart
 
-    def _add(
-        self, item: int, variant: int, scope: int, condition: int, values: NDArray[Any]
+    def take(
+        self,
+        folder: Folder,
+        score: Score,
+        items: Collection[int] | None = None,
+        scope: int | None = None,
     ) -> None:
-        """Count values ``[metric, cell]`` of an item."""
+        """Count all finished parts.
+
+        Args:
+            folder: where they are.
+            score: of what was generated with the controls.
+            items: only these.
+            scope: only this inspection prompt.
+        """
+        for frame in folder.read("cells-", _SEEN):
+            own = frame[(frame["condition"] == "state") & (frame["place"] == 0)]
+            at = tuple(own[name].to_numpy(int) for name in _SEEN[:3])
+            self.counted[at] = True
+        if items is not None:
+            self.counted[[n for n in range(self.axes.items) if n not in items]] = False
+        if scope is not None:
+            self.counted[:, :, [n for n in range(len(self.axes.scopes)) if n != scope]] = False
+        self._begin()
+        controls = _controls(folder)
+        waiting: dict[int, NDArray[Any]] = {}
+        missing = self.counted.sum((1, 2))
+        for frame in folder.read("cells-"):
+            states = frame[(frame["condition"] == "state") & (frame["place"] == 0)]
+            for (item, variant, number), own in states.groupby(["item", "variant", "scope"]):
+                n, v, p = int(item), int(variant), int(number)
+                if not self.counted[n, v, p]:
+                    continue
+                values = waiting.setdefault(n, self._nothing())
+                for c, ending in enumerate(("", "_shuffled")):
+                    names = [metric + ending for metric in self.axes.metrics]
+                    values[c, :, v, p] = self._cells(own[names].to_numpy(float).T)
+                missing[n] -= 1
+                if not missing[n]:
+                    done = waiting.pop(n)
+                    self._control(n, done, controls, score)
+                    self.add(n, done)
+
+    def _nothing(self) -> NDArray[Any]:
+        """The cells of an item, all of them unknown."""
         axes = self.axes
-        cells = values.reshape(len(axes.metrics), len(axes.sources), axes.n_targets)
-        some = np.concatenate([cells, cells.max(-1, keepdims=True)], -1)
-        some = np.concatenate([some, some.max(1, keepdims=True)], 1)
-        split = int(self.half[item])
-        self.tally.add(item, (split, condition, slice(None), variant, scope), some)
-        self.tally.count(item, (split, condition, 0, variant, scope))
+        outer = (len(CONDITIONS), len(axes.metrics), len(axes.variants), len(axes.scopes))
+        return np.full((*outer, len(axes.sources) + 1, axes.n_targets + 1), np.nan)
+
+    def _cells(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values ``[metric, cell]`` as source by target layers, with the best of each."""
+        axes = self.axes
+        return widened(values.reshape(len(axes.metrics), len(axes.sources), axes.n_targets))
+
+    def _control(
+        self,
+        item: int,
+        values: NDArray[Any],
+        controls: Mapping[tuple[str, int], list[list[tuple[str, int]]]],
+        score: Score,
+    ) -> None:
+        """Score texts that are no item's for an item that counts."""
+        axes = self.axes
+        for (condition, scope), draws in controls.items():
+            own = self.counted[item, :, scope]
+            if own.any():
+                each = []
+                for texts in draws:
+                    said = texts
+                    if condition == "prior":
+                        said = texts * (len(axes.sources) * axes.n_targets)
+                    scores = {one: score(one[0], item, one[1]) for one in dict.fromkeys(texts)}
+                    each.append(self._cells(np.array([scores[one] for one in said], float).T))
+                mean = np.mean(each, 0)
+                values[CONDITIONS.index(condition)][:, own, scope] = mean[:, None]
+
+    def add(self, item: int, values: NDArray[Any]) -> None:
+        """Count an item.
+
+        Args:
+            item: its number.
+            values: ``[condition, metric, variant, scope, source + 1, target + 1]``, NaN where it
+                does not count.
+        """
+        fold = int(self.folds.of[item])
+        if self._apart is not None:
+            self._apart.add((), values, 1.0, values[0])
+            known = np.isfinite(values).sum(2, keepdims=True)
+            values = np.where(known > 0, np.nansum(values, 2, keepdims=True), np.nan)
+            self.parts.add(fold, values, known, values[0])
+        else:
+            self.parts.add(fold, values, 1.0, values[0])
+
+    def numbers(self) -> NDArray[Any]:
+        """How many items count, ``[variant, scope]``."""
+        found: NDArray[Any] = self.counted.sum(0)
+        return found
 
     def pooled_cells(self, scope: int) -> xr.Dataset:
         """Every cell of an inspection prompt by condition, variants together."""
-        means = self.means(pooled=True)[:, :, :, 0, scope]
-        return _dataset(self.axes, means, ["condition"])
-
-    # ---------------------------------------------------------------- means
-
-    def means(self, split: int | None = None, *, pooled: bool = False) -> NDArray[Any]:
-        """``[1 + draws, condition, metric, variant, scope, source, target]``.
-
-        Args:
-            split: a half of the items; both by default.
-            pooled: variants together.
-        """
-        over, under = self.tally.over, self.tally.under
-        if split is None:
-            over, under = over.sum(1), under.sum(1)
-        else:
-            over, under = over[:, split], under[:, split]
-        if pooled:
-            over, under = over.sum(3, keepdims=True), under.sum(3, keepdims=True)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found: NDArray[Any] = over / under
-        # of one item there is no interval
-        found[1:, np.broadcast_to(under[0] <= 1, found.shape[1:])] = np.nan
-        return found
-
-    def numbers(self, split: int | None = None) -> NDArray[Any]:
-        """How many items count, ``[variant, scope]``."""
-        keep = slice(None) if split is None else self.half == split
-        found: NDArray[Any] = self.counted[keep].sum(0)
-        return found
+        return _dataset(self.axes, self.parts.sum(0)[:, :, 0, scope], ["condition"])
 
 
-def lift(means: NDArray[Any]) -> NDArray[Any]:
-    """The state's accuracy above the largest control's, in the axes of ``means`` without condition
-    and metric; NaN unless all controls are known."""
-    found: NDArray[Any] = means[:, 0, 0] - means[:, 1:, 0].max(1)
+def _controls(folder: Folder) -> dict[tuple[str, int], list[list[tuple[str, int]]]]:
+    """The texts that are no item's, with their first tokens: draws of cells."""
+    found: dict[tuple[str, int], list[list[tuple[str, int]]]] = {}
+    for frame in folder.read("control-"):
+        for of, own in frame.groupby(["condition", "scope", "draw"]):
+            condition, scope, _ = cast("tuple[Any, ...]", of)
+            firsts = own["first_token_id"].astype(int).tolist()
+            texts = list(zip(own["text"].tolist(), firsts, strict=True))
+            found.setdefault((str(condition), int(scope)), []).append(texts)
     return found
+
+
+# ---------------------------------------------------------------- every cell
+
+
+_UNBOUNDED: Final = ("surprisal", "similarity_reference", "similarity_unresolved")
+"""What is not between 0 and 1."""
+
+
+def edges(sums: Sums, metric: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The interval of means of a metric."""
+    return sums.unbounded(LEVEL) if metric in _UNBOUNDED else sums.interval(LEVEL)
 
 
 def dataset(tally: SweepTally) -> xr.Dataset:
     """Every cell by condition, with its interval, over all items; and the lift."""
-    axes, means = tally.axes, tally.means()
-    found = _dataset(axes, means, ["condition", "variant", "inspection"])
-    lifts = _dataset(axes, lift(means)[:, None], ["variant", "inspection"], ("lift",))
+    axes, sums = tally.axes, tally.whole
+    found = _dataset(axes, sums, ["condition", "variant", "inspection"])
+    lifts = _layers_of(axes, "lift", sums[:, 0].lift(0, LEVEL), ["variant", "inspection"])
     items = xr.DataArray(tally.numbers(), dims=("variant", "inspection"))
     coords = {"variant": list(axes.variants), "inspection": list(axes.scopes)}
-    return xr.merge([found, lifts]).assign(items=items).assign_coords(coords)
+    return found.assign(lifts).assign(items=items).assign_coords(coords)
 
 
-def _dataset(
-    axes: Axes, means: NDArray[Any], outer: list[str], metrics: tuple[str, ...] | None = None
-) -> xr.Dataset:
-    """Values by name, of means ``[1 + draws, condition if any, metric, …, source, target]``."""
-    coords: dict[str, Any] = {"source_layer": list(axes.sources)}
-    if outer[0] == "condition":
-        coords["condition"] = list(CONDITIONS)
+def _dataset(axes: Axes, sums: Sums, outer: list[str]) -> xr.Dataset:
+    """Values by name, of sums ``[condition, metric, …, source, target]``."""
+    coords: dict[str, Any] = {"source_layer": list(axes.sources), "condition": list(CONDITIONS)}
     if axes.targets is not None:
         coords["target_layer"] = list(axes.targets)
     variables: dict[str, Any] = {}
-    metric_axis = 2 if outer[0] == "condition" else 1
-
-    def put(name: str, of: NDArray[Any], *layers: str) -> None:
-        low, high = interval(of, LEVEL)
-        for ending, values in (("", of[0]), ("_low", low), ("_high", high)):
-            variables[name + ending] = ((*outer, *layers), values)
-
-    for n, metric in enumerate(metrics or axes.metrics):
-        of = means.take(n, metric_axis)
-        if axes.targets is None:
-            put(metric, of[..., :-1, 0], "source_layer")
-        else:
-            put(metric, of[..., :-1, :-1], "source_layer", "target_layer")
-            put(f"{metric}_some_target", of[..., :-1, -1], "source_layer")
-        put(f"{metric}_some_layer", of[..., -1, -1])
+    for n, metric in enumerate(axes.metrics):
+        own = sums[:, n]
+        variables |= _layers_of(axes, metric, (own.means, *edges(own, metric)), outer)
     return xr.Dataset(variables, coords)
 
 
+def _layers_of(
+    axes: Axes, name: str, of: tuple[NDArray[Any], NDArray[Any], NDArray[Any]], outer: list[str]
+) -> dict[str, Any]:
+    """A value with its edges, at each cell and at "some" of them."""
+    found: dict[str, Any] = {}
+    for ending, values in zip(("", "_low", "_high"), of, strict=True):
+        if axes.targets is None:
+            found[name + ending] = ((*outer, "source_layer"), values[..., :-1, 0])
+        else:
+            found[name + ending] = ((*outer, "source_layer", "target_layer"), values[..., :-1, :-1])
+            found[f"{name}_some_target{ending}"] = ((*outer, "source_layer"), values[..., :-1, -1])
+        found[f"{name}_some_layer{ending}"] = (tuple(outer), values[..., -1, -1])
+    return found
+
+
+# ---------------------------------------------------------------- cells that are chosen
+
+
 def fixed_targets(tally: SweepTally, scope: int) -> xr.Dataset:
-    """For each source layer the target layer that is best on one half, scored on the other."""
-    axes = tally.axes
-    chosen = tally.means(_CHOICE, pooled=True)[0, 0, 0, 0, scope, :-1, :-1]
-    best = np.nan_to_num(chosen, nan=-1.0).argmax(-1)
-    held = tally.means(_HELD, pooled=True)[:, :, :, 0, scope]
-    at = held[..., np.arange(len(best)), best]
-    low, high = interval(at, LEVEL)
-    variables = {
-        metric + ending: (["condition", "source_layer"], values[:, n])
-        for n, metric in enumerate(axes.metrics)
-        for ending, values in (("", at[0]), ("_low", low), ("_high", high))
-    }
-    targets = best if axes.targets is None else np.array(axes.targets)[best]
+    """For each source layer the target layer that is best on some items, scored on others."""
+    axes, folds = tally.axes, tally.folds
+    sums = tally.parts[:, :, :, 0, scope]
+    rows = []
+    for source in range(len(axes.sources)):
+
+        def first_best(own: Sums, source: int = source) -> tuple[Any, ...]:
+            return (slice(None), source, int(own.hits[0, 0, source, :-1].argmax()))
+
+        rows.append(folds.crossed(sums, first_best)[0])
+    held = Sums(np.stack([row.of for row in rows], -1))
+    variables: dict[str, Any] = {}
+    for n, metric in enumerate(axes.metrics):
+        own = held[:, n]
+        for ending, values in zip(
+            ("", "_low", "_high"), (own.means, *edges(own, metric)), strict=True
+        ):
+            variables[metric + ending] = (["condition", "source_layer"], values)
     coords = {"condition": list(CONDITIONS), "source_layer": list(axes.sources)}
-    return xr.Dataset(variables, coords).assign(chosen_target=("source_layer", targets))
+    return xr.Dataset(variables, coords)
 
 
-def headline(tally: SweepTally) -> pd.DataFrame:
-    """Fixed cells, chosen on one half of the items and scored on the other; and some cell.
+def headline(tally: SweepTally, metric: int = 0) -> pd.DataFrame:
+    """Fixed cells, chosen on some items and scored on others; and some cell.
 
     A line for each variant (one for all, where they are pooled) and way: the best fixed cell; the
-    best fixed source layer with some target layer; some cell at all. All are scored on the half
-    that the cell was not chosen on, with the controls at the same place.
+    best fixed source layer with some target layer; some cell at all. All are scored where they
+    were not chosen (`Folds`), with the controls at the same place. Inspection prompts are chosen
+    by how many items they get right, of all that count for any of them. Where no cell gets
+    anything right, none is chosen.
     """
     axes = tally.axes
-    chosen = tally.means(_CHOICE, pooled=axes.pooled)[0, 0, 0]
-    held = tally.means(_HELD, pooled=axes.pooled)
-    lifts = lift(held)
-    counts = tally.numbers(_HELD)
+    fixed = "best fixed layer" if axes.targets is None else "best fixed cell"
+    ways = {fixed: _fixed}
+    if axes.targets is not None:
+        ways["best source layer, some target"] = _some_target
+    ways["some layer" if axes.targets is None else "some cell"] = _some_cell
     lines = []
-    for v in range(chosen.shape[0]):
-        known = np.nan_to_num(chosen[v], nan=-1.0)
-        p, s, t = np.unravel_index(known[:, :-1, :-1].argmax(), known[:, :-1, :-1].shape)
-        p_any, s_any = np.unravel_index(known[:, :-1, -1].argmax(), known[:, :-1, -1].shape)
-        p_some = int(known[:, -1, -1].argmax())
-        fixed = "best fixed layer" if axes.targets is None else "best fixed cell"
-        ways = [(fixed, (int(p), int(s), int(t)))]
-        if axes.targets is not None:
-            ways.append(("best source layer, some target", (int(p_any), int(s_any), -1)))
-        ways.append(("some layer" if axes.targets is None else "some cell", (p_some, -1, -1)))
-        for way, at in ways:
-            number = counts[:, at[0]].max() if axes.pooled else counts[v, at[0]]
+    for v in range(tally.parts.of.shape[4]):
+        sums = tally.parts[:, :, metric, v]
+        for way, choose in ways.items():
+            held, at = tally.folds.crossed(sums, choose)
+            if at is None:
+                held = Sums.empty((len(CONDITIONS),))
             lines.append(
                 {
                     "way": way,
                     **({} if axes.pooled else {"variant": axes.variants[v]}),
-                    "inspection": axes.scopes[at[0]],
+                    "inspection": pd.NA if at is None else axes.scopes[at[0]],
                     **_layers(axes, at),
-                    "items": int(number),
-                    **with_interval(held[:, :, 0, v, at[0], at[1], at[2]], CONDITIONS),
-                    **with_interval(lifts[:, v, at[0], at[1], at[2], None], ("lift",)),
+                    "chosen": chosen(at is not None, tally.folds),
+                    "items": int(held.items[0]),
+                    **with_interval(held, CONDITIONS, axes.metrics[metric]),
+                    **with_lift(held),
                 }
             )
     return pd.DataFrame(lines)
 
 
-def _layers(axes: Axes, at: tuple[int, int, int]) -> dict[str, Any]:
-    _, s, t = at
+NONE: Final = "no cell chosen"
+"""What is said where no cell gets anything right, or no item counts."""
+
+
+def chosen(some: bool, folds: Folds) -> str:
+    """How a cell was chosen."""
+    if not some:
+        return NONE
+    return "on the other half" if folds.halves else f"on the other items, {folds.number} times"
+
+
+def _fixed(own: Sums) -> tuple[int, ...] | None:
+    return best(own.hits[0, :, :-1, :-1], own.known[0, :, :-1, :-1])
+
+
+def _some_target(own: Sums) -> tuple[int, ...] | None:
+    found = best(own.hits[0, :, :-1, -1], own.known[0, :, :-1, -1])
+    return None if found is None else (*found, -1)
+
+
+def _some_cell(own: Sums) -> tuple[int, ...] | None:
+    """Only the inspection prompt is chosen; of equal ones, the first."""
+    hits, known = own.hits[0, :, -1, -1], own.known[0, :, -1, -1]
+    return (int(np.where(known, hits, -1).argmax()), -1, -1) if known.any() else None
+
+
+def _layers(axes: Axes, at: tuple[int, ...] | None) -> dict[str, Any]:
+    _, s, t = (0, -1, -1) if at is None else at
     source = pd.NA if s < 0 else axes.sources[s]
     if axes.targets is None:
         return {"source_layer": source, "target_layer": source}
     return {"source_layer": source, "target_layer": pd.NA if t < 0 else axes.targets[t]}
 
 
-def with_interval(drawn: NDArray[Any], names: Sequence[str]) -> Mapping[str, float]:
-    """``[1 + draws, name]`` as columns."""
-    low, high = interval(drawn, LEVEL)
+def with_interval(sums: Sums, names: Sequence[str], metric: str = "") -> dict[str, float]:
+    """Means ``[name]`` as columns, each with its interval."""
+    return _columns(names, (sums.means, *edges(sums, metric)))
+
+
+def with_lift(sums: Sums) -> dict[str, float]:
+    """How far the first of some means is above the largest of the others, as columns."""
+    return _columns(("lift",), tuple(np.asarray(a)[None] for a in sums.lift(0, LEVEL)))
+
+
+def _columns(names: Sequence[str], of: Sequence[Any]) -> dict[str, float]:
     found: dict[str, float] = {}
     for n, name in enumerate(names):
-        found |= {
-            name: float(drawn[0, n]),
-            f"{name}_low": float(low[n]),
-            f"{name}_high": float(high[n]),
-        }
+        for ending, values in zip(("", "_low", "_high"), of, strict=True):
+            found[name + ending] = float(values[n])
     return found
+
+
+def few(number: int, what: str = "items") -> tuple[str, ...]:
+    """A warning, where so few are scored that a number says little."""
+    if number >= FEW:
+        return ()
+    return (f"WARNING: only {number} {what} are scored where cells were not chosen on them.",)
+
+
+def unchosen(head: pd.DataFrame) -> tuple[str, ...]:
+    """A sentence, where a line of a headline has no cell."""
+    if not (head["chosen"] == NONE).any():
+        return ()
+    return ("No cell is chosen where none gets anything right, or where no item counts.",)
+
+
+def places(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """Sentences on where names were read and states were written, where there is something to
+    say."""
+    found = []
+    led, inside = arguments["samples_with_lead_in"], arguments["names_inside_words"]
+    if led:
+        found.append(
+            f"{led} source texts would have been read at their first token, which is an attention "
+            f"sink where the tokenizer adds no BOS; they begin with {arguments['lead_in']!r}."
+        )
+    if inside:
+        found.append(
+            "Names that stand in a source text only within another word, and may be read there as "
+            f"something else: {', '.join(inside[:5])}{' …' if len(inside) > 5 else ''}."
+        )
+    if number := arguments["placeholders_at_the_first_token"]:
+        found.append(
+            f"WARNING: {number} inspection prompts begin with their placeholder, so states are "
+            "written over an attention sink."
+        )
+    return tuple(found)

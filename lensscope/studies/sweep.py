@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,9 +16,11 @@ from lensscope.errors import StudyError
 from lensscope.lenses.checks import whole_number
 from lensscope.patchscope import Patchscope, TargetLayers, layers_of
 from lensscope.prompts import TokenizedPrompt
+from lensscope.runs import Generation
 from lensscope.sites import Site
-from lensscope.studies.controls import mean_and_random
+from lensscope.studies.controls import of_no_item
 from lensscope.studies.given import signature
+from lensscope.studies.places import LEAD_IN, Placed
 from lensscope.studies.study import Study
 from lensscope.studies.sweep_lines import cell_lines, control_lines
 
@@ -32,6 +34,19 @@ _ROWS: Final = 96
 """About so many rows make a part."""
 
 
+class Said(NamedTuple):
+    """What was generated, and its first token; -1 where there is none."""
+
+    text: str
+    first: int
+
+
+def said(generation: Generation) -> list[Said]:
+    """What was generated of each row."""
+    rows = zip(generation.texts, generation.token_ids, strict=True)
+    return [Said(text, ids[0] if ids else -1) for text, ids in rows]
+
+
 @dataclass(frozen=True)
 class Sample:
     """Where states of an item are read.
@@ -42,6 +57,8 @@ class Sample:
         prompt: the source prompt.
         tokens: which tokens are read, the last one of the item last.
         name_tokens: how many tokens the item's name has.
+        inside: whether the name stands only within other words.
+        led: whether a lead-in was put before the text.
     """
 
     item: int
@@ -49,6 +66,14 @@ class Sample:
     prompt: TokenizedPrompt
     tokens: tuple[int, ...]
     name_tokens: int
+    inside: bool = False
+    led: bool = False
+
+    @classmethod
+    def of(cls, item: int, variant: int, found: Placed, *, every: bool) -> Sample:
+        """Of a name that was found, all its tokens or the last one."""
+        tokens = found.tokens if every else found.tokens[-1:]
+        return cls(item, variant, found.prompt, tokens, len(found.tokens), found.inside, found.led)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +85,8 @@ class SweepStudy(Study):
         layers: source layers; all by default.
         target_layers: ``"same"``, ``"all"``, or a list.
         max_new_tokens: how much is generated for each cell.
-        random_draws: random vectors for each source layer.
+        random_draws: random vectors for each source layer, and as many that are drawn as states
+            are spread.
     """
 
     scopes: tuple[Patchscope, ...]
@@ -93,8 +119,14 @@ class SweepStudy(Study):
         """Where an item's states are read."""
 
     @abstractmethod
-    def score(self, text: str, item: int) -> Sequence[float]:
-        """A text about an item, by each of `metrics`."""
+    def score(self, text: str, item: int, first: int = -1) -> Sequence[float]:
+        """A text about an item, by each of `metrics`.
+
+        Args:
+            text: what was generated.
+            item: the number of the item.
+            first: the first token of it; -1 where there is none.
+        """
 
     @abstractmethod
     def others(self) -> Sequence[int]:
@@ -161,13 +193,30 @@ class SweepStudy(Study):
             "memory_budget": self.memory_budget,
         }
 
+    def places(self) -> dict[str, Any]:
+        """What must be said of where names are read: how many samples have a lead-in, and which
+        names stand only within other words."""
+        samples = [
+            self.sample(item, variant)
+            for item in range(len(self.names))
+            for variant in range(len(self.variants))
+        ]
+        inside = dict.fromkeys(self.names[s.item] for s in samples if s.inside)
+        at_start = [scope.inspection.placed(self.target)[0] == 0 for scope in self.scopes]
+        return {
+            "lead_in": LEAD_IN,
+            "samples_with_lead_in": sum(s.led for s in samples),
+            "names_inside_words": list(inside),
+            "placeholders_at_the_first_token": sum(at_start),
+        }
+
     # ---------------------------------------------------------------- parts
 
     def keys(self) -> list[str]:
         controls = [
             f"control-{scope:03d}-{draw:03d}"
             for scope in range(len(self.scopes))
-            for draw in range(1 + self.random_draws)
+            for draw in range(1 + 2 * self.random_draws)
         ]
         batches = -(-len(self.names) * len(self.variants) // self.together())
         cells = [f"cells-{batch:06d}-000" for batch in range(batches)]
@@ -212,10 +261,8 @@ class SweepStudy(Study):
         scope.check_models(self.backend, self.target)
 
     def prepare(self) -> Mapping[str, Tensor]:
-        """The mean state of each layer over items and variants, and random vectors.
-
-        Each random vector is as long as the state of one of the items.
-        """
+        """The mean state of each layer over items and variants, vectors drawn as these states are
+        spread, and random ones."""
         pairs = [(i, v) for i in range(len(self.names)) for v in range(len(self.variants))]
         batches = (pairs[first : first + _AT_ONCE] for first in range(0, len(pairs), _AT_ONCE))
         last = (
@@ -223,8 +270,7 @@ class SweepStudy(Study):
             for some in batches
             for states in self.states([self.sample(*pair) for pair in some])
         )
-        mean, random = mean_and_random(last, len(pairs), self.random_draws, self.seed)
-        return {"mean": mean, "random": random}
+        return of_no_item(last, len(pairs), self.random_draws, self.seed)
 
     def states(self, samples: Sequence[Sample]) -> list[Tensor]:
         """What is read of each sample, ``[source layer, token, width]``."""
@@ -258,14 +304,14 @@ class SweepStudy(Study):
 
     # ---------------------------------------------------------------- generating
 
-    def texts(self, scope: Patchscope, writes: Sequence[tuple[Tensor, int, int]]) -> list[str]:
+    def texts(self, scope: Patchscope, writes: Sequence[tuple[Tensor, int, int]]) -> list[Said]:
         """What the target model says of states, each with its source and its target layer."""
         prompt, places = (
             scope.inspection.tokenized(self.target),
             scope.inspection.placed(self.target),
         )
         kind = scope.write.whole
-        found: list[str] = []
+        found: list[Said] = []
         for first in range(0, len(writes), _LINES):
             patchsets = []
             for state, source, target in writes[first : first + _LINES]:
@@ -281,10 +327,10 @@ class SweepStudy(Study):
                 memory_budget=self.memory_budget,
             )
             assert runs.generation is not None
-            found += runs.generation.texts
+            found += said(runs.generation)
         return found
 
-    def generated(self, prompts: Sequence[str], prepend_bos: bool | None = None) -> list[str]:
+    def generated(self, prompts: Sequence[str], prepend_bos: bool | None = None) -> list[Said]:
         """What the target model says after a prompt, unpatched."""
         out = generate(
             self.target.model,
@@ -293,4 +339,4 @@ class SweepStudy(Study):
             prepend_bos=prepend_bos,
             memory_budget=self.memory_budget,
         )
-        return list(out.texts)
+        return said(out)

@@ -8,43 +8,39 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from lensscope.studies.sweep import Sample, SweepStudy
+    from lensscope.studies.sweep import Said, Sample, SweepStudy
 
 
 def control_lines(
     study: SweepStudy, number: int, draw: int, shared: Mapping[str, Tensor]
 ) -> list[dict[str, Any]]:
-    """Texts of one vector a layer that is no item's; with the mean also of no vector."""
-    scope = study.scopes[number]
-    vectors = shared["random"][draw - 1] if draw else shared["mean"]
+    """Texts of one vector a layer that is no item's; with the mean also of no vector.
+
+    Draw 0 is the mean state; then come random vectors, and those drawn as states are spread.
+    """
+    scope, draws = study.scopes[number], study.random_draws
+    condition = "mean" if not draw else "random" if draw <= draws else "drawn"
+    draw = draw - draws if condition == "drawn" else draw
+    vectors = shared[condition][draw - 1] if draw else shared["mean"]
     cells = [(s, t, n) for n, s in enumerate(study.sources()) for t in study.targets(s)]
-    texts = study.texts(scope, [(vectors[n], s, t) for s, t, n in cells])
-    condition = "random" if draw else "mean"
-    lines = [
+    found = study.texts(scope, [(vectors[n], s, t) for s, t, n in cells])
+    places = [(condition, draw, s, t) for s, t, _ in cells]
+    if not draw:
+        inspection = scope.inspection
+        found = [*found, *study.generated([inspection.text], inspection.prepend_bos)]
+        places = [*places, ("prior", 0, -1, -1)]
+    return [
         {
             "condition": condition,
             "scope": number,
             "draw": draw,
             "source_layer": s,
             "target_layer": t,
-            "text": text,
+            "text": one.text,
+            "first_token_id": one.first,
         }
-        for (s, t, _), text in zip(cells, texts, strict=True)
+        for (condition, draw, s, t), one in zip(places, found, strict=True)
     ]
-    if not draw:
-        inspection = scope.inspection
-        (prior,) = study.generated([inspection.text], inspection.prepend_bos)
-        lines.append(
-            {
-                "condition": "prior",
-                "scope": number,
-                "draw": 0,
-                "source_layer": -1,
-                "target_layer": -1,
-                "text": prior,
-            }
-        )
-    return lines
 
 
 def cell_lines(study: SweepStudy, batch: int) -> list[dict[str, Any]]:
@@ -68,11 +64,11 @@ def cell_lines(study: SweepStudy, batch: int) -> list[dict[str, Any]]:
             for t in study.targets(s)
         ]
         writes = [(read[n][at, place], s, t) for n, place, at, s, t in cells]
-        for (n, place, _, s, t), text in zip(cells, study.texts(scope, writes), strict=True):
-            item = samples[n].item
-            line = _line(study, samples[n], "state", number, (s, t, place), text)
+        for (n, place, _, s, t), one in zip(cells, study.texts(scope, writes), strict=True):
+            line = _line(study, samples[n], "state", number, (s, t, place), one)
             names = (f"{metric}_shuffled" for metric in study.metrics)
-            lines.append(line | dict(zip(names, study.score(text, others[item]), strict=True)))
+            other = study.score(one.text, others[samples[n].item], one.first)
+            lines.append(line | dict(zip(names, other, strict=True)))
     return lines
 
 
@@ -84,15 +80,15 @@ def _answers(
     prompts = list(dict.fromkeys(prompt for prompt in asked if prompt is not None))
     if not prompts:
         return [], [True] * len(samples)
-    texts = study.generated(prompts, study.scopes[number].inspection.prepend_bos)
-    said = dict(zip(prompts, texts, strict=True))
+    found = study.generated(prompts, study.scopes[number].inspection.prepend_bos)
+    said = dict(zip(prompts, found, strict=True))
     lines = [
         _line(study, sample, "answer", number, (-1, -1, -1), said[prompt])
         for sample, prompt in zip(samples, asked, strict=True)
         if prompt is not None
     ]
     known = [
-        prompt is None or bool(study.score(said[prompt], sample.item)[0])
+        prompt is None or bool(study.score(said[prompt].text, sample.item)[0])
         for sample, prompt in zip(samples, asked, strict=True)
     ]
     return lines, known
@@ -104,11 +100,12 @@ def _line(
     condition: str,
     scope: int,
     cell: tuple[int, int, int],
-    text: str,
+    said: Said,
 ) -> dict[str, Any]:
     """A text with where it comes from and how it is scored."""
     source, target, place = cell
     token = sample.tokens[place]
+    scores = study.score(said.text, sample.item, said.first)
     return {
         "item": sample.item,
         "name": study.names[sample.item],
@@ -121,6 +118,7 @@ def _line(
         "place": len(sample.tokens) - 1 - place if place >= 0 else -1,
         "position": token,
         "token": sample.prompt.labels[token],
-        "text": text,
-        **dict(zip(study.metrics, map(float, study.score(text, sample.item)), strict=True)),
+        "text": said.text,
+        "first_token_id": said.first,
+        **dict(zip(study.metrics, map(float, scores), strict=True)),
     }

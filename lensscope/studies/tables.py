@@ -61,14 +61,14 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-_CONTROLS: Final = ("shuffled", "mean", "random", "prior")
+_CONTROLS: Final = ("shuffled", "mean", "drawn", "random", "prior")
 
 
 def brief(frame: pd.DataFrame) -> pd.DataFrame:
     """The table with the largest control in place of all, and the layers in one column."""
     numbers = [name.removesuffix("_low") for name in frame.columns if name.endswith("_low")]
     hidden = {f"{name}{end}" for name in numbers for end in ("", "_low", "_high")}
-    hidden |= {"inspection", "source_layer", "target_layer"}
+    hidden |= {"inspection", "source_layer", "target_layer", "chosen"}
     named = [name for name in frame.columns if name not in hidden]
     lines = []
     for row in frame.to_dict("records"):
@@ -77,6 +77,8 @@ def brief(frame: pd.DataFrame) -> pd.DataFrame:
             layers = [row["source_layer"], row.get("target_layer", row["source_layer"])]
             own = ["some" if pd.isna(layer) else str(int(layer)) for layer in layers]
             line["layer"] = own[0] if own[0] == own[1] else " to ".join(own)
+            if str(row.get("chosen", "")).startswith("no "):
+                line["layer"] = row["chosen"]
         known = [name for name in _CONTROLS if name in row and not pd.isna(row[name])]
         largest = max(known, key=lambda name: float(row[name]), default=None)
         for title, name in (("state", "state"), ("largest control", largest), ("lift", "lift")):
