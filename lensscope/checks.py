@@ -206,8 +206,8 @@ def _miscalled(
 ) -> LensscopeError:
     """What to say of arguments that a function does not have."""
     known = [name for name in signature.parameters if name not in ("self", "cls")]
-    near = [(name, near(name, known)) for name in given if name not in known]
-    meant = ", ".join(f"{close}= in place of {name}=" for name, close in near if close)
+    unknown = [(name, near(name, known)) for name in given if name not in known]
+    meant = ", ".join(f"{close}= in place of {name}=" for name, close in unknown if close)
     called = function.__qualname__.removesuffix(".__init__")
     return error(
         f"{called} does not take these arguments.",

@@ -185,8 +185,8 @@ def stream(value: Any, name: str, error: type[LensscopeError]) -> Any:
 
 
 def layer_numbers(value: Any, name: str, error: type[LensscopeError]) -> Any:
-    """As `whole_numbers`; a word, or ``ALL``, is left to the function."""
-    left = isinstance(value, str) or type(value).__name__ == "All"
+    """As `whole_numbers`; a word, ``ALL`` or ``None`` is left to the function."""
+    left = value is None or isinstance(value, str) or type(value).__name__ == "All"
     return value if left else whole_numbers(value, name, error)
 
 
