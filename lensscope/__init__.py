@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lensscope.errors import BasisError as BasisError
     from lensscope.errors import BudgetError as BudgetError
     from lensscope.errors import CacheError as CacheError
+    from lensscope.errors import FileError as FileError
     from lensscope.errors import LensError as LensError
     from lensscope.errors import LensscopeError as LensscopeError
     from lensscope.errors import ModelError as ModelError
@@ -82,7 +83,7 @@ _HOMES = {
     "cache": "Cache",
     "circuits.circuit": "Circuit",
     "engine": "capture generate run run_many",
-    "errors": "BasisError BudgetError CacheError LensError LensscopeError ModelError "
+    "errors": "BasisError BudgetError CacheError FileError LensError LensscopeError ModelError "
     "ModelNotFoundError PatchError PlanError PositionError PromptError SiteError StudyError",
     "inspection": "InspectionPrompt",
     "lenses.affine": "AffineLens",

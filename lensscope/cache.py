@@ -23,6 +23,8 @@ from lensscope.sites import KINDS, Site, SiteKindName
 if TYPE_CHECKING:
     import xarray as xr
 
+    from lensscope.tensor_file import TensorFile
+
 
 @dataclass(frozen=True, eq=False)
 class Entry:
@@ -207,22 +209,29 @@ class Cache(Mapping[Site, Tensor]):
 
     @checks.door(CacheError)
     def save(self, path: str | Path) -> Path:
-        """Write all to a safetensors file, with provenance; written aside and renamed."""
-        from lensscope.cache_file import save
+        """Write all to a safetensors file, with provenance; written aside and renamed.
 
-        return save(self, Path(path))
+        Raises:
+            FileError: no path, a folder, a full disk, a refusal; what was there before stays.
+        """
+        from lensscope.cache_file import save
+        from lensscope.store import path_of
+
+        return save(self, path_of(path))
 
     @classmethod
     @checks.door(CacheError)
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Cache:
-        """Open a file that `save` wrote. Only its header is read; each site is read when asked for.
+        """Open a file that `save` wrote. Only its header is read; each site is read when asked for,
+        from that file: once another one is in its place, `CacheError` is raised.
 
         Raises:
             CacheError: no such file, or not a cache.
+            FileError: no path.
         """
         from lensscope.cache_file import load
 
-        return load(Path(path), device)
+        return load(path, device)
 
     # ---------------------------------------------------------------- inside
 
@@ -329,19 +338,31 @@ class _Held:
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor in a file, read anew at each call."""
+    """A tensor in a file, read anew at each call.
 
-    path: Path
+    Raises:
+        CacheError: the file is gone, is another one by now, or is damaged.
+    """
+
+    file: TensorFile
     name: str
     device: str | torch.device = "cpu"
     dtype: torch.dtype | None = None
 
     def __call__(self) -> Tensor:
-        from safetensors import safe_open
+        from lensscope.tensor_file import DamagedError
 
-        with safe_open(self.path, framework="pt", device=str(self.device)) as file:
-            tensor: Tensor = file.get_tensor(self.name)
-        return tensor if self.dtype is None else tensor.to(self.dtype)
+        try:
+            tensor = self.file.read(self.name)
+        except DamagedError as error:
+            raise CacheError(
+                f"{self.file.path} is not the cache any more that was loaded.",
+                got=str(error),
+                expected="the file as it was when it was loaded",
+                instead="ls.Cache.load(path) again for what is there now; cache.save under "
+                "another name where both are wanted",
+            ) from error
+        return tensor.to(self.device, self.dtype)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,19 +10,29 @@ from typing import Any, Final
 import torch
 
 from lensscope.cache import Cache, Entry, Stored
-from lensscope.errors import CacheError
+from lensscope.errors import CacheError, PositionError, SiteError
+from lensscope.json_text import conform
 from lensscope.positions import ALL, All, Slice, Span
 from lensscope.prompts import TokenizedPrompt
-from lensscope.provenance import Provenance
+from lensscope.provenance import HEADER, Provenance
 from lensscope.sites import Site
+from lensscope.tensor_file import DamagedError, TensorFile, write_tensors
 
 _FORMAT: Final = "lensscope-cache-1"
+_SITE: Final = {
+    "kind": str,
+    "layer": (int, None),
+    "head": (int, None),
+    "position": (int, str, dict, None),
+    "occurrence": (int, None),
+    "positions": (list, None),
+}
+_PROMPT: Final = {"ids": [int], "text": str, "labels": [str], "char_spans": [[int]]}
+_HEADER: Final = {"format": str, "provenance": HEADER, "prompts": [_PROMPT], "sites": [_SITE]}
 
 
 def save(cache: Cache, path: Path) -> Path:
     """Write a cache; what is at ``path`` is replaced only once all is written."""
-    from safetensors.torch import save_file
-
     header = {
         "format": _FORMAT,
         "provenance": asdict(cache.provenance),
@@ -39,37 +47,42 @@ def save(cache: Cache, path: Path) -> Path:
         ],
     }
     tensors = {str(n): cache[site].contiguous() for n, site in enumerate(cache)}
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        save_file(tensors, aside, metadata={"lensscope": json.dumps(header)})
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-    return path
+    return write_tensors(path, header, tensors)
 
 
-def load(path: Path, device: str | torch.device) -> Cache:
+def load(path: str | Path, device: str | torch.device) -> Cache:
     """Read the header; each site is read when asked for.
 
     Raises:
         CacheError: no such file, or not a cache.
+        FileError: no path.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["lensscope"])
+        file = TensorFile.open(path)
+        header = file.header
+        conform(header, _HEADER, "the header")
         if header["format"] != _FORMAT:
-            raise KeyError(header["format"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise DamagedError(f"format {header['format'][:80]!r}")
+        missing = {str(n) for n in range(len(header["sites"]))} - file.shapes.keys()
+        if missing or not header["sites"] or not header["prompts"]:
+            raise DamagedError(f"{len(header['sites'])} sites, {len(file.shapes)} tensors")
+        return _cache(file, header, device)
+    except (ValueError, TypeError, SiteError, PositionError) as error:
         raise CacheError(
-            f"{path} is not a lensscope cache.",
-            got=f"{type(error).__name__}: {error}",
-            expected=f"a safetensors file of format {_FORMAT}",
-            instead="cache.save(path) writes one",
+            f"{path} is not a lensscope cache, or not whole.",
+            got=f"{type(error).__name__}: {error}"[:400],
+            expected=f"a safetensors file of format {_FORMAT}, as it was written",
+            instead="cache.save(path) writes one; capture again what is damaged",
         ) from error
-    provenance = header["provenance"]
-    provenance["tokens"] = tuple(tuple(row) for row in provenance["tokens"])
+
+
+def _cache(file: TensorFile, header: Mapping[str, Any], device: str | torch.device) -> Cache:
+    """What a header says.
+
+    Raises:
+        ValueError: something that cannot be.
+    """
+    provenance = Provenance.from_header(header["provenance"])
     prompts = [
         TokenizedPrompt(
             tuple(p["ids"]),
@@ -79,16 +92,24 @@ def load(path: Path, device: str | torch.device) -> Cache:
         )
         for p in header["prompts"]
     ]
-    entries = {
-        _site_from_json(s): Entry(
-            Stored(path, str(n), device),
-            tuple(tuple(range(len(p))) for p in prompts)
-            if s["positions"] is None
-            else tuple(tuple(row) for row in s["positions"]),
-        )
-        for n, s in enumerate(header["sites"])
-    }
-    return Cache(entries, prompts, Provenance(**provenance))
+    for prompt in prompts:
+        if not len(prompt.ids) == len(prompt.labels) == len(prompt.char_spans):
+            raise ValueError("a prompt with other numbers of ids, labels and spans")
+    entries = {}
+    for n, told in enumerate(header["sites"]):
+        site, positions = _site_from_json(told), told["positions"]
+        if (positions is None) != (site.position is None):
+            raise ValueError(f"{site!r} has no positions, or too many")
+        if positions is not None:
+            conform(positions, [[int]], f"the positions of {site!r}")
+            rows = zip(positions, prompts, strict=True)
+            if not all(0 <= i < len(prompt) for row, prompt in rows for i in row):
+                raise ValueError(f"{site!r} is at tokens that the prompts do not have")
+        held = [range(len(p)) for p in prompts] if positions is None else positions
+        if file.shapes[str(n)][:2] != (len(prompts), max(map(len, held))):
+            raise ValueError(f"{site!r} has {file.shapes[str(n)]} numbers")
+        entries[site] = Entry(Stored(file, str(n), device), tuple(map(tuple, held)))
+    return Cache(entries, prompts, provenance)
 
 
 def _site_to_json(site: Site) -> dict[str, Any]:
@@ -112,9 +133,13 @@ def _site_from_json(value: Mapping[str, Any]) -> Site:
     position = value["position"]
     if isinstance(position, dict):
         if "span" in position:
+            conform(position, {"span": str}, "a position")
             position = Span(position["span"])
         elif "slice" in position:
+            conform(position, {"slice": [(int, None)]}, "a position")
             position = Slice(*position["slice"])
-        else:
+        elif position == {"all": True}:
             position = ALL
+        else:
+            raise ValueError(f"a position {position!r}"[:80])
     return Site(value["kind"], value["layer"], value["head"], position, value["occurrence"])

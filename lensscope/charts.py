@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Final
 
 from lensscope.plots import svg_text
-from lensscope.signs import without_control
+from lensscope.signs import escape
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -161,7 +160,7 @@ def _axes(chart: Chart, names: Sequence[str], x0: int, top: int, width: int, hei
             label = f"{line.name}, {chart.x_title} {layer:g}: {value:.4g}"
             parts.append(
                 f"<circle cx='{x:.1f}' cy='{y:.1f}' r='2.4' fill='{COLOURS[n % len(COLOURS)]}'>"
-                f"<title>{escape(without_control(label))}</title></circle>"
+                f"<title>{escape(label)}</title></circle>"
             )
     return "".join(parts)
 

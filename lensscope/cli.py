@@ -16,6 +16,7 @@ from lensscope.cli_circuit import circuit
 from lensscope.cli_lenses import compare, lens_app
 from lensscope.cli_patching import patch, trace
 from lensscope.cli_studies import report, study_app
+from lensscope.store import write
 from lensscope.terminal import (
     BackendChoice,
     Html,
@@ -31,7 +32,6 @@ from lensscope.terminal import (
     print_table,
     say,
     usage,
-    write,
 )
 
 if TYPE_CHECKING:

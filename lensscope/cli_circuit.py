@@ -24,6 +24,7 @@ from lensscope.cli_pairs import (
     pairs_of,
     picture,
 )
+from lensscope.store import write
 from lensscope.terminal import (
     BackendChoice,
     Html,
@@ -37,7 +38,6 @@ from lensscope.terminal import (
     print_table,
     say,
     usage,
-    write,
 )
 
 if TYPE_CHECKING:
@@ -116,9 +116,8 @@ def circuit(
             say(quiet, f"Graph written to {graphml}")
         picture(made, svg, quiet)
         if html is not None:
-            from html import escape
-
             from lensscope.report import page
+            from lensscope.signs import escape
 
             sections = [f"<p>{escape(repr(faithful))}</p>", made.section()]
             sections += [grown.section()] if grown is not None else []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lensscope.store import write
 from lensscope.terminal import (
     BackendChoice,
     Html,
@@ -22,7 +23,6 @@ from lensscope.terminal import (
     print_table,
     say,
     usage,
-    write,
 )
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lensscope.terminal import say, usage, write
+from lensscope.store import write
+from lensscope.terminal import say, usage
 
 if TYPE_CHECKING:
     from lensscope.pairs import Pairs

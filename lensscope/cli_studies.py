@@ -27,6 +27,7 @@ from lensscope.cli_study_options import (
     run,
     targets_of,
 )
+from lensscope.store import write
 from lensscope.terminal import (
     BackendChoice,
     Html,
@@ -40,7 +41,6 @@ from lensscope.terminal import (
     numbers_of,
     position_of,
     say,
-    write,
 )
 
 study_app = typer.Typer(

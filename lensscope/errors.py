@@ -13,6 +13,7 @@
     ├── BasisError          two models or two bases mixed where it makes no sense
     ├── LensError           a lens that lacks a layer, cannot be fitted, or is not a lens file
     ├── StudyError          an output folder of something else, a worker or disk that fails
+    ├── FileError           a path that is none, a full disk, a file that cannot be written
     ├── PlanError           a plan, metric or top_k that a sweep cannot follow
     └── BudgetError         a memory budget that not even one row fits
 
@@ -95,6 +96,10 @@ class PlanError(LensscopeError, ValueError):
 
 class StudyError(LensscopeError, RuntimeError):
     """A study that cannot be run, gone on with or read as it was asked for."""
+
+
+class FileError(LensscopeError, OSError):
+    """A path that leads nowhere, or a file that cannot be written; what was there before stays."""
 
 
 class BudgetError(LensscopeError, MemoryError):

@@ -7,7 +7,6 @@ that is already loaded.
 from __future__ import annotations
 
 import functools
-import os
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -127,15 +126,6 @@ def check_how(backend: Any, processing: Any, dtype: Any, device: Any) -> None:
             expected="a floating-point torch.dtype",
             instead="dtype=torch.float32, torch.bfloat16 or torch.float16",
         )
-    try:
-        os.getcwd()
-    except OSError as error:  # in which torch's matrix products end the process
-        raise ModelError(
-            "The working folder was deleted.",
-            got=str(error),
-            expected="a working folder that is there",
-            instead="os.chdir(folder), or cd in the shell",
-        ) from error
     if device is None:
         return
     try:
@@ -157,20 +147,20 @@ def _bridge(
     device: str | torch.device,
     expected: Expected | None = None,
 ) -> Any:
-    """The `TransformerBridge` of a Hugging Face model, checked to compute what that computes."""
+    """The `TransformerBridge` of a Hugging Face model, checked to say what was expected of it."""
     from transformer_lens.model_bridge import TransformerBridge
 
     if not hf_model.config.architectures:  # transformers leaves it empty for some kinds of file
         hf_model.config.architectures = [type(hf_model).__name__]
-    if expected is None:
-        expected = expected_of(hf_model, title)
     with failing_as_model_error(title), nothing_installed():
         model = TransformerBridge.boot_transformers(
             title, hf_model=hf_model, tokenizer=tokenizer, device=device
         )
         repair(model)
-        check_agreement(model, expected, title)
+        if expected is not None:
+            check_agreement(model, expected, title)
         if processing == "folded":
             model.enable_compatibility_mode(disable_warnings=True)
-            check_agreement(model, expected, title, folded=True)
+            if expected is not None:
+                check_agreement(model, expected, title, folded=True)
     return model.eval()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import Any
 
 from lensscope.backend import Backend
 from lensscope.positions import PositionLike, Span, inside_word
 from lensscope.prompts import TokenizedPrompt
+from lensscope.signs import escape
 
 
 def begins_with_bos(backend: Backend, ids: Sequence[int]) -> bool:

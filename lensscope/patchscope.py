@@ -226,8 +226,8 @@ class Patchscope:
             target_layers: ``"same"`` as the source layer, ``"all"``, or a list; raw vectors have no
                 layer of their own, so for them ``"same"`` means each of ``layers``.
             max_new_tokens: how much is written; the patchscope's own number by default.
-            occurrence: which match of a substring is meant by ``position``; without it, the one that
-                is a whole word, or else the only one.
+            occurrence: which match of a substring is meant by ``position``; without it, the one
+                that is a whole word, or else the only one.
             prepend_bos: for the source prompt; ``None`` follows the model's own default.
             memory_budget: bytes that it may take, results included.
 

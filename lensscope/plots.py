@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Final
 
-from lensscope.signs import without_control
+from lensscope.signs import escape, without_control
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -194,7 +193,7 @@ def _panel_svg(
             x = left + j * cell
             fill, ink = _shade((value - low) / max(high - low, 1e-12), panel)
             parts.append(
-                f"<g><title>{escape(without_control(panel.hovers[i][j]))} ({value:.3f})</title>"
+                f"<g><title>{escape(panel.hovers[i][j])} ({value:.3f})</title>"
                 f"<rect x='{x:.0f}' y='{y}' width='{cell - 1:.0f}' height='{step - 1}' "
                 f"fill='{fill}'/>{svg_text(x + 4, y + 14, text, fill=ink, mono=True)}</g>"
             )
@@ -228,7 +227,7 @@ def svg_text(
     return (
         f"<text x='{x:.0f}' y='{y:.0f}' font-size='{size}' font-weight='{weight}' "
         f"text-anchor='{anchor}' fill='{fill}' font-family='{family}' "
-        f"xml:space='preserve'>{escape(without_control(text))}</text>"
+        f"xml:space='preserve'>{escape(text)}</text>"
     )
 
 

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
 from lensscope.errors import BasisError
 
 _ON_PURPOSE: Final = "Patchscope(…, model=target) to go from one model to another on purpose"
+
+HEADER: Final = {
+    "model": str,
+    "backend": str,
+    "fingerprint": str,
+    "processing": str,
+    "dtype": str,
+    "n_layers": int,
+    "d_model": int,
+    "n_heads": int,
+    "n_kv_heads": int,
+    "tokens": [[int]],
+    "versions": {str: str},
+}
+"""What a file says of a provenance: see `lensscope.json_text.conform`."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +54,12 @@ class Provenance:
     n_kv_heads: int
     tokens: tuple[tuple[int, ...], ...]
     versions: dict[str, str]
+
+    @classmethod
+    def from_header(cls, told: Mapping[str, Any]) -> Provenance:
+        """As ``dataclasses.asdict`` gave it, once `conform` has found it to be so."""
+        own = {one.name: told[one.name] for one in fields(cls) if one.name in told}
+        return cls(**{**own, "tokens": tuple(map(tuple, own["tokens"]))})
 
     def check_basis(self, other: Provenance, what: str, instead: str = _ON_PURPOSE) -> None:
         """Refuse to use values of this model in the other one; ``instead`` is what can be done.

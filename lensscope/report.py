@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from lensscope.notes import as_html
-from lensscope.signs import without_control
+from lensscope.signs import escape
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +82,7 @@ def lens_section(reading: LensReading, value: str = "probability") -> str:
             f"<td class='n'>{escape(label)}</td>"
             + "".join(
                 f"<td style='background:rgba(46,134,222,{_share(number, low, high):.2f})' "
-                f"title='{escape(without_control(hover), quote=True)}'>"
+                f"title='{escape(hover, quote=True)}'>"
                 f"<span class='t'>{escape(text)}</span></td>"
                 for number, text, hover in zip(values, texts, hovers, strict=True)
             )
@@ -189,7 +188,7 @@ def patching_section(result: PatchingResult) -> str:
     several = result.data.sizes["pair"] > 1
     head = "".join(f"<th>{escape(name)}</th>" for name in found.columns)
     lines = [
-        "".join(f"<td class='t'>{escape(without_control(str(v)))}</td>" for v in row)
+        "".join(f"<td class='t'>{escape(str(v))}</td>" for v in row)
         for row in found.itertuples(index=False)
     ]
     level = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -12,6 +11,7 @@ import pandas as pd
 import xarray as xr
 from torch import Tensor
 
+from lensscope.json_text import json_text, records
 from lensscope.notes import as_caption
 from lensscope.provenance import Provenance
 from lensscope.showing import Shown
@@ -207,9 +207,9 @@ class PatchscopeResult(Shown):
         return to_svg(patchscope_panels(self), "p(first token)")
 
     def _json(self) -> str:
-        rows = json.loads(self._everything().to_json(orient="records"))
+        rows = records(self._everything())
         keep = [*FRAME_COLUMNS, "logit_lens", "logit_lens_probability"]
-        return json.dumps(
+        return json_text(
             {
                 "inspection": self.inspection,
                 "placeholder": self.placeholder,
@@ -220,8 +220,6 @@ class PatchscopeResult(Shown):
                 "target": asdict(self.target),
                 "cells": [{k: row[k] for k in keep if k in row} for row in rows],
             },
-            ensure_ascii=False,
-            indent=1,
         )
 
     def table(self) -> Table:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lensscope import checks
 from lensscope.errors import PatchError
 from lensscope.signs import without_control
+from lensscope.store import write
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -99,5 +100,5 @@ class Tame:
 def written(text: str, path: str | Path | None) -> str:
     """A text, written to a file if there is one."""
     if path is not None:
-        Path(path).write_text(text, encoding="utf-8")
+        write(path, text)
     return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Final
 
 _PICTURES: Final[dict[int, str]] = {
@@ -16,6 +17,11 @@ def without_control(text: str) -> str:
     """A text with a picture in place of each control character but line breaks and tabs: they are
     no XML, and a terminal would obey them."""
     return text.translate(_PICTURES)
+
+
+def escape(text: str, quote: bool = True) -> str:
+    """A text as it stands in SVG, HTML and XML, whatever is in it."""
+    return html.escape(without_control(text), quote)
 
 
 def cut(text: str, limit: int) -> str:

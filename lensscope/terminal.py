@@ -48,12 +48,12 @@ def load(model: str, backend: BackendChoice, processing: ProcessingChoice, quiet
 def deliver(result: Any, html: Path | None, json: str | None, quiet: bool) -> None:
     """A result as a page, as JSON, as a table, as far as they were asked for."""
     if html is not None:
-        write(html, result.to_html())
+        result.to_html(html)
         say(quiet, f"Page written to {html}")
     if json == "-":
         print(result.to_json())
     elif json is not None:
-        write(Path(json), result.to_json())
+        result.to_json(json)
         say(quiet, f"JSON written to {json}")
     if not quiet and json != "-":
         print_table(result)
@@ -86,14 +86,6 @@ def numbers_of(text: str) -> list[int]:
 def usage(what: str, instead: str) -> typer.BadParameter:
     """A mistake on the command line."""
     return typer.BadParameter(f"{what}; {instead}")
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file that was asked for."""
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise usage(f"{path} cannot be written ({error.strerror})", "name another file") from error
 
 
 def print_table(result: Any) -> None:

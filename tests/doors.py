@@ -10,6 +10,7 @@ import torch
 
 import lensscope as ls
 from tests import families
+from tests.hostile import NAMES
 
 
 @dataclass

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import lensscope as ls
-from lensscope.studies import folder as folders
+from lensscope import store
 from tests import planted
 
 AFTER = 3
@@ -73,7 +73,7 @@ def _die_at(stage: int, write: int) -> None:
 
     def opened(path, *args):  # type: ignore[no-untyped-def]
         nonlocal seen
-        if str(path).endswith(".part"):
+        if args == ("wb",):
             seen += 1
             if seen == write and stage == 0:
                 die()
@@ -86,8 +86,8 @@ def _die_at(stage: int, write: int) -> None:
             die()
         real_replace(source, target)
 
-    folders.open = opened  # type: ignore[attr-defined]
-    folders.os.replace = replaced  # type: ignore[assignment]
+    store.open = opened  # type: ignore[attr-defined]
+    store.os.replace = replaced  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

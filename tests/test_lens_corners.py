@@ -242,6 +242,7 @@ def test_states_that_overflow_are_refused_with_layer_and_dtype():
     """As Gemma's do in float16."""
     inner = copy.deepcopy(families.hf_model("llama")).to(torch.float16)
     with torch.no_grad():
+        inner.model.layers[1].mlp.up_proj.weight.mul_(100)
         inner.model.layers[1].mlp.down_proj.weight.mul_(3e4).clamp_(-6e4, 6e4)
     model = families.wrap(inner)
     last = ls.resid_post(2)

@@ -549,7 +549,7 @@ def test_the_mean_over_pairs_is_a_ratio_of_means(llama):
     mean = alone.mean()
     np.testing.assert_allclose(mean["effect"], alone.data["effect"][0], atol=1e-6)
     assert mean["effect_low"].isnull().all() and mean["effect_high"].isnull().all()
-    with pytest.raises(ls.PatchError, match="no such interval"):
+    with pytest.raises(ls.PatchError, match="between 0 and 1"):
         alone.mean(level=1.0)
 
 

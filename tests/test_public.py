@@ -19,6 +19,7 @@ PUBLIC = [
     "Cache",
     "CacheError",
     "Circuit",
+    "FileError",
     "Generation",
     "InspectionPrompt",
     "JacobianLens",

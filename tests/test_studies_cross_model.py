@@ -103,7 +103,7 @@ def test_controls_go_through_the_same_maps(llama, other):
     shared, held = study.prepare(), study.split()[1]
     at = ls.resid_post(1).at(-1)
     states = torch.stack([ls.capture(llama, text, at)[at][0, 0] for text in held])
-    oracle.close(shared["mean-text"][0], states.mean(0), 1e-4)
+    oracle.close(shared["nulls-text"][0, 0], states.mean(0), 1e-4)
     matrix, bias = shared["map-1-1-matrix"], shared["map-1-1-bias"]
 
     def word(state):
@@ -155,7 +155,7 @@ def test_models_of_different_tokenizers(llama, pieces):
     options = {**OPTIONS, **words, "target_layers": "all"}
     result = ls.studies.cross_model(llama, pieces, TEXTS, **options).run()
     assert result.data["precision_at_1"].dims == ("condition", "source_layer", "target_layer")
-    assert result.data["precision_at_1"].shape == (5, 3, 3)
+    assert result.data["precision_at_1"].shape == (6, 3, 3)
     back = ls.studies.cross_model(
         pieces, llama, TEXTS, layers=[1], entities=GIVEN, **SCOPES, max_new_tokens=2
     ).run()

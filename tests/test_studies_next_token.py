@@ -112,6 +112,8 @@ def test_the_layer_is_chosen_on_one_half_and_scored_on_the_other(llama):
     result = ls.studies.next_token(llama, texts, some_lenses(llama)).run()
     head = result.headline
     assert head["lens"].tolist() == ["logit lens", "tuned lens", "identity"]
+    head = head[head["chosen"] != "no cell chosen"]  # where no layer reads any token
+    assert head["lens"].iloc[0] == "logit lens"
     assert set(head["layer"]) <= {0, 1}  # the last is the model's own head
     assert set(head["texts"]) == {10}
     assert (head["state_low"] <= head["state"]).all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,10 @@ import xarray as xr
 from lensscope.circuits.ablation import Ablated, Kept
 from lensscope.errors import PatchError
 from lensscope.intervals import ratio_interval
+from lensscope.json_text import json_text, records
 from lensscope.lenses.checks import whole_number
 from lensscope.showing import Shown
+from lensscope.signs import escape
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -105,8 +106,6 @@ class FaithfulnessCurve(Shown):
 
     def section(self) -> str:
         """What it says, as a piece of HTML."""
-        from html import escape
-
         return (
             f"<p>{escape(self.title)}, {self.pairs} pair{'s' * (self.pairs > 1)}, {self.ablation} "
             f"ablation of all other of {self.components} components. Bands: a 95% interval over "
@@ -119,15 +118,14 @@ class FaithfulnessCurve(Shown):
         return to_svg(self._chart())
 
     def _json(self) -> str:
-        return json.dumps(
+        return json_text(
             {
                 "metric": self.metric,
                 "ablation": self.ablation,
                 "pairs": self.pairs,
                 "components": self.components,
-                "sizes": json.loads(self.frame().to_json(orient="records")),
+                "sizes": records(self.frame()),
             },
-            indent=1,
         )
 
     def __repr__(self) -> str:

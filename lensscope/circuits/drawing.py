@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Final
 
 from lensscope.circuits.naming import named, owner, short_name
 from lensscope.patching.receivers import LOGITS
 from lensscope.plots import diverging, short, svg_text
-from lensscope.signs import without_control
+from lensscope.signs import escape
 from lensscope.sites import Site
 
 if TYPE_CHECKING:
@@ -164,7 +163,7 @@ def _box(box: _Box, strongest: float) -> str:
     said = f"\n{box.words}" if box.words else ""
     title = f"{box.name}: effect {box.effect:+.4f}{said}" if box.name != LOGITS else LOGITS
     parts = [
-        f"<g><title>{escape(without_control(title))}</title><rect x='{box.x:.1f}' y='{box.y:.1f}' "
+        f"<g><title>{escape(title)}</title><rect x='{box.x:.1f}' y='{box.y:.1f}' "
         f"width='{box.width:.1f}' height='{box.height:.1f}' rx='6' fill='{fill}' "
         "stroke='#68748a'/>",
         svg_text(x, box.y + 17, box.label, anchor="middle", fill=ink, weight=600),
@@ -181,7 +180,7 @@ def circuit_section(circuit: Circuit) -> str:
     head += "<th>writes</th>" if said else ""
     lines = []
     for site, effect in sorted(circuit.nodes.items(), key=lambda item: -abs(item[1])):
-        words = f"<td class='t'>{escape(without_control(circuit.words.get(site, '')))}</td>"
+        words = f"<td class='t'>{escape(circuit.words.get(site, ''))}</td>"
         lines.append(
             f"<td>{escape(short_name(site))}</td><td class='n'>{effect:+.3f}</td>"
             + (words if said else "")

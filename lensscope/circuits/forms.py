@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pandas as pd
 
 from lensscope import checks
 from lensscope.circuits.naming import named, site_named
 from lensscope.errors import PatchError
+from lensscope.json_text import SEAL, check_seal, conform, json_text, read_json, sealed
+from lensscope.provenance import HEADER as PROVENANCE
 from lensscope.provenance import Provenance
 from lensscope.showing import written
 from lensscope.signs import without_control
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     import networkx as nx
 
     from lensscope.circuits.circuit import Circuit
+
+_HELD: Final = {
+    "nodes": [{"node": str, "effect": (int, float), "words?": (str, None)}],
+    "edges": [{"sender": str, "receiver": str, "effect": (int, float)}],
+    "kinds": [str],
+    "settings": dict,
+    "provenance?": (dict, None),
+}
 
 
 class Formed:
@@ -65,25 +74,27 @@ class Formed:
         """
         try:
             given = text.read_text(encoding="utf-8") if isinstance(text, Path) else text
-            held = json.loads(given)
+            held = read_json(given)
+            conform(held, _HELD, "the circuit")
+            check_seal(held)
             nodes = {_site(row["node"]): row["effect"] for row in held["nodes"]}
             edges = {
                 (_site(row["sender"]), site_named(row["receiver"])): row["effect"]
                 for row in held["edges"]
             }
             words = {_site(r["node"]): r["words"] for r in held["nodes"] if r.get("words")}
-            before = held.get("provenance")
             known = None
-            if before is not None:
-                before["tokens"] = tuple(map(tuple, before["tokens"]))
-                known = Provenance(**before)
+            if held.get("provenance") is not None:
+                conform(held["provenance"], PROVENANCE, "the provenance")
+                known = Provenance.from_header(held["provenance"])
             made: type[Circuit] = cast("Any", cls)
             return made(nodes, edges, tuple(held["kinds"]), known, held["settings"], words)
-        except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+        except (TypeError, ValueError, ArithmeticError, OSError) as error:
             raise PatchError(
                 "This is not a circuit.",
-                got=f"{type(error).__name__}: {error}",
-                expected="what circuit.to_json() gives",
+                got=f"{type(error).__name__}: {error}"[:400],
+                expected="what circuit.to_json() gives, as it was given; of one that was changed "
+                f"on purpose, without its {SEAL!r}",
                 instead='ls.Circuit.from_json(Path("circuit.json"))',
             ) from error
 
@@ -119,27 +130,27 @@ class Formed:
         known = None
         if self._circuit.provenance is not None:
             known = {**asdict(self._circuit.provenance), "tokens": []}
-        return json.dumps(
-            {
-                "nodes": [
-                    {"node": named(s), "effect": e, "words": self._circuit.words.get(s)}
-                    for s, e in self._circuit.nodes.items()
-                ],
-                "edges": [
-                    {"sender": named(s), "receiver": named(r), "effect": e}
-                    for (s, r), e in self._circuit.edges.items()
-                ],
-                "kinds": list(self._circuit.kinds),
-                "settings": dict(self._circuit.settings),
-                "provenance": known,
-            },
-            ensure_ascii=False,
-            indent=1,
+        return json_text(
+            sealed(
+                {
+                    "nodes": [
+                        {"node": named(s), "effect": e, "words": self._circuit.words.get(s)}
+                        for s, e in self._circuit.nodes.items()
+                    ],
+                    "edges": [
+                        {"sender": named(s), "receiver": named(r), "effect": e}
+                        for (s, r), e in self._circuit.edges.items()
+                    ],
+                    "kinds": list(self._circuit.kinds),
+                    "settings": dict(self._circuit.settings),
+                    "provenance": known,
+                }
+            )
         )
 
 
 def _site(name: str) -> Site:
     found = site_named(name)
     if not isinstance(found, Site):
-        raise ValueError(f"{name!r} is not a site")
+        raise ValueError(f"{name[:80]!r} is not a site")
     return found

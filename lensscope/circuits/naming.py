@@ -40,7 +40,7 @@ def site_named(name: str) -> Receiver:
         return LOGITS
     match = _NAME.fullmatch(name)
     if match is None or match[1] not in KINDS:
-        raise ValueError(f"{name!r} is not the name of a site")
+        raise ValueError(f"{name[:80]!r} is not the name of a site")
     kind, layer, head, where, occurrence = match.groups()
     site = Site(kind, *(None if n is None else int(n) for n in (layer, head)))  # type: ignore[arg-type]
     if where is None:
@@ -57,8 +57,8 @@ def _position(text: str) -> PositionLike:
     inner = re.fullmatch(r"span\((.+)\)", text, re.DOTALL)
     try:
         found = ast.literal_eval(inner[1] if inner else text)
-    except SyntaxError as error:
-        raise ValueError(f"{text!r} is not a position") from error
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{text[:80]!r} is not a position") from error
     return span(found) if inner else found
 
 

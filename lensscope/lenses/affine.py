@@ -10,11 +10,13 @@ from lensscope import checks
 from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import LensError
+from lensscope.json_text import conform
 from lensscope.lenses.checks import number, whole_number
 from lensscope.lenses.corpus import Corpus, Piece, Texts, named
 from lensscope.lenses.lens import RESIDUAL, concrete
 from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.moments import Moments
+from lensscope.lenses.origin import HEADER as ORIGIN
 from lensscope.lenses.origin import Origin
 from lensscope.lenses.states import Asked, gathered
 from lensscope.lenses.translators import Translator, canonical, check_translators
@@ -189,6 +191,8 @@ class AffineLens(LinearLens):
             )
         super().check(backend, sites)
 
+    _shape = {"target": [(str, int, None)], "into": (dict, None)}  # noqa: RUF012
+
     def _header(self) -> dict[str, Any]:
         into = None if self.into is None else self.into.to_json()
         return {"target": [self.target.kind, self.target.layer], "into": into}
@@ -196,6 +200,8 @@ class AffineLens(LinearLens):
     @classmethod
     def _extra(cls, header: Mapping[str, Any]) -> dict[str, Any]:
         into = header["into"]
+        if into is not None:
+            conform(into, ORIGIN, "into")
         return {
             "target": Site(*header["target"]),
             "into": None if into is None else Origin.from_json(into),

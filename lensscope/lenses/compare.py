@@ -27,6 +27,7 @@ from lensscope.positions import PositionLike
 from lensscope.progress import progress
 from lensscope.prompts import PromptsLike
 from lensscope.sites import Site, resid_post
+from lensscope.store import path_of
 
 _KIND: Final = "comparison checkpoint"
 
@@ -120,7 +121,7 @@ def compare(
     }
     several = [lens.on(backend.device) for lens in several]
     work = _Work(backend, several, sites, reads_at, reads, memory_budget)
-    work.run(None if checkpoint is None else Path(checkpoint), settings)
+    work.run(None if checkpoint is None else path_of(checkpoint), settings)
     values = work.dataset()
     return LensComparison(
         summarised(values, level, resamples, seed),
@@ -223,7 +224,8 @@ class _Work:
                         self.values[i, n, at, index[some]] = found[name].float().cpu()
 
     def _resume(self, path: Path | None, settings: Mapping[str, Any]) -> None:
-        found = resume(path, _KIND, settings, "comparison")
+        like = {"values": self.values, "done": self.done}
+        found = resume(path, _KIND, settings, "comparison", like)
         if found is not None:
             self.values, self.done = found[1]["values"], found[1]["done"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,9 +14,10 @@ import xarray as xr
 from lensscope import checks
 from lensscope.errors import LensError
 from lensscope.intervals import Sums, ratio_interval
+from lensscope.json_text import json_text, records
 from lensscope.notes import as_caption
 from lensscope.provenance import Provenance
-from lensscope.showing import Shown
+from lensscope.showing import Shown, written
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -90,10 +90,7 @@ class LensComparison(Shown):
         otherwise; written to ``path`` if there is one."""
         from lensscope.charts import to_svg
 
-        text = to_svg(*map(self._chart, values or ("precision_at_1", "surprisal")))
-        if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
-        return text
+        return written(to_svg(*map(self._chart, values or ("precision_at_1", "surprisal"))), path)
 
     def _svg(self) -> str:
         return self.to_svg()
@@ -169,16 +166,14 @@ class LensComparison(Shown):
         return comparison_section(self)
 
     def _json(self) -> str:
-        return json.dumps(
+        return json_text(
             {
                 "settings": dict(self.settings),
                 "level": self.level,
                 "notes": self.notes,
                 "provenance": {**asdict(self.provenance), "tokens": []},
-                "layers": json.loads(self.frame().to_json(orient="records")),
+                "layers": records(self.frame()),
             },
-            ensure_ascii=False,
-            indent=1,
         )
 
     def __repr__(self) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 
 from lensscope.errors import LensError
+from lensscope.json_text import conform
+from lensscope.store import path_of, refusals
+from lensscope.tensor_file import DamagedError, read_tensors, write_tensors
 
 _FORMAT: Final = "lensscope-lens-1"
 _TRUST: Final = (
@@ -25,32 +28,26 @@ _SAVED: Final = (
 
 
 def save(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Path:
-    """Write a lens or a checkpoint; what is at ``path`` is replaced only once all is written."""
-    from safetensors.torch import save_file
+    """Write a lens or a checkpoint; what is at ``path`` is replaced only once all is written.
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir():
+    Raises:
+        LensError: a folder.
+        FileError: the disk is full, or refuses.
+    """
+    path = path_of(path)
+    with refusals(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = path.is_dir()
+    if folder:
         raise LensError(
             "A lens is saved in a file.",
             got=f"the folder {path}",
             expected="the path of a file",
             instead=f"lens.save({str(path / 'lens.safetensors')!r})",
         )
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    text = json.dumps({"format": _FORMAT, **header}, default=_plain)
     # each on its own: safetensors refuses tensors that share memory
     whole = {n: tensor.detach().cpu().contiguous().clone() for n, tensor in tensors.items()}
-    try:
-        save_file(whole, aside, metadata={"lensscope": text})
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-    return path
-
-
-def _plain(value: Any) -> Any:
-    """A number of numpy's or torch's as Python's own."""
-    return value.item()
+    return write_tensors(path, {"format": _FORMAT, **header}, whole)
 
 
 def load(path: Path, kind: str | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -62,30 +59,28 @@ def load(path: Path, kind: str | None = None) -> tuple[dict[str, Any], dict[str,
 
     Raises:
         LensError: no such file, not whole, a pickle, not a lens, or one of another kind.
+        FileError: no path.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if path.is_file():
-        refuse_pickle(path, _SAVED)
+    path = path_of(path)
+    refuse_pickle(path, _SAVED)
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["lensscope"])
-            if header["format"] != _FORMAT or "kind" not in header:
-                raise KeyError(header["format"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        header, tensors = read_tensors(path)
+        conform(header, {"format": str, "kind": str}, "the header")
+        if header["format"] != _FORMAT:
+            raise DamagedError(f"format {header['format'][:80]!r}")
+    except ValueError as error:
         raise LensError(
             f"{path} is not a lens, or not whole.",
-            got=f"{type(error).__name__}: {error}",
-            expected=f"a safetensors file of format {_FORMAT}",
-            instead="lens.save(path) writes one",
+            got=f"{type(error).__name__}: {error}"[:400],
+            expected=f"a safetensors file of format {_FORMAT}, as it was written",
+            instead="lens.save(path) writes one; fit again what is damaged",
         ) from error
     if kind is not None and header["kind"] != kind:
         raise LensError(
             f"{path} holds something else.",
-            got=header["kind"],
+            got=header["kind"][:80],
             expected=kind,
-            instead=f"ls.{header['kind']}.load({str(path)!r})"
+            instead=f"ls.{header['kind'][:80]}.load({str(path)!r})"
             if header["kind"].endswith("Lens")
             else "another file",
         )
@@ -93,7 +88,12 @@ def load(path: Path, kind: str | None = None) -> tuple[dict[str, Any], dict[str,
 
 
 def resume(
-    path: Path | None, kind: str, settings: Mapping[str, Any], what: str
+    path: Path | None,
+    kind: str,
+    settings: Mapping[str, Any],
+    what: str,
+    like: Mapping[str, Tensor],
+    counts: Sequence[str] = (),
 ) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     """A checkpoint to go on from: its header and tensors; ``None`` if there is none yet.
 
@@ -102,13 +102,23 @@ def resume(
         kind: what it must hold.
         settings: what must be the same as in its header.
         what: what it is a checkpoint of.
+        like: tensors that it must have, of the same shapes and types.
+        counts: numbers that its header must have.
 
     Raises:
-        LensError: it cannot be read, or is of other settings, with what differs.
+        LensError: it cannot be read, lacks something, or is of other settings, with what differs.
+        FileError: no path.
     """
-    if path is None or not path.exists():
+    if path is None:
+        return None
+    path = path_of(path)
+    if not path.exists():
         return None
     header, tensors = load(path, kind)
+    try:
+        conform(header, {"settings": dict, **dict.fromkeys(counts, int)}, "the header")
+    except ValueError as error:
+        raise _not_whole(path, what, str(error), "the header that was written") from error
     before = header["settings"]
     differ = [name for name in settings if before.get(name) != settings[name]]
     if differ:
@@ -118,18 +128,39 @@ def resume(
             expected=", ".join(f"{name}: {settings[name]!r}" for name in differ),
             instead="the same settings and texts, or another checkpoint=",
         )
+    for name, own in like.items():
+        held = tensors.get(name)
+        if held is None or held.shape != own.shape or held.dtype != own.dtype:
+            got = "nothing" if held is None else f"{tuple(held.shape)}, {held.dtype}"
+            wanted = f"{tuple(own.shape)}, {own.dtype}"
+            raise _not_whole(path, what, f"{name}: {got}", f"{name}: {wanted}")
     return header, tensors
 
 
+def _not_whole(path: Path, what: str, got: str, expected: str) -> LensError:
+    return LensError(
+        f"{path} is not a whole checkpoint of this {what}.",
+        got=got,
+        expected=expected,
+        instead=f"delete {path}, and the same call begins anew",
+    )
+
+
 def refuse_pickle(path: Path, instead: str = _TRUST) -> None:
-    """Refuse a file that would have to be unpickled.
+    """Refuse a file that would have to be unpickled; what cannot be read is left to others.
 
     Raises:
         LensError: it is one.
     """
-    with open(path, "rb") as file:
-        start = file.read(4)
-    if start == b"PK\x03\x04" or start[:1] == b"\x80":
+    try:
+        with open(path, "rb") as file:
+            start = file.read(9)
+            size = os.fstat(file.fileno()).st_size
+    except OSError:
+        return
+    # one header of safetensors in 32 begins with pickle's own first byte
+    safe = start[8:] == b"{" and int.from_bytes(start[:8], "little") <= size - 8
+    if start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and not safe):
         raise LensError(
             f"{path} has pickle in it, which could run any code, and is not opened.",
             got="a file of torch.save or pickle",
@@ -143,15 +174,23 @@ def load_pickled(path: Path, *, allow_pickle: bool) -> Any:
 
     Raises:
         LensError: not allowed, or not such a file, or one with more in it.
+        FileError: no path.
     """
-    if not allow_pickle and path.is_file():
+    path = path_of(path)
+    if not allow_pickle:
         refuse_pickle(path)
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as parts:
+                damaged = parts.testzip()  # torch does not look at the checksums
+            if damaged is not None:
+                raise ValueError(f"{damaged} is not as it was written")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever it stumbles over
+        said = (str(error).splitlines() or ["an empty file"])[0]
         raise LensError(
             f"{path} cannot be read.",
-            got=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}",
+            got=f"{type(error).__name__}: {said[:200]}",
             expected="a whole file of torch.save with nothing but tensors and plain values",
             instead="the file as it was published",
         ) from error

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from lensscope.errors import LensError
+from lensscope.json_text import json_text, records
 from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.scores import SCORES
 from lensscope.showing import Shown
+from lensscope.signs import escape
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +86,7 @@ class FitReport(Shown):
 
     def section(self) -> str:
         """The chart, and a table for each corpus."""
-        settings = escape(json.dumps(dict(self.lens.settings)))
+        settings = escape(json_text(dict(self.lens.settings), indent=None))
         intro = f"<p>{escape(repr(self.lens))}<br>{settings}</p>"
         if not self._measured:
             return intro
@@ -138,11 +138,9 @@ class FitReport(Shown):
             "lens": type(self.lens).__name__,
             "settings": dict(self.lens.settings),
             "provenance": asdict(self.lens.origin.provenance),
-            "scores": [
-                row for s in self._measured for row in json.loads(s.to_json(orient="records"))
-            ],
+            "scores": [row for s in self._measured for row in records(s)],
         }
-        return json.dumps(value, ensure_ascii=False, indent=1)
+        return json_text(value)
 
 
 def _off_the_chart(values: list[float]) -> int:

@@ -27,6 +27,7 @@ from lensscope.lenses.origin import Origin
 from lensscope.lenses.translators import Translator, canonical, check_translators
 from lensscope.progress import progress
 from lensscope.sites import Site, resid_post, resid_pre
+from lensscope.store import path_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -127,7 +128,7 @@ class JacobianLens(LinearLens):
             "layers": chosen,
             "weights": backend.provenance().fingerprint,
         }
-        where = None if checkpoint is None else Path(checkpoint)
+        where = None if checkpoint is None else path_of(checkpoint)
         sums, done = _resumed(where, settings, backend.d_model)
         with progress(max_pieces or 0, name, "piece") as bar:
             for n, (piece,) in enumerate(source.once()):
@@ -223,9 +224,9 @@ class JacobianLens(LinearLens):
         Raises:
             LensError: no such file, not whole, not a lens, or pickle that was not allowed.
         """
-        if Path(path).suffix not in (".pt", ".pth"):
+        if path_of(path).suffix not in (".pt", ".pth"):
             return super().load(path)
-        payload = load_pickled(Path(path), allow_pickle=allow_pickle)
+        payload = load_pickled(path_of(path), allow_pickle=allow_pickle)
         matrices = payload.get("J") if isinstance(payload, dict) else None
         whole = isinstance(matrices, dict) and all(
             isinstance(n, int) and isinstance(m, Tensor) and m.ndim == 2 and len(m) == m.shape[1]
@@ -234,14 +235,24 @@ class JacobianLens(LinearLens):
         if not whole or not matrices:
             raise LensError(
                 f"{path} is not a Jacobian lens.",
-                got=", ".join(map(str, payload)) if isinstance(payload, dict) else type(payload),
+                got=", ".join(map(str, payload))[:200]
+                if isinstance(payload, dict)
+                else type(payload).__name__,
                 expected="a file with square matrices J by layer, and n_prompts",
                 instead="JacobianLens.save of TransformerLens writes one",
             )
-        known = dict(payload.get("metadata") or {})
+        known, n_prompts = payload.get("metadata") or {}, payload.get("n_prompts") or 0
+        if not isinstance(known, dict) or not isinstance(n_prompts, int) or min(matrices) < 0:
+            raise LensError(
+                f"{path} is not a Jacobian lens.",
+                got=f"n_prompts={n_prompts!r:.40}, metadata={known!r:.80}, layer {min(matrices)}",
+                expected="a number of prompts, metadata by name, layers from 0 on",
+                instead="JacobianLens.save of TransformerLens writes one",
+            )
+        known = dict(known)
         if payload.get("target_layer") is not None:  # where the reference implementation has it
             known.setdefault("target_layer", payload["target_layer"])
-        return cls._elsewhere(matrices, int(payload.get("n_prompts") or 0), known)
+        return cls._elsewhere(matrices, n_prompts, known)
 
     @classmethod
     def from_transformer_lens(cls, lens: Any) -> Self:
@@ -301,8 +312,9 @@ def _resumed(
     path: Path | None, settings: Mapping[str, Any], d_model: int
 ) -> tuple[Float[Tensor, "layer d_model d_model"], int]:
     """The sums so far, and of how many pieces they are."""
-    found = resume(path, _KIND, settings, "fit")
+    none = torch.zeros(len(settings["layers"]), d_model, d_model, dtype=torch.float32)
+    found = resume(path, _KIND, settings, "fit", {"sums": none}, ["done"])
     if found is None:
-        return torch.zeros(len(settings["layers"]), d_model, d_model, dtype=torch.float32), 0
+        return none, 0
     header, tensors = found
     return tensors["sums"], int(header["done"])

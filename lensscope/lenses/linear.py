@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import pandas as pd
 import torch
@@ -18,17 +18,27 @@ from lensscope.backend import Backend
 from lensscope.backends import backend_of
 from lensscope.errors import LensError
 from lensscope.head import unembed
+from lensscope.json_text import conform
 from lensscope.lenses.corpus import Texts, drawn, named
 from lensscope.lenses.files import load, save
 from lensscope.lenses.lens import RESIDUAL, Lens, States
+from lensscope.lenses.origin import HEADER as ORIGIN
 from lensscope.lenses.origin import Origin
 from lensscope.lenses.scores import scores_frame, scores_on
 from lensscope.lenses.translators import Translator, canonical, check_translators
 from lensscope.sites import Site, resid_post
+from lensscope.store import path_of
 from lensscope.transforms import Affine
 
 _UNKNOWN: Final = 1 << 30
 """So many layers has a model of which it is not known."""
+_HEADER: Final = {
+    "name": str,
+    "origin": ORIGIN,
+    "sites": [[(str, int, None)]],
+    "residual": [bool],
+    "settings": dict,
+}
 _L = TypeVar("_L", bound="LinearLens")
 
 
@@ -124,6 +134,13 @@ class LinearLens(Lens):
         Raises:
             LensError: it has none.
         """
+        if site.position is not None:
+            raise LensError(
+                "The map of a site is the same at all its tokens.",
+                got=repr(site),
+                expected="a site without a position",
+                instead=f"lens.at({site.whole!r})",
+            )
         n_layers = self.origin.provenance.n_layers or _UNKNOWN
         layer = site.layer
         if layer is not None and layer < 0 and -n_layers <= layer and n_layers != _UNKNOWN:
@@ -236,7 +253,12 @@ class LinearLens(Lens):
 
     @checks.door(LensError)
     def save(self, path: str | Path) -> Path:
-        """Write it to a safetensors file, with what it was fitted on and how."""
+        """Write it to a safetensors file, with what it was fitted on and how.
+
+        Raises:
+            LensError: a folder.
+            FileError: no path, a full disk, a refusal; what was there before stays.
+        """
         tensors = {f"history.{name}": value for name, value in self.history.items()}
         for n, translator in enumerate(self.translators.values()):
             tensors[f"{n}.matrix"] = translator.matrix
@@ -251,7 +273,10 @@ class LinearLens(Lens):
             "settings": dict(self.settings),
             **self._header(),
         }
-        return save(Path(path), header, tensors)
+        return save(path_of(path), header, tensors)
+
+    _shape: ClassVar[Mapping[str, Any]] = {}
+    """What else must be in a header."""
 
     def _header(self) -> dict[str, Any]:
         """What else there is to keep."""
@@ -269,9 +294,13 @@ class LinearLens(Lens):
 
         Raises:
             LensError: no such file, not whole, a pickle, or not a lens of this kind.
+            FileError: no path.
         """
-        header, tensors = load(Path(path), cls.__name__)
+        header, tensors = load(path_of(path), cls.__name__)
         try:
+            conform(header, {**_HEADER, **cls._shape}, "the header")
+            if len(header["residual"]) != len(header["sites"]) or not header["sites"]:
+                raise ValueError(f"{len(header['sites'])} sites, {len(header['residual'])} maps")
             translators = {
                 Site(kind, layer): Translator(
                     tensors[f"{n}.matrix"], tensors.get(f"{n}.bias"), header["residual"][n]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -12,7 +12,11 @@ import torch
 from lensscope.backend import Backend
 from lensscope.errors import BasisError
 from lensscope.head import head_hash
+from lensscope.provenance import HEADER as PROVENANCE
 from lensscope.provenance import Provenance
+
+HEADER: Final = {"provenance": PROVENANCE, "head": str, "unembed_hash": str}
+"""What a file says of an origin: see `lensscope.json_text.conform`."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Origin:
     def from_json(cls, value: dict[str, Any]) -> Origin:
         """As `to_json` gave it."""
         provenance = {**value["provenance"], "tokens": ()}
-        return cls(Provenance(**provenance), value["head"], value["unembed_hash"])
+        return cls(Provenance.from_header(provenance), value["head"], value["unembed_hash"])
 
     def check(self, backend: Backend, what: str) -> None:
         """Refuse another model, basis or unembedding.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +12,7 @@ import xarray as xr
 
 from lensscope import checks
 from lensscope.errors import LensError
+from lensscope.json_text import json_text, records
 from lensscope.lenses.measures import MEASURES
 from lensscope.notes import as_caption
 from lensscope.provenance import Provenance
@@ -201,14 +201,14 @@ class LensReading(Shown):
             "prompts": self.data["prompt"].values.tolist(),
             "provenance": asdict(self.provenance),
             "notes": self.notes,
-            "cells": json.loads(cells.to_json(orient="records")),
+            "cells": records(cells),
         }
         if "target" in self.data.dims:
             of_targets = self.data[["target_rank", "target_log_probability"]].to_dataframe()
             rows = of_targets.dropna().reset_index()
             rows = rows.assign(prompt=rows["prompt"].map(index))
-            value["targets"] = json.loads(rows.to_json(orient="records"))
-        return json.dumps(value, ensure_ascii=False, indent=1)
+            value["targets"] = records(rows)
+        return json_text(value)
 
     def table(self) -> Table:
         """For the terminal: layers down, tokens across, the most probable token in each cell; of a

@@ -241,13 +241,36 @@ class Trainer:
         )
         self._saved = self.step
 
+    def _needed(self) -> dict[str, Tensor]:
+        """What a checkpoint must have, by name; with what the optimizer keeps."""
+        t = self.training
+        kept = ["exp_avg", "exp_avg_sq"] if t.optimizer == "adam" else []
+        kept += ["momentum_buffer"] if t.optimizer == "sgd" and t.momentum else []
+        needed = {"scale_in": self.scale_in, "scale_out": self.scale_out}
+        for n, pair in enumerate(self.parameters):
+            for name, parameter in zip(("matrix", "bias"), pair, strict=True):
+                needed |= dict.fromkeys(
+                    (f"{n}.{name}", *(f"{n}.{name}.{k}" for k in kept)), parameter
+                )
+                if t.optimizer == "adam":
+                    needed[f"{n}.{name}.step"] = torch.tensor(0.0)
+        return needed
+
     def _resume(self) -> None:
-        found = resume(self.checkpoint, _KIND, self._header(), "training")
+        found = resume(self.checkpoint, _KIND, self._header(), "training", self._needed(), ["step"])
         if found is None:
             return
         header, tensors = found
-        self.step = self._saved = int(header["step"])
-        self.losses = tensors["losses"].tolist()
+        losses = tensors.get("losses")
+        if losses is None or losses.shape != (header["step"], len(self.sites)):
+            raise LensError(
+                f"{self.checkpoint} is not a whole checkpoint of this training.",
+                got="no losses" if losses is None else f"losses of shape {tuple(losses.shape)}",
+                expected=f"losses of {header['step']} steps at {len(self.sites)} sites",
+                instead=f"delete {self.checkpoint}, and the same call begins anew",
+            )
+        self.step = self._saved = header["step"]
+        self.losses = losses.tolist()
         self.scale_in = tensors["scale_in"].to(self.device)
         self.scale_out = tensors["scale_out"].to(self.device)
         with torch.no_grad():

@@ -23,6 +23,7 @@ from lensscope.lenses.settings import Training
 from lensscope.lenses.training import Trainer
 from lensscope.lenses.translators import Translator, canonical, check_translators
 from lensscope.sites import Site, resid_post, resid_pre
+from lensscope.store import path_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -132,7 +133,7 @@ class TunedLens(LinearLens):
                 expected="at least one text of two tokens",
                 instead="held_out=None, which keeps some of the texts apart",
             )
-        where = None if checkpoint is None else Path(checkpoint)
+        where = None if checkpoint is None else path_of(checkpoint)
         trainer = Trainer(backend, places, source, training, where)
         trainer.run()
         translators = trainer.translators()
@@ -172,10 +173,10 @@ class TunedLens(LinearLens):
         Raises:
             LensError: no such file, not whole, not a lens, or pickle that was not allowed.
         """
-        if Path(path).is_dir():
+        if path_of(path).is_dir():
             from lensscope.lenses.tuned_lens_folder import read_folder
 
-            return cls(*read_folder(Path(path), allow_pickle=allow_pickle))
+            return cls(*read_folder(path_of(path), allow_pickle=allow_pickle))
         return super().load(path)
 
     @checks.door(LensError)
@@ -192,7 +193,7 @@ class TunedLens(LinearLens):
         """
         from lensscope.lenses.tuned_lens_folder import write_folder
 
-        return write_folder(self, Path(folder), backend_of(model))
+        return write_folder(self, path_of(folder), backend_of(model))
 
 
 def _trained(backend: Backend, sites: Site | Sequence[Site]) -> list[Site]:

@@ -7,19 +7,25 @@ config names the model and a hash of its unembedding.
 
 from __future__ import annotations
 
-import json
+import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
 from lensscope.backend import Backend
 from lensscope.errors import LensError
+from lensscope.json_text import conform, json_text, read_json
 from lensscope.lenses.files import load_pickled
 from lensscope.lenses.origin import Origin, unembed_hashes
 from lensscope.lenses.translators import Translator
 from lensscope.sites import Site, resid_pre
+from lensscope.store import aside, refusals, write
+
+_CONFIG: Final = "config.json"
+_PARAMETERS: Final = "params.pt"
+_SAFE: Final = "params.safetensors"
 
 if TYPE_CHECKING:
     from lensscope.lenses.tuned import TunedLens
@@ -34,20 +40,21 @@ def read_folder(folder: Path, *, allow_pickle: bool) -> tuple[dict[Site, Transla
     """
     config = _config(folder)
     state = _parameters(folder, allow_pickle=allow_pickle)
-    d, n_layers = int(config["d_model"]), int(config["num_hidden_layers"])
+    d, n_layers = config["d_model"], config["num_hidden_layers"]
     translators = {}
     for n in range(n_layers):
         weight, bias = state.get(f"{n}.weight"), state.get(f"{n}.bias")
         fits = (
             isinstance(weight, torch.Tensor)
             and weight.shape == (d, d)
+            and (bias is None or isinstance(bias, torch.Tensor))
             and (bias is None or (bias.shape == (d,) and bool(bias.isfinite().all())))
             and bool(weight.isfinite().all())
         )
         if not fits:
             raise LensError(
                 f"The parameters in {folder} are not those of its config.",
-                got=f"layer {n}: " + (str(tuple(weight.shape)) if weight is not None else "none"),
+                got=f"layer {n}: {_brief(weight)} and {_brief(bias)}",
                 expected=f"{n_layers} finite matrices of {d} x {d}",
                 instead="the folder as it was published",
             )
@@ -67,14 +74,17 @@ def read_folder(folder: Path, *, allow_pickle: bool) -> tuple[dict[Site, Transla
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
+    path = folder / _CONFIG
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config: dict[str, Any] = read_json(path.read_text(encoding="utf-8"))
+        conform(config, {}, "config.json")
         kind = config.get("lens_type", "linear_tuned_lens")
         if kind != "linear_tuned_lens":
             raise KeyError(f"lens_type {kind!r}")
         config["d_model"] = int(config["d_model"])
         config["num_hidden_layers"] = int(config["num_hidden_layers"])
+        if min(config["d_model"], config["num_hidden_layers"]) < 1:
+            raise ValueError(f"{config['num_hidden_layers']} layers of {config['d_model']}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LensError(
             f"{folder} is not a lens of the tuned-lens library.",
@@ -86,7 +96,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _parameters(folder: Path, *, allow_pickle: bool) -> dict[str, Any]:
-    safe = folder / "params.safetensors"
+    safe = folder / _SAFE
     if safe.is_file():
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -100,7 +110,7 @@ def _parameters(folder: Path, *, allow_pickle: bool) -> dict[str, Any]:
                 expected="a safetensors file",
                 instead="the folder as it was published",
             ) from error
-    state = load_pickled(folder / "params.pt", allow_pickle=allow_pickle)
+    state = load_pickled(folder / _PARAMETERS, allow_pickle=allow_pickle)
     if not isinstance(state, dict):
         raise LensError(
             f"{folder / 'params.pt'} does not hold parameters.",
@@ -116,8 +126,10 @@ def write_folder(lens: TunedLens, folder: Path, backend: Backend) -> Path:
     """Write a lens as such a folder.
 
     Raises:
-        LensError: it lacks the input of a block, or was fitted on folded weights.
+        LensError: it lacks the input of a block, was fitted on folded weights, or something else
+            is in the folder.
         BasisError: another model than it was fitted on.
+        FileError: a full disk, a refusal; what was there before stays.
     """
     lens.origin.check(backend, f"The {lens.name}")
     missing = [n for n in range(backend.n_layers) if resid_pre(n) not in lens.translators]
@@ -130,14 +142,12 @@ def write_folder(lens: TunedLens, folder: Path, backend: Backend) -> Path:
             expected="translators at every block's input and nowhere else, on raw weights",
             instead="ls.TunedLens.fit(model, texts), with sites=ls.resid_pre",
         )
-    folder.mkdir(parents=True, exist_ok=True)
     state = {}
     for n in range(backend.n_layers):
         translator = lens.translators[resid_pre(n)]
         bias = translator.bias
         state[f"{n}.weight"] = translator.matrix.clone()
         state[f"{n}.bias"] = torch.zeros(backend.d_model) if bias is None else bias.clone()
-    torch.save(state, folder / "params.pt")
     config = {
         "base_model_name_or_path": backend.name,
         "d_model": backend.d_model,
@@ -147,5 +157,44 @@ def write_folder(lens: TunedLens, folder: Path, backend: Backend) -> Path:
         "unembed_hash": unembed_hashes(backend)[0],
         "lens_type": "linear_tuned_lens",
     }
-    (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    held = io.BytesIO()
+    torch.save(state, held)
+    params, text = held.getvalue(), json_text(config)
+    with refusals(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        new = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if new:
+        with aside(folder, folder=True) as whole:
+            (whole / _PARAMETERS).write_bytes(params)
+            (whole / _CONFIG).write_text(text, encoding="utf-8")
+    else:
+        _check_same(folder, config)
+        write(folder / _PARAMETERS, params)
     return folder
+
+
+def _check_same(folder: Path, config: dict[str, Any]) -> None:
+    """Refuse a folder whose config would have to be replaced too: two files cannot be replaced at
+    once, and the parameters of one lens with the config of another would be a wrong lens.
+
+    Raises:
+        LensError: something else is there than a lens of the same model.
+    """
+    try:
+        before = read_json((folder / _CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        before = f"{type(error).__name__}: {error}"
+    if before != config or (folder / _SAFE).exists():
+        raise LensError(
+            f"{folder} holds something else than a lens of this model.",
+            got=", ".join(sorted(path.name for path in folder.iterdir())[:6])
+            if not isinstance(before, dict)
+            else f"a lens of {before.get('base_model_name_or_path')!r:.80}, in "
+            + (_SAFE if (folder / _SAFE).exists() else _PARAMETERS),
+            expected=f"no such folder yet, an empty one, or a {_PARAMETERS} of this model's lens",
+            instead="another folder, or delete this one before",
+        )
+
+
+def _brief(value: Any) -> str:
+    return str(tuple(value.shape)) if isinstance(value, torch.Tensor) else type(value).__name__

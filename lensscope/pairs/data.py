@@ -48,7 +48,7 @@ class Pairs:
             rows = _rows(getattr(self, name), name)
             object.__setattr__(self, name, tuple(checks.text(r, name, PromptError) for r in rows))
         for name in ("correct", "wrong"):
-            answers = [_rows(row, name, least=0) for row in _rows(getattr(self, name), name)]
+            answers = [_rows(row, name) for row in _rows(getattr(self, name), name)]
             object.__setattr__(self, name, tuple(map(tuple, answers)))
         positions = checks.named(self.positions, "positions", PromptError)
         columns_of = {label: tuple(_rows(row, label)) for label, row in positions.items()}
@@ -110,9 +110,9 @@ class Pairs:
         return Row(self.clean[i], self.corrupted[i], self.correct[i], self.wrong[i], positions)
 
 
-def _rows(value: Any, what: str, least: int = 1) -> list[Any]:
-    """A list of something."""
-    if least == 0 and isinstance(value, list | tuple) and not value:
+def _rows(value: Any, what: str) -> list[Any]:
+    """A list of something, which may be empty."""
+    if isinstance(value, list | tuple) and not value:
         return []
     return checks.several(value, what, "ls.pairs.ioi(model, 4) shows the form", PromptError)
 

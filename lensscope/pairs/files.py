@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,8 +12,10 @@ from typing import Any, Final
 
 from lensscope import checks
 from lensscope.errors import PromptError
+from lensscope.json_text import read_json
 from lensscope.pairs.alignment import Row
 from lensscope.pairs.data import Pairs, check, joined
+from lensscope.store import path_of
 
 _POSITION: Final = re.compile(r"(-?\d+)|(-?\d+)?:(-?\d+)?")
 
@@ -75,7 +76,7 @@ def from_jsonl(path: str | Path, model: Any = None) -> Pairs:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = read_json(line)
             if not isinstance(row, dict):
                 raise ValueError(f"no object, but {line.strip()[:60]}")
         except ValueError as error:
@@ -86,7 +87,7 @@ def from_jsonl(path: str | Path, model: Any = None) -> Pairs:
 
 def _text_of(path: str | Path) -> str:
     try:
-        return Path(path).read_bytes().decode("utf-8-sig")
+        return path_of(path).read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(str(path), error) from error
 

@@ -24,6 +24,7 @@ from lensscope.patching.pairing import Group, Pair
 from lensscope.progress import one_bar, progress
 from lensscope.prompts import TokenizedPrompt
 from lensscope.sites import Site
+from lensscope.store import path_of
 
 Direction: TypeAlias = Literal["denoising", "noising"]
 
@@ -211,8 +212,8 @@ class Pairwise:
             checkpoint: a file to keep what is measured in.
             settings: what must be the same for it to be gone on with.
         """
-        path = None if checkpoint is None else Path(checkpoint)
-        found = resume(path, what, settings, what)
+        path = None if checkpoint is None else path_of(checkpoint)
+        found = resume(path, what, settings, what, self._held())
         if found is not None:
             held = found[1]
             self.values, self.done = held["values"], held["done"]
@@ -235,9 +236,11 @@ class Pairwise:
 
     def _save(self, path: Path | None, what: str, settings: Mapping[str, Any]) -> None:
         if path is not None:
-            held = {"values": self.values, "done": self.done}
-            held |= {"clean": self.clean, "corrupted": self.corrupted}
-            save(path, {"kind": what, "settings": dict(settings)}, held)
+            save(path, {"kind": what, "settings": dict(settings)}, self._held())
+
+    def _held(self) -> dict[str, Tensor]:
+        held = {"values": self.values, "done": self.done}
+        return held | {"clean": self.clean, "corrupted": self.corrupted}
 
 
 def texts_hash(pairs: Sequence[Pair]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +13,7 @@ import xarray as xr
 from lensscope import checks
 from lensscope.errors import PatchError
 from lensscope.intervals import ratio_interval
+from lensscope.json_text import json_text, records
 from lensscope.patching.grid import AXES, NONE
 from lensscope.provenance import Provenance
 from lensscope.showing import Shown
@@ -212,16 +212,14 @@ class PatchingResult(Shown):
         return to_svg(panels(self), "effect")
 
     def _json(self) -> str:
-        return json.dumps(
+        return json_text(
             {
                 "settings": dict(self.settings),
                 "provenance": {**asdict(self.provenance), "tokens": []},
                 "clean": self.data["clean"].values.tolist(),
                 "corrupted": self.data["corrupted"].values.tolist(),
-                "cells": json.loads(self.frame().to_json(orient="records")),
+                "cells": records(self.frame()),
             },
-            ensure_ascii=False,
-            indent=1,
         )
 
     def __repr__(self) -> str:

@@ -214,7 +214,9 @@ class _Method:
         )
         if at is None:
             held = Sums.empty((len(self.titles),))
-        worst = 1 + int(np.nan_to_num(held.means[1:], nan=-1.0).argmax())
+        had = self.sums.sum(0).known.any(-1)[1:]
+        means = np.where(had, np.nan_to_num(held.means[1:], nan=-1.0), -2.0)
+        worst = 1 + int(means.argmax())
         titles = list(self.titles.values())
         selectivity: dict[str, float] = dict.fromkeys(
             (f"selectivity{e}" for e in ("", "_low", "_high")), np.nan

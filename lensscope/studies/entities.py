@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from importlib.resources import files
@@ -13,7 +12,9 @@ from typing import Any
 
 from lensscope import checks
 from lensscope.errors import StudyError
+from lensscope.json_text import read_json
 from lensscope.lenses.checks import whole_number
+from lensscope.store import path_of
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def entities(
         rows: list[Any] = list(csv.DictReader(io.StringIO(text)))
         found = [Entity(**row) for row in rows]
     else:
-        found = _read(Path(path))
+        found = _read(path_of(path))
     if kinds is not None:
         known = list(dict.fromkeys(entity.kind for entity in found))
         wanted = checks.several(kinds, "kinds", f"kinds=[{known[0]!r}]", StudyError)
@@ -125,7 +126,7 @@ def _read(path: Path) -> list[Entity]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".json":
-            rows = json.loads(text)
+            rows = read_json(text)
         elif path.suffix == ".csv":
             rows = list(csv.DictReader(io.StringIO(text)))
         else:

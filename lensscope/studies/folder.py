@@ -1,32 +1,33 @@
 """The folder of a study: a manifest, and one parquet file for each finished part.
 
 Everything is written aside and renamed, so that what has its name is whole, whenever the process
-dies.
+dies; and nothing is believed because of its name: see `lensscope.studies.part_file`.
 """
 
 from __future__ import annotations
 
-import errno
-import io
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from torch import Tensor
 
-from lensscope.errors import StudyError
+from lensscope.errors import FileError, StudyError
+from lensscope.json_text import conform, json_text, sealed
+from lensscope.store import FULL, ROOM, refusals, sweep, write
+from lensscope.studies.manifest import FORMAT, check_same, identity, read_manifest
+from lensscope.studies.part_file import part_bytes, read_part
+from lensscope.tensor_file import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT: Final = "lensscope-study-1"
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MANIFEST: Final = "manifest.json"
 _SHARED: Final = "shared.safetensors"
+_LOCK: Final = ".lensscope.lock"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Folder:
     """
 
     path: Path
+    _known: dict[str, tuple[Any, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def parts(self) -> Path:
@@ -50,32 +52,70 @@ class Folder:
         """What is kept here.
 
         Raises:
-            StudyError: no study's folder, or a manifest that cannot be read.
+            StudyError: no study's folder, or a manifest that cannot be read, or was changed.
         """
         place = self.path / _MANIFEST
         try:
-            found: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
-            if found["format"] != FORMAT:
-                raise KeyError(found["format"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            state = _state(place)
+            if self._known.get(_MANIFEST, (None,))[0] != state:
+                self._known[_MANIFEST] = state, read_manifest(place.read_bytes())
+        except (OSError, ValueError) as error:
             raise StudyError(
                 f"{self.path} is not the folder of a study.",
-                got=f"{type(error).__name__}: {error}",
-                expected=f"a folder with a {_MANIFEST} of format {FORMAT}",
-                instead=f"study.run(out={str(self.path)!r}) makes one",
+                got=f"{type(error).__name__}: {error}"[:300],
+                expected=f"a folder with a {_MANIFEST} of format {FORMAT}, as it was written",
+                instead=f"study.run(out={str(self.path)!r}) makes one where there is none",
             ) from error
-        return found
+        found: dict[str, Any] = self._known[_MANIFEST][1]
+        return dict(found)
+
+    @property
+    def keys(self) -> list[str] | None:
+        """The parts that there will be; ``None`` in a folder of an earlier version, whose parts
+        have neither checksums nor names that can be relied on."""
+        return self.manifest().get("keys")
+
+    def identity(self) -> str:
+        """Which study this is: one of the same arguments and models has the same."""
+        return identity(self.manifest())
 
     def begin(self, manifest: Mapping[str, Any], session: Mapping[str, Any]) -> None:
-        """Make the folder, or go on in the one that is there.
+        """Go on in the folder, or make it one of this study.
 
         Args:
-            manifest: what the study is: ``study``, ``arguments``, ``models``, ``parts``.
+            manifest: what the study is: ``study``, ``arguments``, ``models``, ``parts``, ``keys``.
             session: when and with what it is run now; added to those before.
 
         Raises:
-            StudyError: something else is there, or the same study with other arguments, with what
-                differs.
+            StudyError: something else is there, the same study with other arguments, with what
+                differs, or one of an earlier version.
+        """
+        sessions: list[Any] = []
+        self.check()
+        if (self.path / _MANIFEST).exists():
+            before = self.manifest()
+            check_same(self.path, before, manifest)
+            if before.get("keys") != list(manifest["keys"]):
+                raise StudyError(
+                    f"{self.path} cannot be gone on with.",
+                    got="parts of an earlier version of lensscope",
+                    expected="parts with checksums, cut as this version cuts them",
+                    instead=f"ls.studies.load({str(self.path)!r}) for what is there; another out=",
+                )
+            sessions = before["sessions"]
+        whole = {"format": FORMAT, **manifest, "sessions": [*sessions, dict(session)]}
+        # first of all: a folder with anything in it but this is none of ours
+        self._write(self.path / _MANIFEST, json_text(sealed(whole)).encode())
+        with self._refusals():
+            self.parts.mkdir(exist_ok=True)
+        sweep(self.path)
+        sweep(self.parts)
+
+    def check(self) -> None:
+        """Refuse what is there and no study's.
+
+        Raises:
+            StudyError: a file, or a folder of something else.
         """
         if self.path.exists() and not self.path.is_dir():
             raise StudyError(
@@ -84,50 +124,39 @@ class Folder:
                 expected="a new folder, or that of the same study",
                 instead=f"out={str(self.path.with_suffix('')) + '-study'!r}",
             )
-        sessions: list[Any] = []
-        if (self.path / _MANIFEST).exists():
-            before = self.manifest()
-            check_same(self.path, before, manifest)
-            sessions = before["sessions"]
-        elif self.path.is_dir() and any(
-            entry.name != ".lock" and not entry.name.endswith(".part")
-            for entry in self.path.iterdir()
-        ):
+        with self._refusals():
+            names = sorted(p.name for p in self.path.iterdir()) if self.path.is_dir() else []
+        others = [name for name in names if name != _LOCK and not ROOM.fullmatch(name)]
+        if others and _MANIFEST not in others:
             raise StudyError(
                 f"{self.path} holds something else.",
-                got=", ".join(sorted(p.name for p in self.path.iterdir())[:6]),
+                got=", ".join(others[:6]),
                 expected="an empty or new folder, or that of the same study",
                 instead="another out=",
             )
-        whole = {"format": FORMAT, **manifest, "sessions": [*sessions, dict(session)]}
-        # first of all: a folder with anything in it but this is none of ours
-        self._write(self.path / _MANIFEST, json.dumps(whole, ensure_ascii=False, indent=1).encode())
-        with _disk(self.path):
-            self.parts.mkdir(exist_ok=True)
-        for left in (*self.path.glob("*.part"), *self.parts.glob("*.part")):
-            left.unlink(missing_ok=True)  # a process that was killed wrote these
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Let no other process work in the folder meanwhile.
 
         Raises:
-            StudyError: another one does.
+            StudyError: another one does, or something else is there.
         """
         from filelock import FileLock, Timeout
 
-        with _disk(self.path):
+        self.check()
+        with self._refusals():
             self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise StudyError(
-                f"Another run is at work in {self.path}.",
-                got="a lock that is held",
-                expected="one run at a time",
-                instead="wait for the other one, or write to another out=",
-            ) from error
+            lock = FileLock(self.path / _LOCK)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout as error:
+                raise StudyError(
+                    f"Another run is at work in {self.path}.",
+                    got="a lock that is held",
+                    expected="one run at a time",
+                    instead="wait for the other one, or write to another out=",
+                ) from error
         try:
             yield
         finally:
@@ -136,8 +165,25 @@ class Folder:
     # ---------------------------------------------------------------- parts
 
     def done(self) -> set[str]:
-        """The finished parts."""
-        return {path.stem for path in self.parts.glob("*.parquet")}
+        """The finished parts: those that are whole, and of this study."""
+        found = set()
+        for key in self._there():
+            try:
+                self._checked(key)
+            except (OSError, ValueError):
+                continue
+            found.add(key)
+        return found
+
+    def check_parts(self) -> None:
+        """Refuse to go on beside a part that is not what it should be.
+
+        Raises:
+            StudyError: with the first such part.
+        """
+        for key in self._there():
+            with self._whole(key):
+                self._checked(key)
 
     def write(self, key: str, frame: pd.DataFrame) -> None:
         """Keep a part.
@@ -145,9 +191,7 @@ class Folder:
         Raises:
             StudyError: the disk is full, or refuses; the parts before it stay.
         """
-        held = io.BytesIO()
-        frame.to_parquet(held, index=False, compression="zstd")
-        self._write(self.parts / f"{key}.parquet", held.getvalue())
+        self._write(self._place(key), part_bytes(frame, self.identity(), key))
 
     def read(
         self, prefix: str = "", columns: Sequence[str] | None = None
@@ -155,9 +199,9 @@ class Folder:
         """The finished parts whose names begin so, one after another in order.
 
         Raises:
-            StudyError: one that is not whole.
+            StudyError: one that is not whole, or is of another study or another part.
         """
-        for key in sorted(self.done()):
+        for key in self._there():
             if key.startswith(prefix):
                 yield self.part(key, columns)
 
@@ -165,18 +209,46 @@ class Folder:
         """One finished part.
 
         Raises:
-            StudyError: it cannot be read.
+            StudyError: it cannot be read, or is another one than its name says.
         """
-        import pandas as pd
+        with self._whole(key):
+            if self.keys is None:
+                return _of_earlier(self._place(key), columns)
+            return read_part(self._place(key).read_bytes(), self.identity(), key, columns)
 
-        path = self.parts / f"{key}.parquet"
+    def _place(self, key: str) -> Path:
+        return self.parts / f"{key}.parquet"
+
+    def _there(self) -> list[str]:
+        """The parts that have a file, in order; files of other names are none of ours."""
+        names = {path.stem for path in self.parts.glob("*.parquet")}
+        keys = self.keys
+        return sorted(names if keys is None else names & set(keys))
+
+    def _checked(self, key: str) -> None:
+        """Look at a part once for each time that it is written.
+
+        Raises:
+            OSError, ValueError: it is not what it should be.
+        """
+        state = _state(self._place(key)), self.identity()
+        if self._known.get(key, (None,))[0] != state:
+            if self.keys is None:
+                _of_earlier(self._place(key), None)
+            else:
+                read_part(self._place(key).read_bytes(), self.identity(), key)
+            self._known[key] = state, None
+
+    @contextmanager
+    def _whole(self, key: str) -> Iterator[None]:
         try:
-            return pd.read_parquet(path, columns=None if columns is None else list(columns))
+            yield
         except (OSError, ValueError) as error:
+            path = self._place(key)
             raise StudyError(
                 f"A part of the study in {self.path} cannot be read.",
                 got=f"{path.name}: {type(error).__name__}: {str(error)[:200]}",
-                expected="a parquet file as the study wrote it",
+                expected="a parquet file as this study wrote it for this part",
                 instead=f"delete {path} and run the study again: it does only what is missing",
             ) from error
 
@@ -186,82 +258,70 @@ class Folder:
         """What all parts need: made once, read again later.
 
         Raises:
-            StudyError: the disk is full, or the file is not whole.
+            StudyError: the disk is full, or the file is not whole, or of another study.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file, save
-
         path = self.path / _SHARED
         if not path.exists():
             made = {name: t.detach().cpu().contiguous().clone() for name, t in make().items()}
-            self._write(path, save(made))
+            with self._refusals():
+                write_tensors(path, {"format": FORMAT, "study": self.identity()}, made)
         try:
-            return load_file(path)
-        except (OSError, SafetensorError) as error:
+            header, found = read_tensors(path)
+            conform(header, {"study": str}, "the header")
+            if header["study"] != self.identity():
+                raise ValueError("of another study, or of this one with other arguments")
+        except ValueError as error:
             raise StudyError(
                 f"{path} cannot be read.",
                 got=f"{type(error).__name__}: {error}",
-                expected="a safetensors file as the study wrote it",
-                instead=f"delete {self.path} and run the study again",
+                expected="a safetensors file as this study wrote it",
+                instead=f"delete {path} and run the study again: it is made anew",
             ) from error
+        return found
 
     def _write(self, path: Path, content: bytes) -> None:
         """A file, written aside and renamed."""
-        aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with _disk(self.path):
-            try:
-                with open(aside, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(aside, path)
-            finally:
-                aside.unlink(missing_ok=True)
+        with self._refusals():
+            write(path, content, sweeps=False)
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """What the disk refuses, as the study says it."""
+        try:
+            with refusals(self.path):
+                yield
+        except FileError as error:
+            full = error.errno in FULL
+            raise StudyError(
+                error.what,
+                got=error.got,
+                expected="room for the next part" if full else error.expected,
+                instead="make room, then the same call again: finished parts are whole, and only "
+                "what is missing is done"
+                if full
+                else "another out=",
+            ) from error
 
 
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """What the disk refuses, in three parts."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in _FULL
-        raise StudyError(
-            "The disk is full." if full else f"{path} cannot be written.",
-            got=f"{error.strerror} at {error.filename or path}",
-            expected="room for the next part" if full else "a folder that may be written to",
-            instead="make room, then the same call again: finished parts are whole, and only "
-            "what is missing is done"
-            if full
-            else "another out=",
-        ) from error
-
-
-def check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to go on with a study that is another one.
+def _of_earlier(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+    """A part of an earlier version, of which no more is known than that it can be read.
 
     Raises:
-        StudyError: with what differs.
+        OSError, ValueError: it cannot, or nothing is in it.
     """
-    if before["study"] != now["study"]:
-        raise StudyError(
-            f"{path} is the folder of another study.",
-            got=before["study"],
-            expected=now["study"],
-            instead="another out=",
-        )
-    then = {**before["arguments"], **before["models"]}
-    asked = json.loads(json.dumps({**now["arguments"], **now["models"]}))
-    differ = [name for name in {**then, **asked} if then.get(name) != asked.get(name)]
-    if differ:
-        raise StudyError(
-            f"{path} holds this study with other arguments.",
-            got="; ".join(f"{name}: {_brief(then.get(name))}" for name in differ),
-            expected="; ".join(f"{name}: {_brief(asked.get(name))}" for name in differ),
-            instead="the same arguments to go on, or another out=",
-        )
+    import pyarrow.parquet as pq
+
+    try:
+        wanted = None if columns is None else list(columns)
+        found: pd.DataFrame = pq.ParquetFile(path).read(columns=wanted).to_pandas()
+    except (NotImplementedError, TypeError, KeyError, MemoryError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    lacking = [name for name in columns or () if name not in found.columns]
+    if lacking or found.empty:
+        raise ValueError(f"no column {lacking[0]!r}" if lacking else "nothing in it")
+    return found
 
 
-def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else text[:117] + "…"
+def _state(path: Path) -> tuple[int, ...]:
+    found = os.stat(path)
+    return found.st_ino, found.st_size, found.st_mtime_ns

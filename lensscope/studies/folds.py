@@ -85,16 +85,20 @@ class Folds:
     def said(self) -> str:
         """What was done, in words, to be put behind "cells are"."""
         if self.halves:
-            return "chosen on one half of the items and scored on the other"
+            return (
+                "chosen on one half of the items, the first of equally good ones, and scored on "
+                "the other"
+            )
         return (
-            f"chosen anew for each of {self.number} parts of the items, on the others, so that "
-            "each item is scored once where it did not choose; the layers named are those that all "
-            "items choose"
+            f"chosen anew for each of {self.number} parts of the items, on the others, the first "
+            "of equally good ones, so that each item is scored once where it did not choose; the "
+            "layers named are those that all items choose"
         )
 
 
 def best(values: Any, known: Any) -> tuple[int, ...] | None:
-    """Where values are largest; ``None`` where all are the same, or none is known.
+    """Where values are largest, the first of equal ones; ``None`` where there is nothing to choose
+    by, for all of several are 0 or none is known.
 
     Args:
         values: of cells that may be chosen.
@@ -107,7 +111,7 @@ def best(values: Any, known: Any) -> tuple[int, ...] | None:
         ((1,), None)
     """
     some = values[known]
-    if not some.size or (some.size > 1 and some.max() == some.min()):
+    if not some.size or (some.size > 1 and some.max() <= 0):
         return None
     masked = np.where(known, values, -np.inf)
     return tuple(int(n) for n in np.unravel_index(int(masked.argmax()), masked.shape))

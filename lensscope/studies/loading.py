@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 from lensscope import checks
-from lensscope.errors import StudyError
+from lensscope.errors import LensscopeError, StudyError
+from lensscope.store import path_of, refusals
 from lensscope.studies.folder import Folder
 from lensscope.studies.result import StudyResult
 
@@ -28,7 +30,8 @@ def load(folder: str | Path) -> StudyResult:
         folder: what ``study.run(out=folder)`` wrote, finished or not.
 
     Raises:
-        StudyError: not the folder of a study, or a part that is not whole.
+        StudyError: not the folder of a study, or a part that is damaged or of another study.
+        FileError: no path.
 
     Example:
         >>> import tempfile
@@ -39,7 +42,9 @@ def load(folder: str | Path) -> StudyResult:
         >>> ls.studies.load(out).finished
         True
     """
-    found = Folder(Path(folder))
+    place = path_of(folder)
+    with refusals(place):
+        found = Folder(Path(os.path.abspath(place)))
     kind = found.manifest()["study"]
     if kind not in _CLASSES:
         raise StudyError(
@@ -49,5 +54,15 @@ def load(folder: str | Path) -> StudyResult:
             instead="the version of lensscope that made the folder",
         )
     study = getattr(import_module(f"lensscope.studies.{kind}"), _CLASSES[kind])
-    result: StudyResult = study.summary(found)
+    try:
+        result: StudyResult = study.summary(found)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        if found.keys is not None or isinstance(error, LensscopeError):
+            raise
+        raise StudyError(
+            f"The parts in {found.path} do not fit together.",
+            got=f"{type(error).__name__}: {str(error)[:200]}",
+            expected="parts of one study, as an earlier version of lensscope wrote them",
+            instead="the same study again, to another out=: parts have checksums now",
+        ) from error
     return result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib.resources import files
@@ -13,7 +12,9 @@ import numpy as np
 
 from lensscope import checks
 from lensscope.errors import StudyError
+from lensscope.json_text import read_json
 from lensscope.lenses.checks import whole_number
+from lensscope.store import path_of
 
 _EXAMPLE: Final = (
     "Question('the country where the Colosseum stands', 'Italy', 'The capital of {} is', 'Rome')"
@@ -108,9 +109,9 @@ def questions(path: str | Path | None = None, *, limit: int | None = None) -> li
     """
     if path is None:
         text = files("lensscope.studies").joinpath("data/multihop.json").read_text("utf-8")
-        rows: list[Any] = json.loads(text)
+        rows: list[Any] = read_json(text)
     else:
-        rows = _read(Path(path))
+        rows = _read(path_of(path))
     found = [_question(row, n, path) for n, row in enumerate(rows)]
     if limit is not None:
         found = found[: whole_number(limit, "limit", 1, 20, error=StudyError)]
@@ -119,7 +120,7 @@ def questions(path: str | Path | None = None, *, limit: int | None = None) -> li
 
 def _read(path: Path) -> list[Any]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+        rows = read_json(path.read_text(encoding="utf-8-sig"))
         if not isinstance(rows, list):
             raise ValueError("no list")
     except (OSError, UnicodeDecodeError, ValueError) as error:

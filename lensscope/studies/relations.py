@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import numpy as np
 
 from lensscope import checks
 from lensscope.errors import LensscopeError, StudyError
+from lensscope.json_text import read_json
 from lensscope.studies.places import find
 
 _SENTENCES: Final = (
@@ -158,7 +158,7 @@ def relation(name: str | Path | Mapping[str, Any]) -> Relation:
     path = Path(name)
     if str(name) in relations():
         place = files("lensscope.studies").joinpath(f"data/relations/{name}.json")
-        return _parsed(json.loads(place.read_text("utf-8")), f"the relation {name!r}")
+        return _parsed(read_json(place.read_text("utf-8")), f"the relation {name!r}")
     if path.suffix != ".json":
         raise StudyError(
             "There is no such relation.",
@@ -167,7 +167,7 @@ def relation(name: str | Path | Mapping[str, Any]) -> Relation:
             instead="ls.studies.relation('capital')",
         )
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        found = read_json(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise StudyError(
             f"{path} cannot be read.",
@@ -227,7 +227,7 @@ def _text(value: str) -> str:
     """A text in which JSON's escapes were escaped once more, as it was meant."""
 
     def meant(found: re.Match[str]) -> str:
-        text = str(json.loads(f'"{found[0]}"'))
+        text = str(read_json(f'"{found[0]}"'))
         return found[0] if any("\ud800" <= sign <= "\udfff" for sign in text) else text
 
     return _ESCAPES.sub(meant, value)

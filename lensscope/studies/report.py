@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from lensscope.charts import to_svg
 from lensscope.plots import to_svg as panels_svg
-from lensscope.signs import without_control
+from lensscope.signs import escape
 from lensscope.studies.tables import shown
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def _cell(text: str) -> str:
     """A number with its interval below it."""
     value, bracket, edges = text.removesuffix("]").partition(" [")
     if not bracket or not text.endswith("]"):
-        return escape(without_control(text))
+        return escape(text)
     return f"{escape(value)}<br><span class='p'>{escape(edges.replace(', ', ' to '))}</span>"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import xarray as xr
 
 from lensscope import checks
 from lensscope.errors import StudyError
+from lensscope.json_text import json_text, records
 from lensscope.showing import Shown, written
 from lensscope.signs import without_control
 from lensscope.studies.folder import Folder
@@ -164,15 +164,13 @@ class StudyResult(Shown):
 
     def _json(self) -> str:
         tables = {"headline": self.headline, "cells": self.frame(), **self.tables}
-        return json.dumps(
+        return json_text(
             {
                 "title": self.title,
                 "notes": list(self.notes),
-                "manifest": dict(self.manifest),
-                **{n: json.loads(t.to_json(orient="records")) for n, t in tables.items()},
+                "manifest": {name: v for name, v in self.manifest.items() if name != "keys"},
+                **{name: records(table) for name, table in tables.items()},
             },
-            ensure_ascii=False,
-            indent=1,
         )
 
     def __repr__(self) -> str:

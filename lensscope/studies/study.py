@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import shutil
 import subprocess
 import tempfile
@@ -23,6 +24,7 @@ from lensscope.backends import backend_of
 from lensscope.errors import StudyError
 from lensscope.models import loader_of
 from lensscope.progress import one_bar, progress
+from lensscope.store import path_of, refusals
 from lensscope.studies.executors import local, on_ray
 from lensscope.studies.folder import Folder
 
@@ -142,8 +144,10 @@ class Study(ABC):
                 by default what ``ray.init()`` was called with, or else this machine.
 
         Raises:
-            StudyError: the folder holds something else, the disk is full, the cluster cannot be
-                reached, or a worker cannot load the model.
+            StudyError: the folder holds something else, or a part that is damaged or none of its
+                own, the disk is full, the cluster cannot be reached, or a worker cannot load the
+                model.
+            FileError: no path.
             PromptError, SiteError, PositionError, ModelError: see there.
 
         Example:
@@ -170,19 +174,21 @@ class Study(ABC):
         study = self.loaded()
         study.check()
         temporary = out is None
-        folder = Folder(Path(tempfile.mkdtemp(prefix="lensscope-") if out is None else out))
+        folder = Folder(_place(out))
         keys = study.keys()
         manifest: dict[str, Any] = {
             "study": study.kind,
             "arguments": study.arguments(),
             "models": study.provenances(),
             "parts": len(keys),
+            "keys": keys,
         }
         try:
             with folder.locked():
                 folder.begin(manifest, _session(executor))
                 with one_bar():
                     shared = folder.shared(study._prepared)
+                folder.check_parts()
                 finished = folder.done()
                 missing = [key for key in keys if key not in finished]
                 with progress(len(keys), study.kind, "part", initial=len(finished)) as bar:
@@ -231,6 +237,18 @@ class Study(ABC):
     def backend(self) -> Backend:
         """The model as lensscope uses it."""
         return backend_of(self.model)
+
+
+def _place(out: str | Path | None) -> Path:
+    """Where a study is kept, from the root; a temporary folder if nothing is said.
+
+    Raises:
+        FileError: no path, or no temporary folder.
+    """
+    with refusals("the temporary folder" if out is None else path_of(out)):
+        return Path(
+            tempfile.mkdtemp(prefix="lensscope-") if out is None else os.path.abspath(path_of(out))
+        )
 
 
 def _loaded(model: Any) -> Any:

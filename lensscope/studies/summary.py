@@ -254,8 +254,8 @@ def headline(tally: SweepTally, metric: int = 0) -> pd.DataFrame:
     A line for each variant (one for all, where they are pooled) and way: the best fixed cell; the
     best fixed source layer with some target layer; some cell at all. All are scored where they
     were not chosen (`Folds`), with the controls at the same place. Inspection prompts are chosen
-    by how many items they get right, of all that count for any of them. Where all cells are alike,
-    none is chosen.
+    by how many items they get right, of all that count for any of them. Where no cell gets
+    anything right, none is chosen.
     """
     axes = tally.axes
     fixed = "best fixed layer" if axes.targets is None else "best fixed cell"
@@ -286,7 +286,7 @@ def headline(tally: SweepTally, metric: int = 0) -> pd.DataFrame:
 
 
 NONE: Final = "no cell chosen"
-"""What is said where all cells are alike, or no item counts."""
+"""What is said where no cell gets anything right, or no item counts."""
 
 
 def chosen(some: bool, folds: Folds) -> str:
@@ -348,7 +348,7 @@ def unchosen(head: pd.DataFrame) -> tuple[str, ...]:
     """A sentence, where a line of a headline has no cell."""
     if not (head["chosen"] == NONE).any():
         return ()
-    return ("No cell is chosen where all of them score alike, or where no item counts.",)
+    return ("No cell is chosen where none gets anything right, or where no item counts.",)
 
 
 def places(arguments: Mapping[str, Any]) -> tuple[str, ...]:

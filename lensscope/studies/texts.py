@@ -86,7 +86,8 @@ def texts_of(texts: Iterable[Any] | Path | None) -> tuple[Text, ...]:
         texts = lines_of(texts)
     found: list[Text] = []
     for text in several(texts, "texts", '["The capital of Japan is", …]', StudyError):
-        ids = text.tolist() if hasattr(text, "tolist") else text
+        known = getattr(getattr(text, "device", None), "type", "cpu") != "meta"  # which has no ids
+        ids = text.tolist() if hasattr(text, "tolist") and known else text
         listed = isinstance(ids, list | tuple) and all(isinstance(i, int) for i in ids)
         if not isinstance(text, str) and not (listed and ids):
             raise StudyError(
