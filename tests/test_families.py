@@ -21,8 +21,6 @@ _OF_PARTS = {"attn_out", "mlp_out", "mlp_hidden", "patch attn_out", "patch mlp_o
 _ADDED = {"patch attn_out", "patch mlp_out"}
 
 REFUSED: dict[str, set[str]] = {
-    # a prompt beyond the context
-    "llama-dynamic": {"long prompt"},
     # what attention and MLP give is not added as it is: norms after the sum, a second mixer beside
     # attention, a factor on the whole block
     "opt-350m": _ADDED | {"knockout"},
