@@ -11,7 +11,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib.metadata import version
 from typing import Any, Literal, TypeAlias
 
@@ -319,10 +319,12 @@ class Backend(ABC):
         def before(layer: int) -> Callable[..., Any]:
             def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
                 assert enter is not None
-                rest = {name: _of_one_row(value) for name, value in kwargs.items()}
+                entered = enter(layer, args[0] if args else kwargs["hidden_states"])
+                fit = partial(_for_rows, len(entered))
+                rest = {name: fit(value) for name, value in kwargs.items()}
                 if args:
-                    return (enter(layer, args[0]), *map(_of_one_row, args[1:])), rest
-                return args, {**rest, "hidden_states": enter(layer, kwargs["hidden_states"])}
+                    return (entered, *map(fit, args[1:])), rest
+                return args, {**rest, "hidden_states": entered}
 
             return hook
 
@@ -421,10 +423,11 @@ def _on_output(function: Hook) -> Callable[..., Any]:
     return hook
 
 
-def _of_one_row(value: Any) -> Any:
-    """What a block is given, where it is an attention mask, as that of the first row, which is
-    that of all rows."""
-    return value[:1] if isinstance(value, Tensor) and value.ndim == 4 else value
+def _for_rows(rows: int, value: Any) -> Any:
+    """What a block is given, where it is an attention mask of another number of rows, as that of
+    the first row, which is that of all rows."""
+    mask = isinstance(value, Tensor) and value.ndim == 4
+    return value[:1] if mask and value.shape[0] != rows else value
 
 
 def _in_range(number: int, size: int, what: str, instead: str) -> int:

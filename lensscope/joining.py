@@ -95,14 +95,19 @@ def why_not(backend: Backend) -> str:
 def _joined_and_plain(backend: Backend) -> tuple[Tensor, Tensor]:
     from lensscope.execution import Execution
 
-    prompt = tokenize(backend, [37 * t % backend.d_vocab for t in range(3, 7)])[0]
-    layer = backend.n_layers - 1
+    # As many tokens as no number of rows here divides: what was made for one row cannot be taken
+    # for that of several.
+    length = min(11, backend.n_ctx or 11)
+    prompt = tokenize(backend, [37 * t % backend.d_vocab for t in range(3, 3 + length)])[0]
+    layer, last = backend.n_layers - 1, length - 1
     sites = [Site("embed"), Site("resid_post", layer // 2), Site("resid_pre", layer)]
-    patches: list[list[Patch]] = [[site.at(p).scale(0.5)] for site in sites for p in (2, 3)]
+    patches: list[list[Patch]] = [
+        [site.at(p).scale(0.5)] for site in sites for p in (length // 2, last)
+    ]
     rows = [resolve_row(backend, prompt, p) for p in [*patches, []]]
     results = []
     for plan in (Plan(), Plan.none()):
         execution = Execution(backend, rows, [], "left", plan=plan, trusted=True)
-        execution.run(Outputs([[3]] * len(rows)))
+        execution.run(Outputs([[last]] * len(rows)))
         results.append(execution.results["logits"].float())
     return results[0], results[1]

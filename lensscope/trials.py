@@ -284,16 +284,15 @@ def idle(backend: Backend) -> Mapping[Place, str]:
     """Places where a write changes nothing, with the reason: the hook point shows something that is
     not used.
 
-    All layers are tried in one batch. A row writes one kind of site at every layer, and enters each
-    block as the unwritten run does, so that what the block gives tells whether its write there has
-    come through; twice, as two different writes.
+    Something is added at every place that could carry a gradient. Where none comes back from the
+    logits, not even one of zero, nothing goes on with what is there.
     """
 
     def find() -> Mapping[Place, str]:
-        usable = [p for p, layout in layouts(backend).items() if not layout.why_not]
-        # Outside of blocks, and made of its neighbours on a bridge.
-        tried = [p for p in usable if p[0] not in ("embed", "resid_mid")]
-        found = attempt(lambda: _reached(backend, tried))
+        tried = [p for p, layout in layouts(backend).items() if not layout.why_not]
+        # On a bridge it is written through its neighbours.
+        tried = [p for p in tried if p[0] != "resid_mid"]
+        found = attempt(lambda: _used(backend, tried))
         if isinstance(found, Exception):
             return dict.fromkeys(tried, f"writes cannot be tried ({type(found).__name__}: {found})")
         return {p: "nothing changes whatever is written there" for p in tried if p not in found}
@@ -301,51 +300,21 @@ def idle(backend: Backend) -> Mapping[Place, str]:
     return once(backend, "idle", find)
 
 
-def _reached(backend: Backend, places: Sequence[Place]) -> set[Place]:
-    """Those of these places where a write changes what the block gives."""
-    kinds = list(dict.fromkeys(kind for kind, _ in places))
-    writes = [(kind, change) for kind in kinds for change in ((0.5, 1.0), (-4.0, 3.0))]
-    tokens = trial_tokens(backend, 2).expand(1 + len(writes), -1)
+def _used(backend: Backend, places: Sequence[Place]) -> set[Place]:
+    """Those of these places that the logits depend on."""
+    added: dict[Place, Tensor] = {}
+
+    def add(place: Place, tensor: Tensor) -> Tensor:
+        added[place] = torch.zeros_like(tensor).requires_grad_()
+        return tensor + added[place]
+
     hooks: dict[Any, list[Any]] = {}
-    for row, (kind, change) in enumerate(writes, start=1):
-        for place in places:
-            if place[0] == kind:
-                hook = _disturb(layouts(backend)[place], row, change)
-                hooks.setdefault(backend.hook_point(site_at(place)), []).append(hook)
-    clean, written = (_block_outputs(backend, tokens, h) for h in ({}, hooks))
-    return {
-        (kind, layer)
-        for row, (kind, _) in enumerate(writes, start=1)
-        for layer, (a, b) in enumerate(zip(clean, written, strict=True))
-        if not torch.equal(a[row], b[row])
-    }
-
-
-def _block_outputs(
-    backend: Backend, tokens: Tensor, hooks: Mapping[Any, list[Any]]
-) -> list[Tensor]:
-    """What each block gives when every row enters it as the first does."""
-    found: list[Tensor] = []
-
-    def enter(hidden: Tensor) -> Tensor:
-        found.append(hidden.clone())
-        return hidden[:1].expand_as(hidden).clone()
-
-    def last(residual: Tensor) -> Tensor:
-        found.append(residual.clone())
-        return residual[:, -1:]
-
-    points = [backend.hook_point(site_at(("resid_pre", n))) for n in range(backend.n_layers)]
-    entered = {point: [enter, *hooks.get(point, [])] for point in points}
-    with backend.attached({**hooks, **entered}):
-        backend.run(tokens, pick=last)
-    return found[1:]  # what enters the first is not what a block gives
-
-
-def _disturb(layout: Layout, row: int, change: tuple[float, float]) -> Callable[[Tensor], Tensor]:
-    def hook(tensor: Tensor) -> Tensor:
-        x = layout.canonical(tensor).clone()
-        x[row, -1] = x[row, -1] * change[0] + change[1]
-        return layout.original(x)
-
-    return hook
+    for place in places:
+        hooks.setdefault(backend.hook_point(site_at(place)), []).append(partial(add, place))
+    with torch.inference_mode(False), torch.enable_grad(), backend.attached(hooks):
+        logits = backend.forward(trial_tokens(backend, 2))
+        reached = [place for place in places if place in added]
+        gradients = torch.autograd.grad(
+            logits.float().sum(), [added[place] for place in reached], allow_unused=True
+        )
+    return {p for p, gradient in zip(reached, gradients, strict=True) if gradient is not None}

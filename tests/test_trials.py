@@ -230,6 +230,7 @@ def test_logits_that_are_no_numbers_are_refused(act):
 
 def test_a_patch_that_overflows_is_refused():
     model = families.wrap(copy.deepcopy(families.hf_model("llama")).to(torch.float16))
-    huge = ls.resid_post(0).at(2).scale(60000.0)
+    huge = [ls.attn_out(1).at(2).add(torch.full([32], 6e4, dtype=torch.float16))]
+    huge.append(ls.mlp_out(1).at(2).add(torch.full([32], 3e4, dtype=torch.float16)))
     with pytest.raises(ls.PatchError, match="without patches they are finite"):
-        ls.run(model, PROMPT, [huge])
+        ls.run(model, PROMPT, huge)
