@@ -7,7 +7,7 @@ VENV_TL3 ?= .venv-tl3
 TL3 := transformer-lens==3.9.0
 # What the registry gives today, torch aside: a rename is seen here before a user sees it.
 VENV_NEWEST ?= .venv-newest
-CORE := $(addprefix tests/test_,$(addsuffix .py,micro laws engine traps patchscope token_texts loading))
+CORE := $(addprefix tests/test_,$(addsuffix .py,micro laws engine traps trials patchscope token_texts loading))
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 export HF_HUB_OFFLINE ?= 1
 # Tests run side by side, each on one thread: most are too small to use more.
@@ -20,7 +20,8 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_JOBS)
-	LENSSCOPE_QUICK=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks
+	OMP_NUM_THREADS=1 LENSSCOPE_QUICK=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=600 \
+		-n $(PYTEST_JOBS) notebooks
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
