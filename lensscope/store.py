@@ -28,6 +28,8 @@ FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says of a disk that is full."""
 ROOM: Final = re.compile(r"\.lensscope-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.part")
 """The names of the folders in which files are written before they are renamed."""
+_LONGEST: Final = 255
+"""Bytes of a file's name, as file systems allow them."""
 _OLD: Final = 24 * 3600.0
 """Seconds after which what another machine left is taken for left."""
 
@@ -42,8 +44,11 @@ def path_of(path: Any) -> Path:
         found = os.fspath(path)
         if not isinstance(found, str) or not found or "\0" in found:
             raise TypeError(found)
-        return Path(found).expanduser()
-    except (TypeError, RuntimeError) as error:
+        place = Path(found).expanduser()
+        if max(map(len, map(os.fsencode, place.parts)), default=0) > _LONGEST:
+            raise ValueError(found)
+        return place
+    except (TypeError, RuntimeError, ValueError) as error:
         raise FileError(
             "This is not the path of a file or folder.",
             got=f"{type(path).__name__}: {repr(path)[:80]}",

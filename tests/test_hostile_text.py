@@ -45,13 +45,13 @@ def hostile_results(llama):
     scope = ls.Patchscope(ls.InspectionPrompt("w9 w8 w7", placeholder="w7"), max_new_tokens=2)
     inspected = scope.inspect(llama, PROMPT)
     yield replace(inspected, data=spoiled(inspected.data), inspection=BAD, placeholder=BAD)
-    reading = ls.LogitLens(name=BAD).read(llama, PROMPT)
+    reading = ls.LogitLens(name=KEPT).read(llama, PROMPT)
     yield replace(reading, data=spoiled(reading.data))
-    yield ls.compare(llama, [PROMPT, other], [ls.LogitLens(name=BAD)])
+    yield ls.compare(llama, [PROMPT, other], [ls.LogitLens(name=KEPT)])
     effect = ls.activation_patching(llama, PROMPT, other, [ls.head_out, ls.mlp_out], metric)
     yield replace(effect, data=spoiled(effect.data))
     site = ls.mlp_out(0).at(BAD)
-    yield ls.Circuit({site: 0.5, ls.head_out(1, 1): np.nan}, words={site: BAD}, settings={BAD: BAD})
+    yield ls.Circuit({site: 0.5, ls.head_out(1, 1): 0.25}, words={site: BAD}, settings={BAD: BAD})
     yield (
         effect.circuit(top=3).curve(llama, PROMPT, other, metric, random=2)
         if effect.data.sizes.get("position", 1) == 1
@@ -139,7 +139,7 @@ def test_a_graph_of_hostile_texts():
     site = ls.mlp_out(0).at(BAD)
     circuit = ls.Circuit({site: 0.5}, words={site: BAD})
     text = circuit.to_graphml()
-    assert not _FORBIDDEN.search(text) and "�" in text
+    assert not _FORBIDDEN.search(text) and "&#65533;" in text  # �
     (node,) = nx.parse_graphml(text).nodes(data=True)
     assert "␛" in node[1]["words"]
     back = ls.Circuit.from_json(circuit.to_json())

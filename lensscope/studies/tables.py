@@ -118,11 +118,11 @@ def latex(frame: pd.DataFrame, caption: str = "") -> str:
     found = shown(frame)
 
     def line(cells: list[Any]) -> str:
-        return " & ".join(str(cell).translate(_LATEX) for cell in cells) + r" \\" + "\n"
+        return " & ".join(without_control(str(c)).translate(_LATEX) for c in cells) + r" \\" + "\n"
 
     body = "".join(line(row) for row in found.to_numpy().tolist())
     return (
-        f"% {caption}\n"
+        f"% {' '.join(without_control(caption).split())}\n"
         + r"\begin{tabular}{"
         + "l" * len(found.columns)
         + "}\n\\toprule\n"
