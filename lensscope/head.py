@@ -30,7 +30,7 @@ def unembed(
     tokens.
     """
     flat = states.reshape(-1, states.shape[-1]).to(_device(backend), backend.dtype)
-    way = _direct if head(backend).holds else _through_model
+    way = _direct if _is_direct(backend) else _through_model
     with backend.alone():
         found = way(backend, flat)
     return found.reshape(*states.shape[:-1], backend.d_vocab)
@@ -109,3 +109,7 @@ def head(backend: Backend) -> Trial:
         )
 
     return once(backend, "head", find)
+
+
+def _is_direct(backend: Backend) -> bool:
+    return head(backend).holds

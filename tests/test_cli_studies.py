@@ -23,7 +23,7 @@ def test_a_study_its_folder_and_its_report(run, tmp_path):
     assert "Entity resolution: 3 entities" in done.stdout
     assert "best fixed layer" in done.stdout and "largest control" in done.stdout
     folder = tmp_path / "lensscope-entity-resolution"
-    assert len(list((folder / "parts").iterdir())) == 5
+    assert len(list((folder / "parts").iterdir())) == 7
     assert "<svg" in (tmp_path / "page.html").read_text()
     whole = json.loads((tmp_path / "all.json").read_text())
     assert whole["manifest"]["arguments"]["max_new_tokens"] == 2
@@ -152,7 +152,7 @@ def test_ctrl_c_says_what_is_kept(run, tmp_path, monkeypatch):
     assert done.returncode == 130
     assert "Broken off; 2 parts are kept in out, and the same command goes on." in done.stderr
     again = run("study", "entity-resolution", *FEW, "--out", "out")
-    assert again.returncode == 0 and len(asked) == 3 + 3
+    assert again.returncode == 0 and len(asked) == 3 + 5
     assert "2 parts are finished" in again.stderr
 
 
@@ -160,6 +160,6 @@ def test_a_table_is_the_same_in_every_form(run, tmp_path):
     run("study", "entity-resolution", *FEW, "--out", "out", "-q")
     result = ls.studies.load(tmp_path / "out")
     frame = result.frame()
-    assert set(frame["condition"]) == {"state", "shuffled", "mean", "random", "prior"}
+    assert set(frame["condition"]) == {"state", "shuffled", "mean", "random", "prior", "drawn"}
     held = pd.DataFrame(json.loads(result.to_json())["headline"])
     assert held["state"].tolist() == pytest.approx(result.headline["state"].tolist())

@@ -299,7 +299,7 @@ def test_the_message_has_three_parts(outcomes, case):
 
 def test_one_root_and_python_s_own_kinds():
     kinds = [getattr(ls, name) for name in ls.__all__ if name.endswith("Error")]
-    assert len(kinds) == 13
+    assert len(kinds) == 14
     assert all(issubclass(kind, ls.LensscopeError) for kind in kinds)
     assert issubclass(ls.PatchError, ValueError)
     assert issubclass(ls.CacheError, LookupError)

@@ -192,7 +192,7 @@ def summarised(values: xr.Dataset, level: float, resamples: int, seed: int) -> x
 
     Tokens of one prompt are not independent, so whole prompts are what is drawn. Precision@1 is a
     proportion, and has Clopper and Pearson's interval at an effective number of prompts; the rest
-    has a bootstrap joined with Student's, and of one prompt none.
+    has a bootstrap joined with Student's. Of one prompt there is none.
     """
     prompts = values["prompt_index"].values
     n = int(prompts.max()) + 1
@@ -209,7 +209,7 @@ def summarised(values: xr.Dataset, level: float, resamples: int, seed: int) -> x
         with np.errstate(invalid="ignore", divide="ignore"):
             means = sums.sum(-1) / counts.sum(-1)
         over, under = np.moveaxis(sums, -1, 0), np.moveaxis(counts, -1, 0)
-        if name == "precision_at_1":
+        if name == "precision_at_1" and n > 1:
             low, high = Sums.each(over, under).interval(level)
         else:
             low, high = ratio_interval(over, under, level, resamples, seed)

@@ -82,7 +82,7 @@ class FitReport(Shown):
     def _summary(scores: pd.DataFrame) -> str:
         """What texts scores are of, and where the lens is the better one."""
         lower = int((scores["kl_after"] < scores["kl_before"]).sum())
-        return f"{scores['corpus'].iloc[0]}; lower KL at {lower} of {len(scores)} sites."
+        return f"{scores['corpus'].iloc[0]}. Lower KL at {lower} of {len(scores)} sites."
 
     def section(self) -> str:
         """The chart, and a table for each corpus."""

@@ -166,7 +166,9 @@ class Folder:
 
     def done(self) -> set[str]:
         """The finished parts: those that are whole, and of this study."""
-        found = set()
+        found: set[str] = set()
+        if not (self.path / _MANIFEST).exists():
+            return found
         for key in self._there():
             try:
                 self._checked(key)
