@@ -162,4 +162,4 @@ def test_a_table_is_the_same_in_every_form(run, tmp_path):
     frame = result.frame()
     assert set(frame["condition"]) == {"state", "shuffled", "mean", "random", "prior", "drawn"}
     held = pd.DataFrame(json.loads(result.to_json())["headline"])
-    assert held["state"].tolist() == pytest.approx(result.headline["state"].tolist())
+    assert held["state"].tolist() == pytest.approx(result.headline["state"].tolist(), nan_ok=True)
