@@ -29,9 +29,9 @@ def test_a_study_its_folder_and_its_report(run, tmp_path):
     assert whole["manifest"]["arguments"]["max_new_tokens"] == 2
 
     again = run("study", "entity-resolution", *FEW)
-    assert "Going on in lensscope-entity-resolution, where 5 parts are finished" in again.stderr
+    assert "Going on in lensscope-entity-resolution, where 7 parts are finished" in again.stderr
     refused = run("study", "entity-resolution", *FEW, "--no-resume")
-    assert refused.returncode == 2 and "5 finished parts" in refused.stderr
+    assert refused.returncode == 2 and "7 finished parts" in refused.stderr
     other = run("study", "entity-resolution", *FEW, "--seed", "7")
     assert other.returncode == 2 and "seed: 0" in other.stderr and "seed: 7" in other.stderr
 
