@@ -63,6 +63,13 @@ class _Compared(PairMetric):
     def bind(self, subject: Subject) -> Measure:
         right = token_ids(subject, self.correct, "correct")
         wrong = None if self.wrong is None else token_ids(subject, self.wrong, "wrong")
+        if wrong is not None and set(wrong) == set(right):
+            raise PromptError(
+                "The right and the wrong answer are the same.",
+                got=self.name,
+                expected="two answers, of which a run can prefer one",
+                instead='ls.logit_difference(" Paris", " Tokyo")',
+            )
 
         def measure(logits: Tensor) -> Tensor:
             last = logits[:, -1].float()

@@ -182,6 +182,13 @@ class Writable:
         """
         rows = as_value(basis)
         rows = rows[None] if rows.ndim == 1 else rows
+        if not rows.numel():
+            raise PatchError(
+                "The basis spans nothing.",
+                got=f"shape {tuple(rows.shape)}",
+                expected="at least one row that is not zero",
+                instead="site.project_out(direction)",
+            )
         _, singular, directions = torch.linalg.svd(rows.double(), full_matrices=False)
         rounding = max(rows.shape) * torch.finfo(rows.dtype).eps
         kept = singular > singular.max() * rounding

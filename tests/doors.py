@@ -285,7 +285,7 @@ class Bench:
             {"correct": "7", "wrong": "9"},
         )
         yield Door(
-            "probability", lambda **o: bound(ls.probability(**o)), {"correct": "'w7'"}, ("wrong",)
+            "probability", lambda **o: bound(ls.probability(**o)), {"correct": "'w8'"}, ("wrong",)
         )
         yield Door("rank", lambda **o: bound(ls.rank(**o)), {"correct": "(7, 8)"})
         pair = {**model, "clean": "p", "corrupted": "q", "metric": "metric"}

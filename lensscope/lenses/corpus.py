@@ -24,6 +24,8 @@ from lensscope.prompts import TokenizedPrompt, ids_of, parts_of
 Texts: TypeAlias = "Path | str | Iterable[str | Sequence[int] | Tensor]"
 Piece: TypeAlias = tuple[int, ...]
 _BLOCK = 4000
+_TOO_SHORT = 20_000
+"""So many texts in a row that give nothing are a mistake, and may be endless."""
 
 
 def python_docs() -> list[str]:
@@ -61,13 +63,23 @@ def pieces(
         prepend_bos: ``None`` follows the model's own default.
     """
     backend = backend_of(model)
+    nothing = 0
     for text in _each(texts):
+        nothing += 1
+        if nothing > _TOO_SHORT:
+            raise LensError(
+                "These texts are too short to be read.",
+                got=f"{_TOO_SHORT:,} texts in a row with fewer than {shortest} tokens",
+                expected=f"texts of at least {shortest} tokens",
+                instead="longer texts, or a smaller skip_first",
+            )
         ids = ids_of(backend, text, prepend_bos) if isinstance(text, str) else _plain(text)
         bos = ids[:1] if isinstance(text, str) and begins_with_bos(backend, ids) else []
         rest, step = ids[len(bos) :], max(1, length - len(bos))
         for first in range(0, len(rest), step):
             piece = (*bos, *rest[first : first + step])
             if len(piece) >= max(shortest, len(bos) + 1):
+                nothing = 0
                 yield piece
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
@@ -27,6 +28,9 @@ from lensscope.store import path_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+_MOST_HELD_OUT: Final = 20_000
+"""Pieces of text that a lens is measured on."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -125,7 +129,15 @@ class TunedLens(LinearLens):
         )
         apart = source.held_out
         if held_out is not None:
-            apart = list(pieces(model, held_out, training.length, shortest=shortest))
+            found = pieces(model, held_out, training.length, shortest=shortest)
+            apart = list(islice(found, _MOST_HELD_OUT + 1))
+        if len(apart) > _MOST_HELD_OUT:
+            raise LensError(
+                "This is too much text to measure on.",
+                got=f"more than {_MOST_HELD_OUT:,} pieces of held-out text",
+                expected="some hundred, which are measured before and after",
+                instead="held_out=texts[:500]",
+            )
         if not apart:
             raise LensError(
                 "There is no text to measure on.",
