@@ -20,6 +20,7 @@ from lensscope.errors import PatchError, PlanError, PromptError, SiteError
 from lensscope.execution import Execution
 from lensscope.outputs import Metric, Outputs
 from lensscope.patches import Move, Patch
+from lensscope.plain import goes_through
 from lensscope.planning import Plan
 from lensscope.positions import PositionLike, resolve
 from lensscope.progress import progress
@@ -422,7 +423,7 @@ def _as_list(patches: Sequence[PatchLike]) -> list[PatchLike]:
             expected="a list of patches",
             instead=f"[{patches!r}]",
         )
-    if not isinstance(patches, Iterable) or isinstance(patches, str | bytes | Mapping):
+    if not goes_through(patches) or isinstance(patches, str | bytes | Mapping):
         raise PatchError(
             "These are not patches.",
             got=checks.seen(patches),

@@ -32,6 +32,11 @@ def plain(value: Any) -> Any:
     return value
 
 
+def goes_through(value: Any) -> bool:
+    """Whether it can be gone through; a tensor or array of no axes only looks so."""
+    return isinstance(value, Iterable) and getattr(value, "ndim", 1) != 0
+
+
 def seen(value: Any) -> str:
     """What a value looks like, also one that cannot say so itself."""
     try:

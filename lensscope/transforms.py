@@ -69,10 +69,12 @@ def affine(
     """
     matrix = as_value(matrix)
     bias = torch.zeros(matrix.shape[0], dtype=matrix.dtype) if bias is None else as_value(bias)
-    if matrix.ndim != 2 or bias.shape != matrix.shape[:1]:
+    unreal = "meta" in (matrix.device.type, bias.device.type)
+    if unreal or matrix.ndim != 2 or bias.shape != matrix.shape[:1]:
         raise PatchError(
             "A matrix and a bias do not make an affine map.",
-            got=f"A {tuple(matrix.shape)}, b {tuple(bias.shape)}",
+            got=f"A {tuple(matrix.shape)}, b {tuple(bias.shape)}"
+            + " without numbers, on the device meta" * unreal,
             expected="A [d_out, d_in], b [d_out]",
             instead="ls.affine(A, b)",
         )

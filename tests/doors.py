@@ -160,7 +160,7 @@ class Bench:
             "lerp": {"value": v, "weight": "0.5"},
             "zero": {},
             "map": {"function": "torch.tanh"},
-            "project_out": {"basis": v},
+            "project_out": {"basis": "torch.linspace(-1, 2, 32)"},
         }.items():
             call = getattr(moved, verb)
             yield Door(verb, lambda call=call, **o: written(call(**o)), own, ("when",))

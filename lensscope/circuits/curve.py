@@ -15,6 +15,7 @@ from lensscope.errors import PatchError
 from lensscope.intervals import ratio_interval
 from lensscope.json_text import json_text, records
 from lensscope.lenses.checks import whole_number
+from lensscope.plain import goes_through
 from lensscope.showing import Shown
 from lensscope.signs import escape
 
@@ -184,11 +185,12 @@ def _sizes(sizes: Sequence[int] | None, nodes: int) -> list[int]:
     if sizes is None:
         steps = np.unique(np.round(np.linspace(0, nodes, min(nodes, 12) + 1)).astype(int))
         return [int(n) for n in steps]
-    found = sorted({whole_number(n, "sizes", 0, 5, PatchError) for n in sizes})
+    asked = list(sizes) if goes_through(sizes) else [sizes]
+    found = sorted({whole_number(n, "sizes", 0, 5, PatchError) for n in asked})
     if not found or found[-1] > nodes:
         raise PatchError(
             "The circuit has not so many nodes.",
-            got=f"sizes={list(sizes)}, {nodes} nodes",
+            got=f"sizes={asked}, {nodes} nodes",
             expected=f"some numbers up to {nodes}",
             instead="effect.circuit(top=50).curve(…) for more nodes",
         )

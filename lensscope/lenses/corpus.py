@@ -19,6 +19,7 @@ from lensscope.errors import LensError, PromptError
 from lensscope.lenses.checks import whole_number
 from lensscope.lenses.states import lines_of
 from lensscope.notes import begins_with_bos
+from lensscope.plain import goes_through
 from lensscope.prompts import TokenizedPrompt, ids_of, parts_of
 
 Texts: TypeAlias = "Path | str | Iterable[str | Sequence[int] | Tensor]"
@@ -115,7 +116,7 @@ def _each(texts: Texts) -> Iterator[Any]:
                 yield block
                 block = ""
         texts = [block]
-    if not isinstance(texts, Iterable) or isinstance(texts, Mapping | bytes):
+    if not goes_through(texts) or isinstance(texts, Mapping | bytes):
         raise LensError(
             "These are not texts.",
             got=f"{type(texts).__name__}: {str(texts)[:60]}",
