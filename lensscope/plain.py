@@ -144,6 +144,7 @@ def expanded(value: Iterable[Any], name: str, error: type[LensscopeError]) -> li
 
 
 def length(value: Sized) -> int:
+    """How many things it holds."""
     try:
         return len(value)
     except OverflowError:  # a range may be longer than an index

@@ -148,8 +148,8 @@ def test_imports_run_one_way():
         planning runs hooks unpatched outputs budget joining decoding passes execution engine
         readout inspection kept gguf_files demo_model checkpoints agreement repairs hooked models
         showing results plots charts patchscope lenses.checks lenses.files lenses.origin
-        lenses.measures lenses.lens lenses.states lenses.components lenses.logit lenses.linear
-        lenses.corpus lenses.settings lenses.training lenses.scores lenses.tuned
+        lenses.measures lenses.lens lenses.states lenses.components lenses.logit lenses.corpus
+        lenses.settings lenses.training lenses.scores lenses.linear lenses.tuned
         lenses.tuned_lens_folder lenses.moments lenses.affine lenses.jacobian lenses.patchscope
         lenses.named lenses.reading lenses.reader lenses.comparison lenses.compare lenses.fit_report
         lens_plots answers metrics pairs.alignment pairs.words pairs.data pairs.drafts pairs.tasks
