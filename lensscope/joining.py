@@ -21,7 +21,7 @@ from lensscope.patches import Patch
 from lensscope.planning import Plan
 from lensscope.prompts import tokenize
 from lensscope.sites import Site
-from lensscope.trials import Trial, once, verdict
+from lensscope.trials import Trial, once, trial_tokens, verdict
 
 
 class Joining:
@@ -97,12 +97,11 @@ def _joined_and_plain(backend: Backend) -> tuple[Tensor, Tensor]:
 
     # As many tokens as no number of rows here divides: what was made for one row cannot be taken
     # for that of several.
-    length = min(11, backend.n_ctx or 11)
-    prompt = tokenize(backend, [37 * t % backend.d_vocab for t in range(3, 3 + length)])[0]
-    layer, last = backend.n_layers - 1, length - 1
+    prompt = tokenize(backend, trial_tokens(backend, 11)[0])[0]
+    layer, last = backend.n_layers - 1, len(prompt) - 1
     sites = [Site("embed"), Site("resid_post", layer // 2), Site("resid_pre", layer)]
     patches: list[list[Patch]] = [
-        [site.at(p).scale(0.5)] for site in sites for p in (length // 2, last)
+        [site.at(p).scale(0.5)] for site in sites for p in (len(prompt) // 2, last)
     ]
     rows = [resolve_row(backend, prompt, p) for p in [*patches, []]]
     results = []
