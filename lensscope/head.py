@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope.backend import Backend
-from lensscope.trials import Trial, once, verdict
+from lensscope.trials import Trial, once, verdict, whole
 from lensscope.weights import weights_hash
 
 _AT_ONCE: Final = 24 << 20
@@ -96,17 +96,17 @@ def _through_model(backend: Backend, flat: Tensor) -> Tensor:
 
 
 def head(backend: Backend) -> Trial:
-    """Whether final norm, unembedding and the logits' transform give what the model gives."""
+    """Whether final norm, unembedding and the logits' transform make of the last block's output
+    what the model does."""
 
     def find() -> Trial:
-        generator = torch.Generator().manual_seed(0)
-        states = torch.randn(3, backend.d_model, generator=generator)
-        states = states.to(_device(backend), backend.dtype)
-        return verdict(
-            "norm and unembedding",
-            lambda: (_direct(backend, states), _through_model(backend, states)),
-            16 * torch.finfo(backend.dtype).eps,
-        )
+        def both() -> tuple[Tensor, Tensor]:
+            seen = whole(backend)
+            if seen.last is None:
+                raise ValueError("what the last block gives cannot be seen")
+            return _direct(backend, seen.last.to(_device(backend))), seen.logits[0]
+
+        return verdict("norm and unembedding", both, 16 * torch.finfo(backend.dtype).eps)
 
     return once(backend, "head", find)
 

@@ -97,11 +97,16 @@ def _joined_and_plain(backend: Backend) -> tuple[Tensor, Tensor]:
 
     # As many tokens as no number of rows here divides: what was made for one row cannot be taken
     # for that of several.
-    prompt = tokenize(backend, trial_tokens(backend, 11)[0])[0]
+    prompt = tokenize(backend, trial_tokens(backend, 5)[0])[0]
     layer, last = backend.n_layers - 1, len(prompt) - 1
-    sites = [Site("embed"), Site("resid_post", layer // 2), Site("resid_pre", layer)]
+    middle = len(prompt) // 2
     patches: list[list[Patch]] = [
-        [site.at(p).scale(0.5)] for site in sites for p in (len(prompt) // 2, last)
+        [site.at(p).scale(0.5)]
+        for site, p in [
+            (Site("embed"), middle),
+            (Site("resid_post", layer // 2), last),
+            (Site("resid_pre", layer), middle),
+        ]
     ]
     rows = [resolve_row(backend, prompt, p) for p in [*patches, []]]
     results = []

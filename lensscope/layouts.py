@@ -66,25 +66,30 @@ class Survey:
     sinks: Mapping[int, float]
 
 
-def find_survey(backend: Backend, tokens: Tensor) -> Survey:
-    """Look at every site once.
+Seen: TypeAlias = dict[Place, Any]
+"""What the hook points of sites gave in a forward."""
 
-    Args:
-        backend: the model.
-        tokens: ``[1, pos]``; so many of them are run that their number is none of the model's own.
-    """
-    numbers = {2, backend.n_heads, backend.d_head, backend.d_model, backend.n_kv_heads_told}
-    most = tokens.shape[1]
-    length = next((n for n in range(5, most) if n not in numbers), most)
-    seen: dict[Place, Any] = {}
+
+def watched(backend: Backend) -> tuple[dict[Any, list[Callable[[Tensor], None]]], Seen]:
+    """Hooks that look at every site, and where they put what they see."""
+    seen: Seen = {}
     hooks: dict[Any, list[Callable[[Tensor], None]]] = {}
     for kind, what in KINDS.items():
         for layer in range(backend.n_layers) if what.has_layer else [None]:
             name = what.hook if layer is None else f"blocks.{layer}.{what.hook}"
             if name in backend.points:
                 hooks.setdefault(backend.points[name], []).append(_keep(seen, (kind, layer)))
-    with backend.attached(hooks):
-        backend.forward(tokens[:, :length].expand(2, -1))
+    return hooks, seen
+
+
+def telling_length(backend: Backend, longest: int) -> int:
+    """So many tokens, at most, that their number is none of the model's own."""
+    numbers = {2, backend.n_heads, backend.d_head, backend.d_model, backend.n_kv_heads_told}
+    return next((n for n in range(longest, 4, -1) if n not in numbers), longest)
+
+
+def surveyed(backend: Backend, seen: Seen, length: int) -> Survey:
+    """What two prompts of so many tokens show of a model's sites."""
     found = {place: _layout(backend, place[0], tensor, length) for place, tensor in seen.items()}
     for (kind, layer), tensor in seen.items():
         if kind == "head_out" and found[kind, layer].given == "joined":

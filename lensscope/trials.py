@@ -21,16 +21,16 @@ from torch import Tensor
 
 from lensscope.attaching import apart
 from lensscope.errors import ModelError
-from lensscope.layouts import Layout, Survey, find_survey, site_at
+from lensscope.layouts import Layout, Survey, site_at, surveyed, telling_length, watched
 
 T = TypeVar("T")
 Place: TypeAlias = tuple[str, int | None]
 Backend: TypeAlias = Any
 """A `lensscope.backend.Backend`, which stands on this file."""
 
-_LENGTH: Final = 9
-"""Tokens of a trial."""
-_SHORT: Final = 4
+_LENGTH: Final = 8
+"""Tokens of a trial, at most."""
+_SHORT: Final = 3
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,10 @@ def _undisturbed(backend: Backend, find: Callable[[], T]) -> T:
         return find()
 
 
-def trial_tokens(backend: Backend, length: int = _LENGTH) -> Tensor:
+def trial_tokens(backend: Backend, length: int | None = None) -> Tensor:
     """A prompt to try things on, ``[1, length]``."""
-    longest = min(length, backend.n_ctx or length)
+    longest = min(length or _LENGTH, backend.n_ctx or _LENGTH)
+    longest = telling_length(backend, longest) if length is None else longest
     return torch.tensor([[37 * t % backend.d_vocab for t in range(3, 3 + longest)]]).to(
         backend.device
     )
@@ -126,9 +127,35 @@ def verdict(name: str, act: Callable[[], tuple[Tensor, Tensor]], limit: float) -
 # ------------------------------------------------------------------ the forward
 
 
-def _whole(backend: Backend, way: Way) -> Tensor:
-    """Logits of the trial's prompt in one forward."""
-    return once(backend, ("whole", way), lambda: backend.call(trial_tokens(backend), way))
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """The trial's prompt, twice, in one forward.
+
+    Attributes:
+        logits: ``[1, pos, d_vocab]``.
+        last: what the last block gives, ``[pos, d_model]``, where it can be seen.
+        survey: what each site gives at each layer.
+    """
+
+    logits: Tensor
+    last: Tensor | None
+    survey: Survey
+
+
+def whole(backend: Backend, way: Way | None = None) -> Whole:
+    """The trial's prompt in one forward, called in this way, or in the one that is right."""
+    way = plain(backend)[1] if way is None else way
+
+    def find() -> Whole:
+        tokens = trial_tokens(backend)
+        hooks, seen = watched(backend)
+        with backend.attached(hooks):
+            logits = backend.call(tokens.expand(2, -1), way)
+        last = seen.get(("resid_post", backend.n_layers - 1))
+        survey = surveyed(backend, seen, tokens.shape[1])
+        return Whole(logits[:1], last[0] if isinstance(last, Tensor) else None, survey)
+
+    return once(backend, ("whole", way), find)
 
 
 def plain(backend: Backend) -> tuple[Trial, Way]:
@@ -144,7 +171,7 @@ def plain(backend: Backend) -> tuple[Trial, Way]:
         default = attempt(lambda: backend.call(tokens, untold))
 
         def both() -> tuple[Tensor, Tensor]:
-            got = _whole(backend, told)
+            got = whole(backend, told).logits
             return got, got if isinstance(default, Exception) else default
 
         trial = verdict(name, both, tolerance(backend))
@@ -169,12 +196,12 @@ def key_value_cache(backend: Backend) -> tuple[Trial, Way]:
         _, way = plain(backend)
         if backend.why_no_cache:
             return Trial(name, False, backend.why_no_cache), way
-        tokens = trial_tokens(backend, _within(backend, _LENGTH))
-        whole = _alone(backend, tokens, way)
+        tokens = _alike(backend)
+        expected = _alone(backend, tokens, way)
         failed = None
         for way in backend.ways("cache"):
             pieces = partial(_in_pieces, backend, tokens, way)
-            trial = verdict(name, lambda p=pieces: (p(), whole), tolerance(backend))  # type: ignore[misc]
+            trial = verdict(name, lambda p=pieces: (p(), expected), tolerance(backend))  # type: ignore[misc]
             if trial.holds:
                 return trial, way
             failed = failed or trial
@@ -185,10 +212,10 @@ def key_value_cache(backend: Backend) -> tuple[Trial, Way]:
 
 
 def _in_pieces(backend: Backend, tokens: Tensor, way: Way) -> Tensor:
-    """Logits of a prompt in two stretches, then token by token."""
+    """Logits of a prompt in two stretches and a step."""
     key_values = backend.new_key_values(1)
     width = tokens.shape[1]
-    cuts = sorted({0, min(_SHORT, width - 1), width - 2, width - 1, width})
+    cuts = sorted({0, min(_SHORT, width - 1), width - 1, width})
     return torch.cat(
         [
             backend.call(tokens[:, start:end], way, key_values=key_values)
@@ -200,42 +227,44 @@ def _in_pieces(backend: Backend, tokens: Tensor, way: Way) -> Tensor:
 
 def _alone(backend: Backend, tokens: Tensor, way: Way) -> Tensor:
     """Logits of a prompt in one forward."""
-    whole = tokens.shape[1] == trial_tokens(backend).shape[1]
-    return _whole(backend, way) if whole else backend.call(tokens, way)
+    if tokens.shape[1] == trial_tokens(backend).shape[1]:
+        return whole(backend, way).logits
+    return backend.call(tokens, way)
 
 
 def padding(backend: Backend) -> tuple[Trial, Way]:
     """Whether a short prompt beside a long one, padded on either side and masked, gives what it
-    gives alone, also with a step after it; and how the model must be called for that."""
+    gives alone, also with a step after it; and how the model must be called for that.
+
+    Both sides are in one batch. Where stretches give what the whole does, so does a short prompt
+    what it gives as the beginning of the long one.
+    """
 
     def find() -> tuple[Trial, Way]:
         name = "padding"
         _, way = plain(backend)
         trial, cached = key_value_cache(backend)
-        long = trial_tokens(backend, _within(backend, _LENGTH))
+        long = _alike(backend)
         width = long.shape[1]
         short = long[:, : min(_SHORT, width - 1)]
         if short.shape[1] == 0:
             return Trial(name, False, "the context holds no two lengths"), way
-        alone = torch.cat([_alone(backend, tokens, way)[0] for tokens in (short, long)])
+        n, of_long = short.shape[1], _alone(backend, long, way)[0]
+        of_short = of_long[:n] if trial.holds else _alone(backend, short, way)[0]
 
         def padded(way: Way) -> tuple[Tensor, Tensor]:
-            got = []
-            for left in (True, False):
-                tokens, mask = _beside(short, long, left=left)
-                found = backend.call(tokens, replace(way, renamed=False), mask=mask)
-                start = width - short.shape[1] if left else 0
-                got.append(torch.cat([found[0, start : start + short.shape[1]], found[1]]))
-            expected = torch.cat([alone, alone])
+            tokens, mask = _beside(short, long)
+            found = backend.call(tokens, replace(way, renamed=False), mask=mask)
+            got, expected = [found[0, -n:], found[1], found[2, :n]], [of_short, of_long, of_short]
             if trial.holds:
-                tokens, mask = _beside(short, long, left=True)
+                tokens, mask = tokens[:2], mask[:2]
                 key_values = backend.new_key_values(2)
                 step = replace(way, renamed=cached.renamed)
                 backend.call(tokens[:, :-1], step, mask=mask[:, :-1], key_values=key_values)
                 last = backend.call(tokens[:, -1:], step, mask=mask, key_values=key_values)
                 got.append(last[:, 0])
-                expected = torch.cat([expected, alone[[short.shape[1] - 1, -1]]])
-            return torch.cat(got), expected
+                expected += [of_short[-1:], of_long[-1:]]
+            return torch.cat(got), torch.cat(expected)
 
         failed = None
         for way in backend.ways("mask"):
@@ -249,22 +278,24 @@ def padding(backend: Backend) -> tuple[Trial, Way]:
     return once(backend, "padding", find)
 
 
-def _beside(short: Tensor, long: Tensor, *, left: bool) -> tuple[Tensor, Tensor]:
-    """Two prompts in one batch, and its mask."""
+def _beside(short: Tensor, long: Tensor) -> tuple[Tensor, Tensor]:
+    """A batch and its mask: the short prompt padded on the left, the long one, and the short one
+    padded on the right."""
     n, width = short.shape[1], long.shape[1]
-    where = slice(width - n, width) if left else slice(0, n)
-    tokens = torch.cat([torch.zeros_like(long), long])
-    mask = torch.ones_like(tokens)
-    mask[0] = 0
-    tokens[0, where], mask[0, where] = short[0], 1
+    tokens, mask = long.new_zeros(3, width), long.new_zeros(3, width)
+    for row, prompt in enumerate((short, long, short)):
+        where = slice(width - prompt.shape[1], width) if row == 0 else slice(prompt.shape[1])
+        tokens[row, where], mask[row, where] = prompt[0], 1
     return tokens, mask
 
 
-def _within(backend: Backend, length: int) -> int:
-    """The longest prompt up to this that has the rotary factors of a short one."""
+def _alike(backend: Backend) -> Tensor:
+    """As much of the trial's prompt as has the rotary factors of a short one."""
+    tokens = trial_tokens(backend)
+    length = tokens.shape[1]
     while length > 2 and backend.length_class(length) != backend.length_class(2):
         length -= 1
-    return length
+    return tokens[:, :length]
 
 
 # ------------------------------------------------------------------ the sites
@@ -272,7 +303,7 @@ def _within(backend: Backend, length: int) -> int:
 
 def survey(backend: Backend) -> Survey:
     """What each site gives at each layer, measured in one forward."""
-    return once(backend, "survey", lambda: find_survey(backend, trial_tokens(backend, 13)))
+    return whole(backend).survey
 
 
 def layouts(backend: Backend) -> Mapping[Place, Layout]:

@@ -131,7 +131,7 @@ def test_nothing_is_tried_twice(monkeypatch):
         raise AssertionError("tried again")
 
     monkeypatch.setattr(trials, "verdict", fail)
-    monkeypatch.setattr(trials, "find_survey", fail)
+    monkeypatch.setattr(trials, "surveyed", fail)
     equals_the_oracle(model)
     ls.support(model)
 

@@ -277,7 +277,7 @@ def next_token(
         ...     model, ["The capital of Japan is the city of", "Two and two make"],
         ...     ls.LogitLens(), layers=[10, 29])
         >>> study.run().data.precision_at_1.sel(condition="state", lens="logit lens").values
-        array([0., 1.], dtype=float32)
+        array([0., 1.])
     """
     if lenses is None:
         lenses = [LogitLens(), Patchscope.token_identity().as_lens()]
