@@ -281,7 +281,7 @@ def padding(backend: Backend) -> tuple[Trial, Way]:
 def _beside(short: Tensor, long: Tensor) -> tuple[Tensor, Tensor]:
     """A batch and its mask: the short prompt padded on the left, the long one, and the short one
     padded on the right."""
-    n, width = short.shape[1], long.shape[1]
+    width = long.shape[1]
     tokens, mask = long.new_zeros(3, width), long.new_zeros(3, width)
     for row, prompt in enumerate((short, long, short)):
         where = slice(width - prompt.shape[1], width) if row == 0 else slice(prompt.shape[1])
