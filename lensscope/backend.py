@@ -24,6 +24,7 @@ from lensscope.errors import SiteError
 from lensscope.layouts import Layout
 from lensscope.provenance import Provenance
 from lensscope.sites import KINDS, Site
+from lensscope.structure import structure_of
 from lensscope.trials import Way
 from lensscope.weights import fingerprint
 
@@ -85,12 +86,12 @@ class Backend(ABC):
         self.n_ctx: int | None = int(cfg.n_ctx) if getattr(cfg, "n_ctx", None) else None
         self.tokenizer: Any = getattr(model, "tokenizer", None)
         self.default_prepend_bos = bool(getattr(cfg, "default_prepend_bos", False))
-        parameters = list(model.parameters())
-        parameter = parameters[0]
-        self.devices = {p.device for p in parameters}  # a model may be spread over several
-        self.points: Mapping[str, Any] = model.hook_dict  # a property, and slow to ask for
-        self.device: torch.device = parameter.device
-        self.dtype: torch.dtype = parameter.dtype
+        self._structure = structure_of(model)
+        self.points: Mapping[str, Any] = dict(self._structure.points)
+        # A model may be spread over several.
+        self.devices = {p.device for _, p in self._structure.named}
+        self.device: torch.device = self._structure.first.device
+        self.dtype: torch.dtype = self._structure.first.dtype
 
     # ---------------------------------------------------------------- sites
 
@@ -351,7 +352,8 @@ class Backend(ABC):
     @property
     def has_own_hooks(self) -> bool:
         """Whether there are hooks on the model that are not lensscope's."""
-        return any(attaching.are_own(p._forward_hooks) for p in set(self.points.values()))
+        hooks = (p._forward_hooks for p in self.points.values())
+        return any(attaching.are_own(held) for held in hooks if held)
 
     def alone(self) -> AbstractContextManager[None]:
         """None of the user's hooks act in a ``with`` block's passages, to try something out."""
@@ -384,7 +386,7 @@ class Backend(ABC):
     @cached_property
     def _fingerprint(self) -> str:
         """Of the weights; looked at once a call, for a backend is made for each."""
-        return fingerprint(self.model)
+        return fingerprint(self.model, self._structure)
 
     def provenance(self, tokens: Sequence[Sequence[int]] = ()) -> Provenance:
         """What a result must carry to be told apart from another model's."""

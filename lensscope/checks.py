@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, TypeVar
 
 from lensscope.errors import LensscopeError
@@ -170,21 +171,61 @@ def door(error: type[LensscopeError], **own: Check) -> Callable[[Callable[P, R]]
         none = {name for name, one in parameters.items() if one.default is None}
         rest = next((n for n, one in parameters.items() if one.kind is one.VAR_KEYWORD), "")
 
+        shapes = _shapes(signature)
+
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            n, given = len(args), kwargs.keys()
+            if n < len(shapes) and shapes[n].needed <= given <= shapes[n].allowed:
+                filled = list(args)
+                for i, name in shapes[n].taken:
+                    if name in asked and (filled[i] is not None or name not in none):
+                        filled[i] = asked[name](filled[i], name, error)
+                for name in asked.keys() & given:
+                    if kwargs[name] is not None or name not in none:
+                        kwargs[name] = asked[name](kwargs[name], name, error)
+                return function(*filled, **kwargs)  # type: ignore[arg-type]
             try:
                 bound = signature.bind(*args, **kwargs)
             except TypeError as wrong:
                 raise _miscalled(function, signature, kwargs, error, str(wrong)) from None
-            for given in (bound.arguments, bound.arguments.get(rest, {})):
-                for name in asked.keys() & given.keys():
-                    if given[name] is not None or name not in none:
-                        given[name] = asked[name](given[name], name, error)
+            for known in (bound.arguments, bound.arguments.get(rest, {})):
+                for name in asked.keys() & known.keys():
+                    if known[name] is not None or name not in none:
+                        known[name] = asked[name](known[name], name, error)
             return function(*bound.args, **bound.kwargs)
 
         return checked
 
     return decorate
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """A call with so many arguments in order: which those are, and which others there must and may
+    be by name."""
+
+    taken: tuple[tuple[int, str], ...]
+    needed: frozenset[str]
+    allowed: frozenset[str]
+
+
+def _shapes(signature: inspect.Signature) -> list[_Shape]:
+    """The calls of an ordinary function, by the number of arguments in order. To bind each call
+    anew would take longer than to make a site or a patch."""
+    parameters = list(signature.parameters.values())
+    kinds = {p.kind for p in parameters}
+    if kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY}:
+        return []
+    open_ended = inspect.Parameter.VAR_KEYWORD in kinds
+    in_order = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    named = {p.name: p.default is p.empty for p in parameters if p.kind is not p.VAR_KEYWORD}
+    found = []
+    for n in range(len(in_order) + 1 if not open_ended else 0):
+        left = named.keys() - set(in_order[:n])
+        needed = frozenset(name for name in left if named[name])
+        found.append(_Shape(tuple(enumerate(in_order[:n])), needed, frozenset(left)))
+    return found
 
 
 def constructor(error: type[LensscopeError], **own: Check) -> Callable[[T], T]:

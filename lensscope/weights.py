@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lensscope.structure import Structure, structure_of
 
-def fingerprint(model: Any) -> str:
+
+def fingerprint(model: Any, structure: Structure | None = None) -> str:
     """A hash over names, shapes, sums and norms of all weights.
 
     Whether the last one still holds is asked at every call, of a sample of the values: vectors in
@@ -23,19 +25,22 @@ def fingerprint(model: Any) -> str:
     it, as it does all but those through ``.data``; of these, where it meets the sample, which holds
     one weight in some hundreds. What only changes places within a tensor, sums and norm as before,
     may keep the hash. Buffers are no weights, and do not count.
+
+    Args:
+        model: the model.
+        structure: its structure, where that was just looked up.
     """
-    known = _KNOWN.get(model)
-    parts = known.parts if known is not None and known.parts.stand else _parts(model)
-    state = [(p.data_ptr(), _version(p)) for _, p in parts.named]
-    if known is None or known.parts is not parts or known.state != state:
-        lines = _lines([p for _, p in parts.named])
+    structure, known = structure or structure_of(model), _KNOWN.get(model)
+    state = [(p.data_ptr(), _version(p)) for _, p in structure.named]
+    if known is None or known.structure is not structure or known.state != state:
+        lines = _lines([p for _, p in structure.named])
         sample = _sample(lines)
     else:
         lines, sample = known.lines, _sample(known.lines)
         if _same(sample, known.sample):
             return known.hash
-    found = weights_hash(parts.named)
-    _KNOWN[model] = _Known(parts, state, lines, sample, found)
+    found = weights_hash(structure.named)
+    _KNOWN[model] = _Known(structure, state, lines, sample, found)
     return found
 
 
@@ -58,39 +63,6 @@ def weights_hash(named: Sequence[tuple[str, Tensor]]) -> str:
     return digest.hexdigest()[:16]
 
 
-@dataclass(frozen=True, eq=False)
-class _Parts:
-    """A model's parameters, and what each of its modules holds.
-
-    To walk through all modules takes longer than to look at a sample of their weights. Modules are
-    held weakly, for one may lead to the model, which would then never be let go.
-    """
-
-    named: tuple[tuple[str, Tensor], ...]
-    held: tuple[tuple[weakref.ref[Any], list[int]], ...]
-
-    @property
-    def stand(self) -> bool:
-        """Whether no module and no parameter has come, gone or been replaced."""
-        for ref, before in self.held:
-            module = ref()
-            if module is None or _holdings(module) != before:
-                return False
-        return True
-
-
-def _parts(model: Any) -> _Parts:
-    named = tuple(sorted(model.named_parameters(), key=lambda item: item[0]))
-    # A hook point holds nothing, and of those there are the most.
-    modules = (m for m in model.modules() if "fwd_hooks" not in vars(m))
-    return _Parts(named, tuple((weakref.ref(m), _holdings(m)) for m in modules))
-
-
-def _holdings(module: Any) -> list[int]:
-    inside = vars(module)
-    return [*map(id, inside["_modules"].values()), *map(id, inside["_parameters"].values())]
-
-
 def _version(parameter: Tensor) -> int:
     """How often it was written, as far as PyTorch counts it."""
     return 0 if parameter.is_inference() else parameter._version
@@ -100,7 +72,7 @@ def _version(parameter: Tensor) -> int:
 class _Known:
     """A hash, and what it is of."""
 
-    parts: _Parts
+    structure: Structure
     state: object
     lines: list[list[Tensor]]
     sample: list[Tensor]
