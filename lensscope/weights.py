@@ -87,18 +87,23 @@ def _lines(weights: Sequence[Tensor]) -> list[list[Tensor]]:
     found: dict[object, list[Tensor]] = {}
     for weight in weights:
         if weight.device.type != "meta":  # holds no numbers
-            found.setdefault((weight.dtype, weight.device), []).append(_line(weight.detach()))
+            found.setdefault((weight.dtype, weight.device), []).extend(_line(weight.detach()))
     return list(found.values())
 
 
-def _line(weight: Tensor) -> Tensor:
-    """Some entries; all where they lie so that there is no such view."""
+def _line(weight: Tensor) -> list[Tensor]:
+    """Views on some entries: at least one of each row and of each column."""
     weight = weight.view(torch.uint8) if weight.element_size() == 1 else weight
     axes = sorted(range(weight.ndim), key=weight.stride, reverse=True)
     dense = weight.permute(axes)
-    if weight.ndim < 2 or not dense.is_contiguous():
-        return weight
-    return dense.view(-1)[:: _step(dense)]
+    if weight.ndim > 1 and dense.is_contiguous():
+        return [dense.view(-1)[:: _step(dense)]]
+    if weight.ndim != 2 or not weight.numel():
+        return [weight]
+    tall = weight if weight.shape[0] > weight.shape[1] else weight.T
+    width = tall.shape[1]  # diagonals, one below the other
+    below = tall.unfold(0, width, width).diagonal(dim1=1, dim2=2)
+    return [below, tall[-width:].diagonal()]
 
 
 def _step(weight: Tensor) -> int:

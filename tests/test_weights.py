@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import lensscope as ls
-from lensscope.weights import fingerprint, weights_hash
+from lensscope.weights import _line, fingerprint, weights_hash
 from tests import families
 
 PROMPT = families.prompt(5)
@@ -58,6 +58,25 @@ def test_edits_of_any_row_column_or_whole_tensor_are_seen(model):
             for n in range(len(parameter)):
                 assert edited(model, name, lambda w, n=n: w[n].add_(1e-3)) != first
     assert fingerprint(model) == first
+
+
+@pytest.mark.parametrize(
+    "shape", [(7, 7), (23, 5), (5, 23), (6, 3), (1, 4), (4, 1), (1, 1)]
+)
+@pytest.mark.parametrize("kind", ["dense", "transposed", "of a wider one", "every other"])
+def test_the_sample_meets_every_row_and_column(shape, kind):
+    rows, columns = shape
+    found = {
+        "dense": torch.zeros(rows, columns),
+        "transposed": torch.zeros(columns, rows).T,
+        "of a wider one": torch.zeros(rows, 3 * columns)[:, columns : 2 * columns],
+        "every other": torch.zeros(2 * rows, 2 * columns)[::2, ::2],
+    }[kind]
+    assert found.shape == shape
+    for view in _line(found):
+        view.fill_(1)
+    assert found.any(0).all()
+    assert found.any(1).all() or not columns
 
 
 def test_an_edit_of_one_head_is_seen(model):
