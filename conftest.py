@@ -13,34 +13,34 @@ import tests.typecheck  # noqa: F401  jaxtyping looks it up by name
 
 with install_import_hook("lensscope", "tests.typecheck.check"):
     import lensscope as ls
-    import lensscope.backends
     import lensscope.circuits.from_effects
     import lensscope.circuits.growth
     import lensscope.circuits.inspecting
     import lensscope.circuits.transformer_lens
-    import lensscope.cli
-    import lensscope.engine
+    import lensscope.cli.command
+    import lensscope.engine.calls
+    import lensscope.engine.planning
     import lensscope.lenses.compare
     import lensscope.lenses.fit_report
-    import lensscope.lenses.named
     import lensscope.lenses.reader
     import lensscope.lenses.tuned_lens_folder
-    import lensscope.models
+    import lensscope.model.classes
+    import lensscope.model.loading
     import lensscope.pairs
     import lensscope.patching.attribution
     import lensscope.patching.knockout
     import lensscope.patching.tracing
-    import lensscope.patchscope
-    import lensscope.planning
-    import lensscope.plots
-    import lensscope.report
-    import lensscope.results
+    import lensscope.patchscope.lens_names
+    import lensscope.patchscope.result
+    import lensscope.patchscope.scope
+    import lensscope.show.heatmaps
+    import lensscope.show.pages
     import lensscope.studies
 
 import pytest
 import torch
 
-from lensscope import planning
+from lensscope.engine import planning
 from tests import families
 
 # Its cases run in a process of their own, without the type checker.

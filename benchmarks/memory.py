@@ -96,7 +96,7 @@ def file_read(path: str) -> None:
     import safetensors.torch  # noqa: F401
 
     import lensscope as ls
-    import lensscope.cache_file
+    import lensscope.values.cache_file
 
     before = resident()
     reset_peak()
@@ -119,7 +119,7 @@ def make_file(path: str) -> None:
     import torch
 
     import lensscope as ls
-    from lensscope.cache import Cache, hold
+    from lensscope.values.cache import Cache, hold
 
     model = ls.load_model()
     small = ls.capture(model, "Jurassic Park", ls.resid_post(0))

@@ -29,7 +29,7 @@ from torch import Tensor
 import lensscope as ls
 from benchmarks.machine import describe
 from benchmarks.memory import give_memory_back, peak, reset_peak, resident
-from lensscope.backends import backend_of
+from lensscope.model.classes import backend_of
 
 SOURCE = "The Eiffel Tower is in the city of"
 ENTITY = "Diana, Princess of Wales"

@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lensscope import pairs as pairs
     from lensscope import studies as studies
-    from lensscope.cache import Cache as Cache
     from lensscope.circuits.circuit import Circuit as Circuit
-    from lensscope.engine import capture as capture
-    from lensscope.engine import generate as generate
-    from lensscope.engine import run as run
-    from lensscope.engine import run_many as run_many
+    from lensscope.effects.metrics import kl_divergence as kl_divergence
+    from lensscope.effects.metrics import log_probability as log_probability
+    from lensscope.effects.metrics import logit_difference as logit_difference
+    from lensscope.effects.metrics import probability as probability
+    from lensscope.effects.metrics import rank as rank
+    from lensscope.engine.calls import capture as capture
+    from lensscope.engine.calls import generate as generate
+    from lensscope.engine.calls import run as run
+    from lensscope.engine.calls import run_many as run_many
+    from lensscope.engine.planning import Plan as Plan
+    from lensscope.engine.runs import Generation as Generation
+    from lensscope.engine.runs import Run as Run
+    from lensscope.engine.runs import Runs as Runs
+    from lensscope.engine.support import support as support
     from lensscope.errors import BasisError as BasisError
     from lensscope.errors import BudgetError as BudgetError
     from lensscope.errors import CacheError as CacheError
@@ -28,7 +37,6 @@ if TYPE_CHECKING:
     from lensscope.errors import PromptError as PromptError
     from lensscope.errors import SiteError as SiteError
     from lensscope.errors import StudyError as StudyError
-    from lensscope.inspection import InspectionPrompt as InspectionPrompt
     from lensscope.lenses.affine import AffineLens as AffineLens
     from lensscope.lenses.compare import compare as compare
     from lensscope.lenses.comparison import LensComparison as LensComparison
@@ -37,55 +45,47 @@ if TYPE_CHECKING:
     from lensscope.lenses.logit import LogitLens as LogitLens
     from lensscope.lenses.reading import LensReading as LensReading
     from lensscope.lenses.tuned import TunedLens as TunedLens
-    from lensscope.metrics import kl_divergence as kl_divergence
-    from lensscope.metrics import log_probability as log_probability
-    from lensscope.metrics import logit_difference as logit_difference
-    from lensscope.metrics import probability as probability
-    from lensscope.metrics import rank as rank
-    from lensscope.models import load_model as load_model
-    from lensscope.patches import Move as Move
-    from lensscope.patches import Patch as Patch
+    from lensscope.model.loading import load_model as load_model
     from lensscope.patching.activation import activation_patching as activation_patching
     from lensscope.patching.attribution import attribution_patching as attribution_patching
     from lensscope.patching.knockout import attention_knockout as attention_knockout
     from lensscope.patching.paths import path_patching as path_patching
     from lensscope.patching.result import PatchingResult as PatchingResult
     from lensscope.patching.tracing import causal_trace as causal_trace
-    from lensscope.patchscope import Patchscope as Patchscope
-    from lensscope.planning import Plan as Plan
-    from lensscope.positions import ALL as ALL
-    from lensscope.positions import span as span
-    from lensscope.provenance import Provenance as Provenance
-    from lensscope.results import PatchscopeResult as PatchscopeResult
-    from lensscope.runs import Generation as Generation
-    from lensscope.runs import Run as Run
-    from lensscope.runs import Runs as Runs
-    from lensscope.sites import Site as Site
-    from lensscope.sites import attn_out as attn_out
-    from lensscope.sites import embed as embed
-    from lensscope.sites import head_out as head_out
-    from lensscope.sites import k as k
-    from lensscope.sites import mlp_hidden as mlp_hidden
-    from lensscope.sites import mlp_out as mlp_out
-    from lensscope.sites import pattern as pattern
-    from lensscope.sites import q as q
-    from lensscope.sites import resid_mid as resid_mid
-    from lensscope.sites import resid_post as resid_post
-    from lensscope.sites import resid_pre as resid_pre
-    from lensscope.sites import v as v
-    from lensscope.support import support as support
-    from lensscope.transforms import affine as affine
-    from lensscope.transforms import identity as identity
-    from lensscope.transforms import scaled_to as scaled_to
+    from lensscope.patchscope.inspection import InspectionPrompt as InspectionPrompt
+    from lensscope.patchscope.result import PatchscopeResult as PatchscopeResult
+    from lensscope.patchscope.scope import Patchscope as Patchscope
+    from lensscope.values.cache import Cache as Cache
+    from lensscope.values.patches import Move as Move
+    from lensscope.values.patches import Patch as Patch
+    from lensscope.values.positions import ALL as ALL
+    from lensscope.values.positions import span as span
+    from lensscope.values.provenance import Provenance as Provenance
+    from lensscope.values.sites import Site as Site
+    from lensscope.values.sites import attn_out as attn_out
+    from lensscope.values.sites import embed as embed
+    from lensscope.values.sites import head_out as head_out
+    from lensscope.values.sites import k as k
+    from lensscope.values.sites import mlp_hidden as mlp_hidden
+    from lensscope.values.sites import mlp_out as mlp_out
+    from lensscope.values.sites import pattern as pattern
+    from lensscope.values.sites import q as q
+    from lensscope.values.sites import resid_mid as resid_mid
+    from lensscope.values.sites import resid_post as resid_post
+    from lensscope.values.sites import resid_pre as resid_pre
+    from lensscope.values.sites import v as v
+    from lensscope.values.transforms import affine as affine
+    from lensscope.values.transforms import identity as identity
+    from lensscope.values.transforms import scaled_to as scaled_to
 
 # Names are imported when first used: `lensscope --help` must not wait for torch.
 _HOMES = {
-    "cache": "Cache",
+    "values.cache": "Cache",
     "circuits.circuit": "Circuit",
-    "engine": "capture generate run run_many",
+    "engine.calls": "capture generate run run_many",
     "errors": "BasisError BudgetError CacheError FileError LensError LensscopeError ModelError "
     "ModelNotFoundError PatchError PlanError PositionError PromptError SiteError StudyError",
-    "inspection": "InspectionPrompt",
+    "patchscope.inspection": "InspectionPrompt",
     "lenses.affine": "AffineLens",
     "lenses.compare": "compare",
     "lenses.comparison": "LensComparison",
@@ -94,25 +94,25 @@ _HOMES = {
     "lenses.logit": "LogitLens",
     "lenses.reading": "LensReading",
     "lenses.tuned": "TunedLens",
-    "metrics": "kl_divergence log_probability logit_difference probability rank",
-    "models": "load_model",
-    "patches": "Move Patch",
+    "effects.metrics": "kl_divergence log_probability logit_difference probability rank",
+    "model.loading": "load_model",
+    "values.patches": "Move Patch",
     "patching.activation": "activation_patching",
     "patching.attribution": "attribution_patching",
     "patching.knockout": "attention_knockout",
     "patching.paths": "path_patching",
     "patching.result": "PatchingResult",
     "patching.tracing": "causal_trace",
-    "patchscope": "Patchscope",
-    "planning": "Plan",
-    "positions": "ALL span",
-    "provenance": "Provenance",
-    "results": "PatchscopeResult",
-    "runs": "Generation Run Runs",
-    "sites": "Site attn_out embed head_out k mlp_hidden mlp_out pattern q resid_mid resid_post "
-    "resid_pre v",
-    "support": "support",
-    "transforms": "affine identity scaled_to",
+    "patchscope.scope": "Patchscope",
+    "engine.planning": "Plan",
+    "values.positions": "ALL span",
+    "values.provenance": "Provenance",
+    "patchscope.result": "PatchscopeResult",
+    "engine.runs": "Generation Run Runs",
+    "values.sites": "Site attn_out embed head_out k mlp_hidden mlp_out pattern q resid_mid "
+    "resid_post resid_pre v",
+    "engine.support": "support",
+    "values.transforms": "affine identity scaled_to",
 }
 # Modules that are used as such: `ls.pairs.ioi(model)`.
 _MODULES = ("pairs", "studies")

@@ -1,3 +1,3 @@
-from lensscope.cli import main
+from lensscope.cli.command import main
 
 main()

@@ -11,7 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 import lensscope as ls
-from lensscope import cli, models, planning, progress
+from lensscope import progress
+from lensscope.cli import command as cli
+from lensscope.engine import planning
+from lensscope.model import loading as models
 from tests import families
 
 _AS_IT_COMES = dict(planning.PASS_TOKENS)

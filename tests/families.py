@@ -14,9 +14,9 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from lensscope.demo_model import calm
-from lensscope.hooked import hooked_transformer
-from lensscope.models import _bridge
+from lensscope.model.demo_model import calm
+from lensscope.model.hooked import hooked_transformer
+from lensscope.model.loading import _bridge
 from tests import more_families
 
 VOCAB = 97

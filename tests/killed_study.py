@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import lensscope as ls
-from lensscope import store
+from lensscope.store import files as store
 from tests import planted
 
 AFTER = 3

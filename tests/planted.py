@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from lensscope.inspection import InspectionPrompt
+from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.studies.entities import Entity
 from lensscope.studies.relations import Relation
 from tests import families

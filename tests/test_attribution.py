@@ -10,10 +10,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import lensscope as ls
-from lensscope.backends import backend_of
-from lensscope.metrics import as_metric
+from lensscope.effects.estimates import Estimate
+from lensscope.effects.metrics import as_metric
+from lensscope.model.classes import backend_of
 from lensscope.patching.activation import Asked
-from lensscope.patching.estimates import Estimate
 from tests import families, oracle
 
 CLEAN, CORRUPTED = families.prompt(7), families.prompt(7, seed=1)

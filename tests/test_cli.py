@@ -30,7 +30,7 @@ def test_help_imports_nothing_heavy():
     script = (
         "import sys\n"
         "from typer.testing import CliRunner\n"
-        "from lensscope.cli import app\n"
+        "from lensscope.cli.command import app\n"
         "done = CliRunner().invoke(app, ['--help'])\n"
         "assert done.exit_code == 0 and 'inspect' in done.output\n"
         "print([m for m in ('torch', 'transformers', 'transformer_lens', 'pandas', 'numpy',"

@@ -111,7 +111,7 @@ TINY = ["--clean", "w3 w5 w7 w9", "--corrupted", "w3 w6 w7 w9", "--answer", "w11
 @pytest.fixture
 def run_tiny(llama, run, monkeypatch):
     """The same on a tiny model, whose answers mean nothing."""
-    monkeypatch.setattr("lensscope.models.load_model", lambda *_, **__: llama)
+    monkeypatch.setattr("lensscope.model.loading.load_model", lambda *_, **__: llama)
     return run
 
 

@@ -137,7 +137,7 @@ def test_mistakes_are_told_briefly(run):
 
 
 def test_ctrl_c_says_what_is_kept(run, tmp_path, monkeypatch):
-    from lensscope.studies.entity_resolution import EntityResolution
+    from lensscope.studies.experiments.entity_resolution.study import EntityResolution
 
     measure, asked = EntityResolution.measure, []
 

@@ -170,9 +170,9 @@ def test_a_comparison_shows_itself(llama, tmp_path):
 
 def test_memory_holds_the_vocabulary_for_a_few_states_at_a_time(llama, monkeypatch):
     """However many states there are, logits are made for so many at once."""
-    monkeypatch.setattr("lensscope.head._AT_ONCE", 4 * families.VOCAB * 5)
+    monkeypatch.setattr("lensscope.model.head._AT_ONCE", 4 * families.VOCAB * 5)
     seen = []
-    from lensscope import head
+    from lensscope.model import head
 
     def watched(backend, flat):
         seen.append(len(flat))

@@ -23,7 +23,7 @@ def test_a_long_capture_of_one_early_site(tiny, monkeypatch):
     for site in (ls.embed, ls.resid_pre(0), ls.q(0), ls.k(0), ls.v(0), ls.head_out(0)):
         whole = ls.capture(tiny, PROMPT, site)[site]
         with monkeypatch.context() as patched:
-            patched.setattr("lensscope.passes.STRETCH", 3)
+            patched.setattr("lensscope.engine.passes.STRETCH", 3)
             close(ls.capture(tiny, PROMPT, site)[site], whole, 1e-5)
 
 
@@ -104,7 +104,7 @@ def test_a_transform_may_work_in_place(llama):
 def test_the_fingerprint_sees_one_neuron(llama):
     inner = copy.deepcopy(families.hf_model("llama"))
     model = families.wrap(inner)
-    from lensscope.backends import backend_of
+    from lensscope.model.classes import backend_of
 
     before = backend_of(model).provenance().fingerprint
     assert before == backend_of(model).provenance().fingerprint
@@ -220,8 +220,8 @@ def test_patterns_that_a_model_shows_but_does_not_use_are_refused():
 def test_rows_that_cannot_join_are_run_side_by_side(llama, monkeypatch):
     """An architecture that builds something of the batch's size outside its blocks."""
     model = families.wrap(copy.deepcopy(families.hf_model("llama")))
-    from lensscope.backends import backend_of
-    from lensscope.joining import why_not
+    from lensscope.engine.joining import why_not
+    from lensscope.model.classes import backend_of
 
     def sized(module, args):
         if args[0].shape[0] > 1:

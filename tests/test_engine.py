@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import lensscope as ls
-from lensscope.backends import backend_of
-from lensscope.planning import PASS_TOKENS, Plan, Reach, groups
+from lensscope.engine.planning import PASS_TOKENS, Plan, Reach, groups
+from lensscope.model.classes import backend_of
 from tests import families, oracle
 from tests.oracle import Edit, close
 
@@ -235,7 +235,9 @@ def test_a_metric_or_the_top_k_in_place_of_the_logits(few, monkeypatch):
         return logits[:, -1, 7] - logits[:, -1, 9]
 
     for size in (1 << 31, 40_000):
-        monkeypatch.setattr("lensscope.execution.default_budget", lambda device, size=size: size)
+        monkeypatch.setattr(
+            "lensscope.engine.execution.default_budget", lambda device, size=size: size
+        )
         for plan in (None, {"outputs": False}):
             out = ls.run_many(
                 few,

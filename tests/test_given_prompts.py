@@ -11,10 +11,10 @@ import torch
 import transformers
 
 import lensscope as ls
-from lensscope.backends import backend_of
 from lensscope.errors import PromptError
-from lensscope.given_prompts import parts_of
-from lensscope.prompts import ids_of, tokenize
+from lensscope.model.classes import backend_of
+from lensscope.model.tokens import ids_of, tokenize
+from lensscope.values.prompts import parts_of
 from tests import families
 
 P = families.prompt(9)

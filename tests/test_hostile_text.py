@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 
 import lensscope as ls
-from lensscope import charts, plots
 from lensscope.lenses.fit_report import FitReport
+from lensscope.show import heatmaps as plots
+from lensscope.show import lines as charts
 from lensscope.signs import escape, without_control
 from tests import families, planted
 

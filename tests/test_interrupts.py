@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import lensscope as ls
-from lensscope import attaching, turns
+from lensscope.model import attaching, turns
 from tests import families
 
 PROMPT = families.prompt(6)
@@ -155,7 +155,7 @@ def test_a_second_interrupt_leaves_nothing(model, name):
 
 def test_every_instruction_of_putting_on_and_taking_off(model):
     """One forward, with a hook of each kind, and the user's own silenced."""
-    from lensscope.backends import backend_of
+    from lensscope.model.classes import backend_of
 
     backend = backend_of(model)
     point = backend.hook_point(ls.resid_post(0))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lensscope.distributions import beta_quantile, student
 from lensscope.errors import PatchError
-from lensscope.intervals import Sums, proportion, ratio_interval
+from lensscope.stats.distributions import beta_quantile, student
+from lensscope.stats.intervals import Sums, proportion, ratio_interval
 
 SHARES = (0.02, 0.0275, 0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.98)
 

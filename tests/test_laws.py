@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import lensscope as ls
-from lensscope.sites import KINDS
+from lensscope.values.sites import KINDS
 from tests import families, oracle
 from tests.oracle import Edit, close
 
@@ -33,7 +33,7 @@ def sites_of(model, *, layer=1):
 
 
 def lensscope_backend(model):
-    from lensscope.backends import backend_of
+    from lensscope.model.classes import backend_of
 
     return backend_of(model)
 
@@ -56,7 +56,7 @@ def test_a_long_prompt_read_in_stretches_is_the_same(tiny, monkeypatch):
     for asked in (sites, [ls.pattern(0, 1).at(5), ls.pattern(2)]):
         whole = ls.capture(tiny, PROMPT, asked)
         with monkeypatch.context() as patched:
-            patched.setattr("lensscope.passes.STRETCH", 2)
+            patched.setattr("lensscope.engine.passes.STRETCH", 2)
             parts = ls.capture(tiny, PROMPT, asked)
         for site in whole:
             close(parts[site], whole[site], 1e-5)

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import lensscope as ls
-from lensscope.backends import backend_of
 from lensscope.lenses.affine import _matched
 from lensscope.lenses.linear import Translator
-from lensscope.prompts import tokenize
+from lensscope.model.classes import backend_of
+from lensscope.model.tokens import tokenize
 from tests import families, oracle
 from tests.test_lens_fits import FAST, TEXTS
 from tests.test_lenses import linear_lens, residual

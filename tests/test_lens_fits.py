@@ -14,13 +14,13 @@ import pytest
 import torch
 
 import lensscope as ls
-from lensscope.backends import backend_of
-from lensscope.head import unembed
 from lensscope.lenses.corpus import Corpus, pieces, python_docs, some_rows
 from lensscope.lenses.jacobian import piece_jacobians
 from lensscope.lenses.moments import Moments
 from lensscope.lenses.settings import Training
 from lensscope.lenses.training import Trainer, divergence
+from lensscope.model.classes import backend_of
+from lensscope.model.head import unembed
 from tests import families, oracle
 from tests.test_lenses import linear_lens
 
@@ -246,7 +246,7 @@ def test_a_map_to_the_same_place_of_a_twin_is_the_identity(llama):
 
 def test_tokens_of_two_tokenizers_are_matched_where_they_end(llama):
     from lensscope.lenses.affine import _matched
-    from lensscope.prompts import tokenize
+    from lensscope.model.tokens import tokenize
 
     backend = backend_of(llama)
     text = "w5 w17 w8"

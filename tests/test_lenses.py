@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import lensscope as ls
-from lensscope.backends import backend_of
-from lensscope.head import unembed
 from lensscope.lenses.linear import Translator
+from lensscope.model.classes import backend_of
+from lensscope.model.head import unembed
 from tests import families, oracle
 
 P = families.prompt(7)
@@ -76,7 +76,7 @@ def test_the_way_through_the_model_gives_the_same(few, monkeypatch, no_hooks_lef
     backend, states = backend_of(few), residual(few)
     with torch.no_grad():
         direct = unembed(backend, states)
-        monkeypatch.setattr("lensscope.head._is_direct", lambda backend: False)
+        monkeypatch.setattr("lensscope.model.head._is_direct", lambda backend: False)
         oracle.close(unembed(backend, states), direct, 1e-6)
     no_hooks_left(few)
 

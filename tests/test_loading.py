@@ -14,8 +14,10 @@ import torch
 import transformers
 
 import lensscope as ls
-from lensscope import demo_model, gguf_files, kept, models
-from lensscope.checkpoints import nothing_installed
+from lensscope.model import demo_model, gguf_files
+from lensscope.model import loading as models
+from lensscope.model.checkpoints import nothing_installed
+from lensscope.store import kept
 from tests import families, gguf_writing
 from tests.oracle import close
 
@@ -361,7 +363,7 @@ import os, sys
 sys.path.insert(0, {str(Path(ls.__file__).parents[1])!r})
 os.rmdir(os.getcwd())
 sys.argv = ["lensscope", "models"]
-from lensscope.cli import main
+from lensscope.cli.command import main
 main()
 """
     done = subprocess.run(

@@ -15,8 +15,8 @@ import torch
 import lensscope as ls
 from lensscope import checks
 from lensscope.errors import PatchError
+from lensscope.show.tables import markdown
 from lensscope.signs import cut, without_control
-from lensscope.studies.tables import markdown
 from tests import families
 
 ROOT = Path(__file__).parent.parent

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import lensscope as ls
-from lensscope import demo_model
+from lensscope.model import demo_model
 from tests import families, oracle
 from tests.oracle import close
 
@@ -49,7 +49,7 @@ def test_folded_is_another_basis_with_the_same_predictions(demo):
     folded = ls.load_model(processing="folded")
     raw, other = (ls.run(m, EIFFEL).logits[0].log_softmax(-1) for m in (demo, folded))
     close(other, raw, 1e-3)
-    from lensscope.backends import backend_of
+    from lensscope.model.classes import backend_of
 
     assert backend_of(demo).processing == "raw"
     assert backend_of(folded).processing == "folded"
@@ -123,7 +123,7 @@ def test_what_is_there_already_loads_in_three_seconds_or_says_so():
 SLOW_CONVERSION = """
 import sys, time
 from pathlib import Path
-from lensscope import demo_model
+from lensscope.model import demo_model
 
 def convert(target):
     print("converting", flush=True)

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import lensscope as ls
-from lensscope.backends import backend_of
 from lensscope.lenses.corpus import Corpus, counted, named, pieces
 from lensscope.lenses.fit_report import FitReport
+from lensscope.lenses.notes import notes_on
 from lensscope.lenses.settings import Training
 from lensscope.lenses.training import Trainer
-from lensscope.notes import notes_on
-from lensscope.prompts import tokenize
+from lensscope.model.classes import backend_of
+from lensscope.model.tokens import tokenize
 from tests import families, oracle
 from tests.test_lens_fits import FAST, TEXTS
 

@@ -12,9 +12,9 @@ from transformers import PreTrainedTokenizerFast
 
 import lensscope as ls
 from lensscope import pairs
-from lensscope.backends import backend_of
+from lensscope.model.classes import backend_of
+from lensscope.model.tokens import ids_of, tokenize
 from lensscope.pairs import drafts, words
-from lensscope.prompts import ids_of, tokenize
 from tests import families
 
 WANG = ("IO", "S1", "S1+1", "S2", "end")

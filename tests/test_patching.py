@@ -15,8 +15,8 @@ import torch
 import transformers
 
 import lensscope as ls
-from lensscope.backends import backend_of
-from lensscope.metrics import as_metric
+from lensscope.effects.metrics import as_metric
+from lensscope.model.classes import backend_of
 from lensscope.patching.result import COLUMNS
 from tests import families, oracle
 from tests.oracle import Edit

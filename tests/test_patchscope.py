@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import lensscope as ls
-from lensscope.patchscope import ENTITY_DESCRIPTION
-from lensscope.results import FRAME_COLUMNS
+from lensscope.patchscope.result import FRAME_COLUMNS
+from lensscope.patchscope.scope import ENTITY_DESCRIPTION
 from tests import families, oracle
 from tests.oracle import Edit
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import lensscope as ls
-from lensscope.backends import backend_of
+from lensscope.model.classes import backend_of
 from tests import families, oracle
 
 CLEAN, CORRUPTED = families.prompt(7), families.prompt(7, seed=1)

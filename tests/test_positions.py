@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lensscope as ls
-from lensscope.positions import inside_word, resolve
-from lensscope.prompts import TokenizedPrompt
+from lensscope.values.positions import inside_word, resolve
+from lensscope.values.prompts import TokenizedPrompt
 from tests import families, oracle
 from tests.oracle import Edit, close
 
@@ -173,8 +173,8 @@ def test_padding_never_moves_a_patch(llama, lengths, side, layer, data):
 
 
 def test_tokens_of_text_and_of_ids_stand_at_the_same_characters(demo):
-    from lensscope.backends import backend_of
-    from lensscope.prompts import tokenize
+    from lensscope.model.classes import backend_of
+    from lensscope.model.tokens import tokenize
 
     text = "Diana, Princess of Wales – née Spencer 🎈 (1961)"
     backend = backend_of(demo)

@@ -18,9 +18,9 @@ import pytest
 import torch
 
 import lensscope as ls
-from lensscope import store
 from lensscope.errors import LensscopeError
-from lensscope.json_text import check_seal, conform, json_text, read_json, sealed
+from lensscope.store import files as store
+from lensscope.store.json_text import check_seal, conform, json_text, read_json, sealed
 from tests import families
 
 PROMPT = families.prompt(6, seed=6)
@@ -127,9 +127,10 @@ def test_a_deleted_working_folder_is_said(tmp_path):
     script = """
 import os, sys
 import lensscope as ls
-from lensscope.cli import main
+from lensscope.cli.command import main
 import torch
-from lensscope import cache_file, studies
+from lensscope.values import cache_file
+from lensscope import studies
 from lensscope.lenses import tuned, files
 torch.rand(99, 99) @ torch.rand(99, 99)  # which loads what looks for itself from here
 os.chdir(sys.argv[1]); os.rmdir(sys.argv[1])
@@ -175,7 +176,7 @@ _KILLED = """
 import os, signal, sys
 import safetensors.torch
 import lensscope as ls
-from lensscope import store
+from lensscope.store import files as store
 from lensscope.errors import LensscopeError
 from tests import families
 from pathlib import Path

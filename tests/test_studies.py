@@ -631,7 +631,7 @@ def test_a_temporary_folder_goes_with_its_result(attribute):
 
 
 def test_a_name_has_one_colour_in_all_charts_of_a_picture():
-    from lensscope.charts import COLOURS, Chart, Line, to_svg
+    from lensscope.show.lines import COLOURS, Chart, Line, to_svg
 
     def chart(*names):
         lines = tuple(Line(name, (0.0, 1.0), (0.2, 0.4)) for name in names)

@@ -16,7 +16,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import lensscope as ls
-from lensscope.studies.cross_model_identity import same_word
+from lensscope.studies.experiments.cross_model.identity import same_word
 from tests import families, oracle
 
 TEXTS = [" ".join(f"w{i}" for i in families.prompt(12, seed=n)) for n in range(12)]

@@ -15,7 +15,7 @@ import pytest
 
 import lensscope as ls
 from lensscope.errors import LensscopeError, StudyError
-from lensscope.json_text import json_text, sealed
+from lensscope.store.json_text import json_text, sealed
 from lensscope.studies.folder import Folder
 from lensscope.studies.part_file import part_bytes, read_part
 from tests import planted

@@ -11,9 +11,9 @@ import torch
 import transformers
 
 import lensscope as ls
-from lensscope.demo_model import calm
-from lensscope.models import _bridge
-from lensscope.token_texts import labels_of, text_of
+from lensscope.model.demo_model import calm
+from lensscope.model.loading import _bridge
+from lensscope.model.token_texts import labels_of, text_of
 from tests import families, own_tokenizers
 
 VOCAB = 512

@@ -12,7 +12,7 @@ import torch
 import transformers
 
 import lensscope as ls
-from lensscope.backends import backend_of
+from lensscope.model.classes import backend_of
 from lensscope.patching.knockout import _masked
 from tests import families, oracle
 from tests.oracle import Edit, close

@@ -106,7 +106,7 @@ def test_hooks_are_gone_after_an_error(tiny, no_hooks_left, error):
 
 
 def test_an_interrupt_while_decoding_leaves_the_model_clean(llama, no_hooks_left, monkeypatch):
-    from lensscope.sampling import Sampling
+    from lensscope.engine.sampling import Sampling
 
     def interrupt(self, logits, generators):
         raise KeyboardInterrupt

@@ -9,8 +9,8 @@ import torch
 import transformers
 
 import lensscope as ls
-from lensscope import trials
-from lensscope.backends import BridgeBackend, backend_of
+from lensscope.model import trials
+from lensscope.model.classes import BridgeBackend, backend_of
 from tests import families, oracle
 from tests.oracle import close
 

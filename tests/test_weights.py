@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import lensscope as ls
-from lensscope.weights import _line, fingerprint, weights_hash
+from lensscope.model.weights import _line, fingerprint, weights_hash
 from tests import families
 
 PROMPT = families.prompt(5)
@@ -60,9 +60,7 @@ def test_edits_of_any_row_column_or_whole_tensor_are_seen(model):
     assert fingerprint(model) == first
 
 
-@pytest.mark.parametrize(
-    "shape", [(7, 7), (23, 5), (5, 23), (6, 3), (1, 4), (4, 1), (1, 1)]
-)
+@pytest.mark.parametrize("shape", [(7, 7), (23, 5), (5, 23), (6, 3), (1, 4), (4, 1), (1, 1)])
 @pytest.mark.parametrize("kind", ["dense", "transposed", "of a wider one", "every other"])
 def test_the_sample_meets_every_row_and_column(shape, kind):
     rows, columns = shape

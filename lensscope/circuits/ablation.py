@@ -11,19 +11,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.backend import Backend
-from lensscope.backends import backend_of
 from lensscope.circuits.naming import ANYWAY, COMPONENTS
-from lensscope.engine import capture
+from lensscope.effects.measuring import Both, both, check_pairs, written
+from lensscope.effects.metrics import PairMetric, as_metric
+from lensscope.effects.pairing import Group, Pair, groups_of, pairs_of
+from lensscope.engine.calls import capture
 from lensscope.errors import PatchError, PositionError, PromptError, SiteError
-from lensscope.metrics import PairMetric, as_metric
-from lensscope.patches import Patch
-from lensscope.patching.measuring import Both, both, check_pairs, written
-from lensscope.patching.pairing import Group, Pair, groups_of, pairs_of
-from lensscope.positions import resolve
+from lensscope.model.backend import Backend
+from lensscope.model.classes import backend_of
+from lensscope.model.tokens import tokenize
 from lensscope.progress import one_bar, progress
-from lensscope.prompts import PromptsLike, TokenizedPrompt, tokenize
-from lensscope.sites import Site
+from lensscope.values.patches import Patch
+from lensscope.values.positions import resolve
+from lensscope.values.prompts import PromptsLike, TokenizedPrompt
+from lensscope.values.sites import Site
 
 if TYPE_CHECKING:
     from lensscope.circuits.circuit import Circuit

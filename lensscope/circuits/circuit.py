@@ -9,26 +9,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lensscope import checks
 from lensscope.circuits.forms import Formed
-from lensscope.circuits.naming import (
-    COMPONENTS,
-    NODES,
-    order_of,
-    owner,
-    short_name,
-)
+from lensscope.circuits.naming import COMPONENTS, NODES, order_of, owner, short_name
 from lensscope.circuits.scored import Scored
+from lensscope.effects.receivers import LOGITS, Receiver
 from lensscope.errors import PatchError, SiteError
-from lensscope.patching.receivers import LOGITS, Receiver
-from lensscope.plots import short
-from lensscope.prompts import PromptsLike
-from lensscope.provenance import Provenance
-from lensscope.showing import Shown
-from lensscope.sites import Site
+from lensscope.show.heatmaps import short
+from lensscope.show.showing import Shown
+from lensscope.values.prompts import PromptsLike
+from lensscope.values.provenance import Provenance
+from lensscope.values.sites import Site
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lensscope.patchscope import Patchscope
+    from lensscope.patchscope.scope import Patchscope
 
 Edge = tuple[Site, Receiver]
 

@@ -10,21 +10,21 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from lensscope.checks.plain import goes_through
 from lensscope.circuits.ablation import Ablated, Kept
 from lensscope.errors import PatchError
-from lensscope.intervals import ratio_interval
-from lensscope.json_text import json_text, records
 from lensscope.lenses.checks import whole_number
-from lensscope.plain import goes_through
-from lensscope.showing import Shown
+from lensscope.show.showing import Shown
 from lensscope.signs import escape
+from lensscope.stats.intervals import ratio_interval
+from lensscope.store.json_text import json_text, records
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from rich.table import Table
 
-    from lensscope.charts import Chart
     from lensscope.circuits.circuit import Circuit
+    from lensscope.show.lines import Chart
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class FaithfulnessCurve(Shown):
         return self.data.drop_vars("each_random").to_dataframe().reset_index()
 
     def _chart(self) -> Chart:
-        from lensscope.charts import Chart, Line
+        from lensscope.show.lines import Chart, Line
 
         def column(name: str) -> tuple[float, ...]:
             return tuple(self.data[name].values.tolist())
@@ -76,7 +76,7 @@ class FaithfulnessCurve(Shown):
 
     def plot(self) -> go.Figure:
         """A plotly figure: the circuit, and random ones with their range as a band."""
-        from lensscope.charts import to_plotly
+        from lensscope.show.lines import to_plotly
 
         return to_plotly(self._chart())
 
@@ -114,7 +114,7 @@ class FaithfulnessCurve(Shown):
         )
 
     def _svg(self) -> str:
-        from lensscope.charts import to_svg
+        from lensscope.show.lines import to_svg
 
         return to_svg(self._chart())
 

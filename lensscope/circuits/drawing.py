@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from lensscope.circuits.naming import named, owner, short_name
-from lensscope.patching.receivers import LOGITS
-from lensscope.plots import diverging, short, svg_text
+from lensscope.effects.receivers import LOGITS
+from lensscope.show.heatmaps import diverging, short, svg_text
 from lensscope.signs import escape
-from lensscope.sites import Site
+from lensscope.values.sites import Site
 
 if TYPE_CHECKING:
     from lensscope.circuits.circuit import Circuit

@@ -11,12 +11,12 @@ import pandas as pd
 from lensscope import checks
 from lensscope.circuits.naming import named, site_named
 from lensscope.errors import PatchError
-from lensscope.json_text import SEAL, check_seal, conform, json_text, read_json, sealed
-from lensscope.provenance import HEADER as PROVENANCE
-from lensscope.provenance import Provenance
-from lensscope.showing import written
+from lensscope.show.showing import written
 from lensscope.signs import without_control
-from lensscope.sites import Site
+from lensscope.store.json_text import SEAL, check_seal, conform, json_text, read_json, sealed
+from lensscope.values.provenance import HEADER as PROVENANCE
+from lensscope.values.provenance import Provenance
+from lensscope.values.sites import Site
 
 if TYPE_CHECKING:
     import networkx as nx

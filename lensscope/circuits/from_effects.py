@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from lensscope.circuits.circuit import Circuit
 from lensscope.circuits.naming import COMPONENTS, NODES, owner, site_named
+from lensscope.effects.grid import NONE
+from lensscope.effects.receivers import Receiver
 from lensscope.errors import PatchError
 from lensscope.lenses.checks import number, whole_number
-from lensscope.patching.grid import NONE
-from lensscope.patching.receivers import Receiver
-from lensscope.sites import Site
+from lensscope.values.sites import Site
 
 if TYPE_CHECKING:
     from lensscope.patching.result import PatchingResult

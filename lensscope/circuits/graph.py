@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from lensscope.circuits.naming import named, owner
-from lensscope.patching.receivers import LOGITS
+from lensscope.effects.receivers import LOGITS
 
 if TYPE_CHECKING:
     import networkx as nx

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lensscope.backend import Backend
-from lensscope.backends import backend_of
 from lensscope.circuits.naming import ANYWAY, COMPONENTS, check_heads, named, order_of
-from lensscope.engine import as_sites
+from lensscope.effects.receivers import LOGITS, Receiver, precedes
+from lensscope.engine.calls import as_sites
 from lensscope.errors import PatchError
 from lensscope.lenses.checks import number, whole_number
+from lensscope.model.backend import Backend
+from lensscope.model.classes import backend_of
 from lensscope.patching.paths import path_patching
-from lensscope.patching.receivers import LOGITS, Receiver, precedes
-from lensscope.sites import Site, head_out, mlp_out
+from lensscope.values.sites import Site, head_out, mlp_out
 
 if TYPE_CHECKING:
     from lensscope.circuits.circuit import Circuit

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lensscope.backends import backend_of
 from lensscope.circuits.ablation import tokens_of
 from lensscope.circuits.naming import ANYWAY, check_heads
-from lensscope.engine import capture
+from lensscope.engine.calls import capture
 from lensscope.errors import PromptError
 from lensscope.lenses.components import as_residual
-from lensscope.positions import resolve
-from lensscope.prompts import PromptsLike, tokenize
-from lensscope.sites import Site
+from lensscope.model.classes import backend_of
+from lensscope.model.tokens import tokenize
+from lensscope.values.positions import resolve
+from lensscope.values.prompts import PromptsLike
+from lensscope.values.sites import Site
 
 if TYPE_CHECKING:
     from lensscope.circuits.circuit import Circuit
-    from lensscope.patchscope import Patchscope
+    from lensscope.patchscope.scope import Patchscope
 
 
 @torch.no_grad()

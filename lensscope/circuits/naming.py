@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
+from lensscope.effects.receivers import LOGITS, Receiver
 from lensscope.errors import SiteError
-from lensscope.patching.receivers import LOGITS, Receiver
-from lensscope.positions import ALL, PositionLike, span
-from lensscope.sites import KINDS, Site
+from lensscope.values.positions import ALL, PositionLike, span
+from lensscope.values.sites import KINDS, Site
 
 COMPONENTS: Final = ("head_out", "attn_out", "mlp_out")
 """What can be ablated."""

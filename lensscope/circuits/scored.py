@@ -10,7 +10,7 @@ import pandas as pd
 from lensscope import checks
 from lensscope.circuits.ablation import Ablation
 from lensscope.errors import PatchError
-from lensscope.prompts import PromptsLike
+from lensscope.values.prompts import PromptsLike
 
 if TYPE_CHECKING:
     from lensscope.circuits.circuit import Circuit

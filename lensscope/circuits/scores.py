@@ -14,9 +14,9 @@ from lensscope import checks
 from lensscope.circuits.ablation import Ablated, Kept
 from lensscope.circuits.naming import named
 from lensscope.errors import PatchError
-from lensscope.intervals import ratio_interval
 from lensscope.lenses.checks import whole_number
-from lensscope.sites import Site
+from lensscope.stats.intervals import ratio_interval
+from lensscope.values.sites import Site
 
 if TYPE_CHECKING:
     from lensscope.circuits.circuit import Circuit

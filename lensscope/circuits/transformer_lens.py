@@ -9,17 +9,17 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from lensscope.answers import Subject
-from lensscope.backends import backend_of
 from lensscope.circuits.naming import ANYWAY
 from lensscope.circuits.scores import Faithfulness
+from lensscope.effects.answers import Subject
+from lensscope.effects.measuring import check_pairs
+from lensscope.effects.metrics import as_metric, checked
+from lensscope.effects.pairing import groups_of, pairs_of
+from lensscope.effects.receivers import LOGITS, Receiver
 from lensscope.errors import LensscopeError, ModelError, PatchError
 from lensscope.lenses.checks import several, whole_number
-from lensscope.metrics import as_metric, checked
-from lensscope.patching.measuring import check_pairs
-from lensscope.patching.pairing import groups_of, pairs_of
-from lensscope.patching.receivers import LOGITS, Receiver
-from lensscope.sites import Site
+from lensscope.model.classes import backend_of
+from lensscope.values.sites import Site
 
 if TYPE_CHECKING:
     from lensscope.circuits.circuit import Circuit

@@ -7,23 +7,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from lensscope import checks
-from lensscope.backend import Backend
-from lensscope.backends import backend_of
 from lensscope.errors import LensError
-from lensscope.json_text import conform
 from lensscope.lenses.checks import number, whole_number
 from lensscope.lenses.corpus import Corpus, Piece, Texts, named
 from lensscope.lenses.lens import RESIDUAL, concrete
 from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.moments import Moments
+from lensscope.lenses.notes import begins_with_bos
 from lensscope.lenses.origin import HEADER as ORIGIN
 from lensscope.lenses.origin import Origin
 from lensscope.lenses.states import Asked, gathered
 from lensscope.lenses.translators import Translator, canonical, check_translators
-from lensscope.notes import begins_with_bos
+from lensscope.model.backend import Backend
+from lensscope.model.classes import backend_of
+from lensscope.model.tokens import tokenize
 from lensscope.progress import progress
-from lensscope.prompts import TokenizedPrompt, tokenize
-from lensscope.sites import Site, resid_post
+from lensscope.store.json_text import conform
+from lensscope.values.prompts import TokenizedPrompt
+from lensscope.values.sites import Site, resid_post
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -12,8 +12,6 @@ import torch
 import xarray as xr
 
 from lensscope import checks
-from lensscope.backend import Backend
-from lensscope.backends import backend_of
 from lensscope.errors import LensError
 from lensscope.lenses.checks import number, whole_number
 from lensscope.lenses.checks import several as listed
@@ -21,13 +19,15 @@ from lensscope.lenses.comparison import VALUES, LensComparison, summarised
 from lensscope.lenses.files import resume, save
 from lensscope.lenses.lens import Lens, concrete
 from lensscope.lenses.measures import compared
+from lensscope.lenses.notes import notes_on
 from lensscope.lenses.states import Asked, Gathered, asked, gathered, inside_words
-from lensscope.notes import notes_on
-from lensscope.positions import PositionLike
+from lensscope.model.backend import Backend
+from lensscope.model.classes import backend_of
 from lensscope.progress import progress
-from lensscope.prompts import PromptsLike
-from lensscope.sites import Site, resid_post
-from lensscope.store import path_of
+from lensscope.store.files import path_of
+from lensscope.values.positions import PositionLike
+from lensscope.values.prompts import PromptsLike
+from lensscope.values.sites import Site, resid_post
 
 _KIND: Final = "comparison checkpoint"
 

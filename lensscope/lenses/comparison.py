@@ -13,11 +13,11 @@ import xarray as xr
 
 from lensscope import checks
 from lensscope.errors import LensError
-from lensscope.intervals import Sums, ratio_interval
-from lensscope.json_text import json_text, records
-from lensscope.notes import as_caption
-from lensscope.provenance import Provenance
-from lensscope.showing import Shown, written
+from lensscope.lenses.notes import as_caption
+from lensscope.show.showing import Shown, written
+from lensscope.stats.intervals import Sums, ratio_interval
+from lensscope.store.json_text import json_text, records
+from lensscope.values.provenance import Provenance
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -48,7 +48,7 @@ class LensComparison(Shown):
     Attributes:
         data: axes ``lens``, ``layer``; for each of `VALUES` its mean over all tokens that were
             read, and ``…_low`` and ``…_high``, an interval of the mean over prompts
-            (`lensscope.intervals`). A lens that cannot read a layer has NaN there.
+            (`lensscope.stats.intervals`). A lens that cannot read a layer has NaN there.
         values: axes ``lens``, ``layer``, ``read``: the same for each token that was read, with
             the number of its prompt, and its position.
         level: of the intervals.
@@ -80,7 +80,7 @@ class LensComparison(Shown):
         Raises:
             LensError: not one of `VALUES`, or a next token that is not known.
         """
-        from lensscope.charts import to_plotly
+        from lensscope.show.lines import to_plotly
 
         return to_plotly(self._chart(value))
 
@@ -88,7 +88,7 @@ class LensComparison(Shown):
     def to_svg(self, path: str | Path | None = None, *values: str) -> str:
         """Such lines as SVG, one chart beside the other: precision@1 and surprisal unless told
         otherwise; written to ``path`` if there is one."""
-        from lensscope.charts import to_svg
+        from lensscope.show.lines import to_svg
 
         return written(to_svg(*map(self._chart, values or ("precision_at_1", "surprisal"))), path)
 
@@ -96,7 +96,7 @@ class LensComparison(Shown):
         return self.to_svg()
 
     def _chart(self, value: str) -> Any:
-        from lensscope.charts import Chart, Line
+        from lensscope.show.lines import Chart, Line
 
         if value not in self.data:
             raise LensError(
@@ -161,7 +161,7 @@ class LensComparison(Shown):
 
     def section(self) -> str:
         """What it says, as a piece of HTML: charts and the whole table."""
-        from lensscope.report import comparison_section
+        from lensscope.show.pages import comparison_section
 
         return comparison_section(self)
 

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.backend import Backend
-from lensscope.engine import capture
+from lensscope.engine.calls import capture
 from lensscope.errors import LensError
-from lensscope.sites import Site, attn_out, head_out
+from lensscope.model.backend import Backend
+from lensscope.values.sites import Site, attn_out, head_out
 
 
 def as_residual(

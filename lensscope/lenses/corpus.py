@@ -13,14 +13,15 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from lensscope.backend import Backend
-from lensscope.backends import backend_of
+from lensscope.checks.plain import goes_through
 from lensscope.errors import LensError, PromptError
 from lensscope.lenses.checks import whole_number
+from lensscope.lenses.notes import begins_with_bos
 from lensscope.lenses.states import lines_of
-from lensscope.notes import begins_with_bos
-from lensscope.plain import goes_through
-from lensscope.prompts import TokenizedPrompt, ids_of, parts_of
+from lensscope.model.backend import Backend
+from lensscope.model.classes import backend_of
+from lensscope.model.tokens import ids_of
+from lensscope.values.prompts import TokenizedPrompt, parts_of
 
 Texts: TypeAlias = "Path | str | Iterable[str | Sequence[int] | Tensor]"
 Piece: TypeAlias = tuple[int, ...]

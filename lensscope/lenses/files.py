@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from lensscope.errors import LensError
-from lensscope.json_text import conform
-from lensscope.store import path_of, refusals
-from lensscope.tensor_file import DamagedError, read_tensors, write_tensors
+from lensscope.store.files import path_of, refusals
+from lensscope.store.json_text import conform
+from lensscope.store.tensors import DamagedError, read_tensors, write_tensors
 
 _FORMAT: Final = "lensscope-lens-1"
 _TRUST: Final = (

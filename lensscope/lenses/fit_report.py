@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from lensscope.errors import LensError
-from lensscope.json_text import json_text, records
 from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.scores import SCORES
-from lensscope.showing import Shown
+from lensscope.show.showing import Shown
 from lensscope.signs import escape
+from lensscope.store.json_text import json_text, records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +104,7 @@ class FitReport(Shown):
         return f"{intro}{self._svg()}{''.join(parts)}"
 
     def _svg(self) -> str:
-        from lensscope.charts import Chart, Line, to_svg
+        from lensscope.show.lines import Chart, Line, to_svg
 
         if not self._measured:
             raise LensError(

@@ -12,8 +12,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.backend import Backend
-from lensscope.backends import backend_of
 from lensscope.errors import BasisError, LensError
 from lensscope.lenses.checks import refuse_inference_mode, whole_number
 from lensscope.lenses.checks import several as listed
@@ -25,9 +23,11 @@ from lensscope.lenses.lens import COMPONENTS
 from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.origin import Origin
 from lensscope.lenses.translators import Translator, canonical, check_translators
+from lensscope.model.backend import Backend
+from lensscope.model.classes import backend_of
 from lensscope.progress import progress
-from lensscope.sites import Site, resid_post, resid_pre
-from lensscope.store import path_of
+from lensscope.store.files import path_of
+from lensscope.values.sites import Site, resid_post, resid_pre
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.backend import Backend, Hook
 from lensscope.lenses.corpus import Piece
-from lensscope.sites import resid_post
+from lensscope.model.backend import Backend, Hook
+from lensscope.values.sites import resid_post
 
 
 def piece_jacobians(

@@ -13,13 +13,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.backend import Backend
-from lensscope.backends import backend_of
 from lensscope.errors import LensError
-from lensscope.head import rows_at_once
-from lensscope.positions import PositionLike
-from lensscope.prompts import PromptsLike
-from lensscope.sites import Site, resid_post
+from lensscope.model.backend import Backend
+from lensscope.model.classes import backend_of
+from lensscope.model.head import rows_at_once
+from lensscope.values.positions import PositionLike
+from lensscope.values.prompts import PromptsLike
+from lensscope.values.sites import Site, resid_post
 
 if TYPE_CHECKING:
     from lensscope.lenses.reading import LensReading

@@ -14,11 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.backend import Backend
-from lensscope.backends import backend_of
 from lensscope.errors import LensError
-from lensscope.head import unembed
-from lensscope.json_text import conform
 from lensscope.lenses.corpus import Texts, drawn, named
 from lensscope.lenses.files import load, save
 from lensscope.lenses.lens import RESIDUAL, Lens, States
@@ -26,9 +22,13 @@ from lensscope.lenses.origin import HEADER as ORIGIN
 from lensscope.lenses.origin import Origin
 from lensscope.lenses.scores import scores_frame, scores_on
 from lensscope.lenses.translators import Translator, canonical, check_translators
-from lensscope.sites import Site, resid_post
-from lensscope.store import path_of
-from lensscope.transforms import Affine
+from lensscope.model.backend import Backend
+from lensscope.model.classes import backend_of
+from lensscope.model.head import unembed
+from lensscope.store.files import path_of
+from lensscope.store.json_text import conform
+from lensscope.values.sites import Site, resid_post
+from lensscope.values.transforms import Affine
 
 _UNKNOWN: Final = 1 << 30
 """So many layers has a model of which it is not known."""

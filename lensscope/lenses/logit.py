@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lensscope.backend import Backend
-from lensscope.head import unembed
 from lensscope.lenses.components import as_residual
 from lensscope.lenses.lens import Lens, States
-from lensscope.sites import Site
+from lensscope.model.backend import Backend
+from lensscope.model.head import unembed
+from lensscope.values.sites import Site
 
 
 @dataclass(frozen=True)

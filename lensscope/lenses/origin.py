@@ -9,14 +9,14 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from lensscope.backend import Backend
 from lensscope.errors import BasisError
-from lensscope.head import head_hash
-from lensscope.provenance import HEADER as PROVENANCE
-from lensscope.provenance import Provenance
+from lensscope.model.backend import Backend
+from lensscope.model.head import head_hash
+from lensscope.values.provenance import HEADER as PROVENANCE
+from lensscope.values.provenance import Provenance
 
 HEADER: Final = {"provenance": PROVENANCE, "head": str, "unembed_hash": str}
-"""What a file says of an origin: see `lensscope.json_text.conform`."""
+"""What a file says of an origin: see `lensscope.store.json_text.conform`."""
 
 
 @dataclass(frozen=True)

@@ -12,20 +12,22 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from lensscope.backend import Backend
-from lensscope.backends import backend_of
 from lensscope.errors import LensError
 from lensscope.lenses.checks import whole_number
 from lensscope.lenses.lens import Lens, concrete
 from lensscope.lenses.measures import MEASURES
 from lensscope.lenses.measures import read as measured
+from lensscope.lenses.notes import notes_on
 from lensscope.lenses.reading import LensReading
 from lensscope.lenses.states import Asked, asked, gathered, inside_words
-from lensscope.notes import notes_on
-from lensscope.positions import PositionLike
+from lensscope.model.backend import Backend
+from lensscope.model.classes import backend_of
+from lensscope.model.token_texts import labels_of
+from lensscope.model.tokens import tokenize
 from lensscope.progress import progress
-from lensscope.prompts import PromptsLike, TokenizedPrompt, labels_of, tokenize
-from lensscope.sites import Site
+from lensscope.values.positions import PositionLike
+from lensscope.values.prompts import PromptsLike, TokenizedPrompt
+from lensscope.values.sites import Site
 
 
 def read(

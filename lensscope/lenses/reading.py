@@ -12,13 +12,13 @@ import xarray as xr
 
 from lensscope import checks
 from lensscope.errors import LensError
-from lensscope.json_text import json_text, records
 from lensscope.lenses.measures import MEASURES
-from lensscope.notes import as_caption
-from lensscope.provenance import Provenance
-from lensscope.results import visible
-from lensscope.showing import Shown, written
-from lensscope.sites import Site
+from lensscope.lenses.notes import as_caption
+from lensscope.patchscope.result import visible
+from lensscope.show.showing import Shown, written
+from lensscope.store.json_text import json_text, records
+from lensscope.values.provenance import Provenance
+from lensscope.values.sites import Site
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -106,7 +106,7 @@ class LensReading(Shown):
         Raises:
             LensError: it was not measured.
         """
-        from lensscope.plots import to_plotly
+        from lensscope.show.heatmaps import to_plotly
 
         panels, name = self._panels(value, beside)
         return to_plotly(panels, name, across=2 if beside is not None else 1)
@@ -119,7 +119,7 @@ class LensReading(Shown):
         beside: LensReading | None = None,
     ) -> str:
         """The same picture as SVG, which needs no script; written to ``path`` if there is one."""
-        from lensscope.plots import to_svg
+        from lensscope.show.heatmaps import to_svg
 
         panels, name = self._panels(value, beside)
         return written(to_svg(panels, name, across=2 if beside is not None else 1), path)
@@ -132,7 +132,7 @@ class LensReading(Shown):
             path: where to.
             value: what colours the cells, as in `plot`.
         """
-        from lensscope.report import lens_section, page
+        from lensscope.show.pages import lens_section, page
 
         return written(page(self.title, [lens_section(self, value)]), path)
 
@@ -140,7 +140,7 @@ class LensReading(Shown):
         return self.to_svg()
 
     def _panels(self, value: str, beside: LensReading | None) -> tuple[list[Any], str]:
-        from lensscope.lens_plots import lens_panels, paired
+        from lensscope.lenses.pictures import lens_panels, paired
 
         panels = lens_panels(self, value)
         if beside is not None and not (
@@ -169,8 +169,8 @@ class LensReading(Shown):
         Raises:
             LensError: it was not measured.
         """
-        from lensscope.charts import to_plotly
-        from lensscope.lens_plots import trajectories
+        from lensscope.lenses.pictures import trajectories
+        from lensscope.show.lines import to_plotly
 
         return to_plotly(trajectories(self, value, prompt))
 
@@ -179,14 +179,14 @@ class LensReading(Shown):
         self, value: str | None = None, prompt: int = 0, path: str | Path | None = None
     ) -> str:
         """The same lines as SVG; written to ``path`` if there is one."""
-        from lensscope.charts import to_svg
-        from lensscope.lens_plots import trajectories
+        from lensscope.lenses.pictures import trajectories
+        from lensscope.show.lines import to_svg
 
         return written(to_svg(trajectories(self, value, prompt)), path)
 
     def section(self) -> str:
         """What it says, as a piece of HTML: a lens table for each prompt."""
-        from lensscope.report import lens_section
+        from lensscope.show.pages import lens_section
 
         return lens_section(self)
 

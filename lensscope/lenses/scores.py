@@ -9,15 +9,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lensscope.backend import Backend
 from lensscope.errors import LensError
-from lensscope.head import rows_at_once, unembed
 from lensscope.lenses.corpus import Piece, counted
 from lensscope.lenses.measures import kl_divergence, next_token
 from lensscope.lenses.states import Asked, gathered
+from lensscope.model.backend import Backend
+from lensscope.model.head import rows_at_once, unembed
+from lensscope.model.tokens import tokenize
 from lensscope.progress import progress
-from lensscope.prompts import tokenize
-from lensscope.sites import Site
+from lensscope.values.sites import Site
 
 SCORES: Final = ("kl_before", "kl_after", "ce_before", "ce_after")
 

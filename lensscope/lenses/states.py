@@ -13,18 +13,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lensscope.backend import Backend
-from lensscope.engine import capture
+from lensscope.engine.calls import capture
+from lensscope.engine.finite import check_states
 from lensscope.errors import PositionError, PromptError
-from lensscope.finite import check_states
-from lensscope.head import unembed
 from lensscope.lenses.checks import refuse_nan
 from lensscope.lenses.lens import States
 from lensscope.lenses.measures import FinalDistribution
-from lensscope.notes import parts_of_words
-from lensscope.positions import ALL, PositionLike, resolve
-from lensscope.prompts import TokenizedPrompt, is_single, parts_of, token_id, tokenize
-from lensscope.sites import KINDS, Site, resid_post
+from lensscope.lenses.notes import parts_of_words
+from lensscope.model.backend import Backend
+from lensscope.model.head import unembed
+from lensscope.model.tokens import tokenize
+from lensscope.values.positions import ALL, PositionLike, resolve
+from lensscope.values.prompts import TokenizedPrompt, is_single, parts_of, token_id
+from lensscope.values.sites import KINDS, Site, resid_post
 
 _HELD: Final = 256 << 20
 _TOKENS: Final = 2048

@@ -13,18 +13,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.backend import Backend
 from lensscope.errors import LensError
-from lensscope.head import rows_at_once, unembed
 from lensscope.lenses.corpus import Corpus, counted, some_rows
 from lensscope.lenses.files import resume, save
 from lensscope.lenses.lens import States
 from lensscope.lenses.settings import Training
 from lensscope.lenses.states import Asked, gathered
 from lensscope.lenses.translators import Translator
+from lensscope.model.backend import Backend
+from lensscope.model.head import rows_at_once, unembed
+from lensscope.model.tokens import tokenize
 from lensscope.progress import progress
-from lensscope.prompts import tokenize
-from lensscope.sites import Site
+from lensscope.values.sites import Site
 
 _KIND: Final = "TunedLens checkpoint"
 _SHOWN: Final = 5

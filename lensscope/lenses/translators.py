@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope.errors import LensError
-from lensscope.sites import Site, resid_pre
-from lensscope.transforms import Affine
+from lensscope.values.sites import Site, resid_pre
+from lensscope.values.transforms import Affine
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from lensscope import checks
-from lensscope.backend import Backend
-from lensscope.backends import backend_of
 from lensscope.errors import LensError
 from lensscope.lenses.checks import refuse_inference_mode
 from lensscope.lenses.corpus import Corpus, Texts, named, pieces
@@ -23,8 +21,10 @@ from lensscope.lenses.scores import scores_on
 from lensscope.lenses.settings import Training
 from lensscope.lenses.training import Trainer
 from lensscope.lenses.translators import Translator, canonical, check_translators
-from lensscope.sites import Site, resid_post, resid_pre
-from lensscope.store import path_of
+from lensscope.model.backend import Backend
+from lensscope.model.classes import backend_of
+from lensscope.store.files import path_of
+from lensscope.values.sites import Site, resid_post, resid_pre
 
 if TYPE_CHECKING:
     from typing_extensions import Self

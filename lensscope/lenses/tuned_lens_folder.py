@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from lensscope.backend import Backend
 from lensscope.errors import LensError
-from lensscope.json_text import conform, json_text, read_json
 from lensscope.lenses.files import load_pickled
 from lensscope.lenses.origin import Origin, unembed_hashes
 from lensscope.lenses.translators import Translator
-from lensscope.sites import Site, resid_pre
-from lensscope.store import aside, refusals, write
+from lensscope.model.backend import Backend
+from lensscope.store.files import aside, refusals, write
+from lensscope.store.json_text import conform, json_text, read_json
+from lensscope.values.sites import Site, resid_pre
 
 _CONFIG: Final = "config.json"
 _PARAMETERS: Final = "params.pt"

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lensscope.backend import Backend
 from lensscope.errors import PromptError
-from lensscope.positions import resolve
-from lensscope.prompts import TokenizedPrompt, ids_of, labels_of, tokenize
+from lensscope.model.backend import Backend
+from lensscope.model.token_texts import labels_of
+from lensscope.model.tokens import ids_of, tokenize
+from lensscope.values.positions import resolve
+from lensscope.values.prompts import TokenizedPrompt
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from lensscope import checks
-from lensscope.backends import backend_of
+from lensscope.effects.metrics import PairMetric, log_probability, logit_difference
 from lensscope.errors import PromptError
-from lensscope.metrics import PairMetric, log_probability, logit_difference
+from lensscope.model.classes import backend_of
 from lensscope.pairs.alignment import Row, require_aligned
 
 

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from lensscope import checks
 from lensscope.errors import PromptError
-from lensscope.json_text import read_json
 from lensscope.pairs.alignment import Row
 from lensscope.pairs.data import Pairs, check, joined
-from lensscope.store import path_of
+from lensscope.store.files import path_of
+from lensscope.store.json_text import read_json
 
 _POSITION: Final = re.compile(r"(-?\d+)|(-?\d+)?:(-?\d+)?")
 

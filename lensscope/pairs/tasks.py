@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from lensscope import checks
-from lensscope.backends import backend_of
 from lensscope.errors import PromptError
+from lensscope.model.classes import backend_of
 from lensscope.pairs import words
 from lensscope.pairs.alignment import continued, is_token
 from lensscope.pairs.data import Pairs, joined

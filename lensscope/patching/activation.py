@@ -12,14 +12,8 @@ import torch
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.backend import Backend
-from lensscope.backends import backend_of
-from lensscope.engine import SitesLike
-from lensscope.errors import PatchError
-from lensscope.metrics import PairMetric, as_metric
-from lensscope.patches import Patch
-from lensscope.patching.grid import Cell, Grid, grid_of, position_of_sites
-from lensscope.patching.measuring import (
+from lensscope.effects.grid import Cell, Grid, grid_of, position_of_sites
+from lensscope.effects.measuring import (
     Both,
     Direction,
     Pairwise,
@@ -30,10 +24,16 @@ from lensscope.patching.measuring import (
     texts_hash,
     written,
 )
-from lensscope.patching.pairing import Group, Pair, PositionsLike, groups_of, pairs_of
+from lensscope.effects.metrics import PairMetric, as_metric
+from lensscope.effects.pairing import Group, Pair, PositionsLike, groups_of, pairs_of
+from lensscope.engine.calls import SitesLike
+from lensscope.errors import PatchError
+from lensscope.model.backend import Backend
+from lensscope.model.classes import backend_of
 from lensscope.patching.result import PatchingResult, result_of
-from lensscope.positions import ALL, All
-from lensscope.prompts import PromptsLike
+from lensscope.values.patches import Patch
+from lensscope.values.positions import ALL, All
+from lensscope.values.prompts import PromptsLike
 
 
 @dataclass(frozen=True, eq=False)

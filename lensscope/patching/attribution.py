@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.engine import SitesLike
+from lensscope.effects.estimates import Estimate
+from lensscope.effects.measuring import Direction, Pairwise
+from lensscope.effects.pairing import PositionsLike
+from lensscope.engine.calls import SitesLike
 from lensscope.errors import PatchError, PlanError
 from lensscope.lenses.checks import whole_number
 from lensscope.patching.activation import Asked, index_of
-from lensscope.patching.estimates import Estimate
-from lensscope.patching.measuring import Direction, Pairwise
-from lensscope.patching.pairing import PositionsLike
 from lensscope.patching.result import PatchingResult, result_of
 from lensscope.patching.verification import verified
-from lensscope.positions import ALL
-from lensscope.prompts import PromptsLike
+from lensscope.values.positions import ALL
+from lensscope.values.prompts import PromptsLike
 
 
 @checks.door(PatchError)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lensscope.patching.grid import NONE
-from lensscope.plots import Panel
+from lensscope.effects.grid import NONE
+from lensscope.show.heatmaps import Panel
 
 if TYPE_CHECKING:
     import xarray as xr

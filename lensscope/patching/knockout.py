@@ -11,19 +11,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.answers import most_probable
-from lensscope.backends import backend_of
+from lensscope.effects.answers import most_probable
+from lensscope.effects.measuring import Pairwise, place
+from lensscope.effects.metrics import as_metric, probability
+from lensscope.effects.pairing import GroupLike, groups_of
 from lensscope.errors import PatchError
-from lensscope.metrics import as_metric, probability
-from lensscope.operations import Map
-from lensscope.patches import Patch
+from lensscope.model.classes import backend_of
+from lensscope.model.tokens import tokenize
 from lensscope.patching.activation import Asked, index_of
-from lensscope.patching.measuring import Pairwise, place
-from lensscope.patching.pairing import GroupLike, groups_of
 from lensscope.patching.result import PatchingResult, result_of
-from lensscope.positions import ALL, PositionLike, as_position
-from lensscope.prompts import PromptsLike, tokenize
-from lensscope.sites import Site, pattern
+from lensscope.values.operations import Map
+from lensscope.values.patches import Patch
+from lensscope.values.positions import ALL, PositionLike, as_position
+from lensscope.values.prompts import PromptsLike
+from lensscope.values.sites import Site, pattern
 
 
 @checks.door(PatchError, from_=checks.listed, to=checks.listed)

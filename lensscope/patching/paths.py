@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.engine import SitesLike
+from lensscope.effects.measuring import Direction, Pairwise
+from lensscope.effects.pairing import PositionsLike, groups_of
+from lensscope.effects.receivers import ReceiversLike, check_order, precedes, receivers_of
+from lensscope.effects.sending import Paths
+from lensscope.engine.calls import SitesLike
 from lensscope.errors import PatchError, SiteError
 from lensscope.patching.activation import Asked
-from lensscope.patching.measuring import Direction, Pairwise
-from lensscope.patching.pairing import PositionsLike, groups_of
-from lensscope.patching.receivers import ReceiversLike, check_order, precedes, receivers_of
 from lensscope.patching.result import PatchingResult, result_of
-from lensscope.patching.sending import Paths
-from lensscope.positions import ALL
-from lensscope.prompts import PromptsLike
+from lensscope.values.positions import ALL
+from lensscope.values.prompts import PromptsLike
 
 _SENDERS: Final = ("embed", "head_out", "attn_out", "mlp_out")
 _AT_ONCE: Final = 1 << 26

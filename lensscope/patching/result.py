@@ -11,21 +11,21 @@ import pandas as pd
 import xarray as xr
 
 from lensscope import checks
+from lensscope.effects.grid import AXES, NONE
 from lensscope.errors import PatchError
-from lensscope.intervals import ratio_interval
-from lensscope.json_text import json_text, records
-from lensscope.patching.grid import AXES, NONE
-from lensscope.provenance import Provenance
-from lensscope.showing import Shown
+from lensscope.show.showing import Shown
 from lensscope.signs import without_control
+from lensscope.stats.intervals import ratio_interval
+from lensscope.store.json_text import json_text, records
+from lensscope.values.provenance import Provenance
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from rich.table import Table
 
     from lensscope.circuits.circuit import Circuit
+    from lensscope.effects.measuring import Pairwise
     from lensscope.patching.activation import Asked
-    from lensscope.patching.measuring import Pairwise
 
 COLUMNS: Final = ("pair", "site", "layer", "position", "token", "head", "metric", "effect")
 
@@ -94,7 +94,7 @@ class PatchingResult(Shown):
 
     @checks.door(PatchError)
     def mean(self, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> xr.Dataset:
-        """The effect over all pairs, with an interval over pairs (`lensscope.intervals`).
+        """The effect over all pairs, with an interval over pairs (`lensscope.stats.intervals`).
 
         The effect of a data set is the ratio of means: how far the mean metric goes from that of
         the runs that are patched to that of the runs patched in. (A mean of ratios is drowned by
@@ -145,7 +145,7 @@ class PatchingResult(Shown):
     def plot(self) -> go.Figure:
         """A plotly heat map for each site: what helps is blue, what hurts red, nothing white."""
         from lensscope.patching.heatmaps import panels
-        from lensscope.plots import to_plotly
+        from lensscope.show.heatmaps import to_plotly
 
         return to_plotly(panels(self), "effect")
 
@@ -201,13 +201,13 @@ class PatchingResult(Shown):
 
     def section(self) -> str:
         """What it says, as a piece of HTML: heat maps, and the largest effects."""
-        from lensscope.report import patching_section
+        from lensscope.show.pages import patching_section
 
         return patching_section(self)
 
     def _svg(self) -> str:
         from lensscope.patching.heatmaps import panels
-        from lensscope.plots import to_svg
+        from lensscope.show.heatmaps import to_svg
 
         return to_svg(panels(self), "effect")
 

@@ -11,20 +11,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.answers import Answers, as_answers, most_probable
-from lensscope.backends import backend_of
-from lensscope.engine import SitesLike, capture
+from lensscope.effects.answers import Answers, as_answers, most_probable
+from lensscope.effects.measuring import Pairwise, place
+from lensscope.effects.metrics import as_metric, probability
+from lensscope.effects.pairing import GroupLike, PositionsLike, groups_of
+from lensscope.engine.calls import SitesLike, capture
 from lensscope.errors import PatchError
 from lensscope.lenses.checks import number, whole_number
-from lensscope.metrics import as_metric, probability
-from lensscope.patches import Patch
+from lensscope.model.classes import backend_of
+from lensscope.model.tokens import tokenize
 from lensscope.patching.activation import Asked, index_of, patches_of
-from lensscope.patching.measuring import Pairwise, place
-from lensscope.patching.pairing import GroupLike, PositionsLike, groups_of
 from lensscope.patching.result import PatchingResult, result_of
-from lensscope.positions import ALL, span
-from lensscope.prompts import PromptsLike, tokenize
-from lensscope.sites import embed, resid_post
+from lensscope.values.patches import Patch
+from lensscope.values.positions import ALL, span
+from lensscope.values.prompts import PromptsLike
+from lensscope.values.sites import embed, resid_post
 
 
 @checks.door(PatchError, subject=checks.listed, answer=as_answers)

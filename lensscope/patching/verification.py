@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lensscope.effects.grid import AXES
+from lensscope.effects.measuring import Pairwise
 from lensscope.patching.activation import Asked, patches_of
-from lensscope.patching.grid import AXES
-from lensscope.patching.measuring import Pairwise
 from lensscope.patching.result import PatchingResult, dataset, ratio_of_means
 
 

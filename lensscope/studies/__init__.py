@@ -6,13 +6,13 @@ of Language Models" (ICML), section 4.
 
 from __future__ import annotations
 
-from lensscope.studies.attribute_extraction import attribute_extraction
-from lensscope.studies.cross_model import cross_model
 from lensscope.studies.entities import Entity, entities
-from lensscope.studies.entity_resolution import entity_resolution
+from lensscope.studies.experiments.attribute_extraction.study import attribute_extraction
+from lensscope.studies.experiments.cross_model.study import cross_model
+from lensscope.studies.experiments.entity_resolution.study import entity_resolution
+from lensscope.studies.experiments.multihop.study import multihop
+from lensscope.studies.experiments.next_token.study import next_token
 from lensscope.studies.loading import load
-from lensscope.studies.multihop import multihop
-from lensscope.studies.next_token import next_token
 from lensscope.studies.questions import Question, questions
 from lensscope.studies.relations import Relation, relation, relations
 from lensscope.studies.result import StudyResult

@@ -12,9 +12,9 @@ from typing import Any
 
 from lensscope import checks
 from lensscope.errors import StudyError
-from lensscope.json_text import read_json
 from lensscope.lenses.checks import whole_number
-from lensscope.store import path_of
+from lensscope.store.files import path_of
+from lensscope.store.json_text import read_json
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lensscope.charts import Chart, Line
-from lensscope.plots import Panel, short
+from lensscope.show.heatmaps import Panel, short
+from lensscope.show.lines import Chart, Line
 from lensscope.studies.folder import Folder
 from lensscope.studies.summary import SweepTally
 

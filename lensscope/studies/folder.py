@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 from torch import Tensor
 
 from lensscope.errors import FileError, StudyError
-from lensscope.json_text import conform, json_text, sealed
-from lensscope.store import FULL, ROOM, refusals, sweep, write
+from lensscope.store.files import FULL, ROOM, refusals, sweep, write
+from lensscope.store.json_text import conform, json_text, sealed
+from lensscope.store.tensors import read_tensors, write_tensors
 from lensscope.studies.manifest import FORMAT, check_same, identity, read_manifest
 from lensscope.studies.part_file import part_bytes, read_part
-from lensscope.tensor_file import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Bool, Int
 
-from lensscope.intervals import Sums
+from lensscope.stats.intervals import Sums
 
 HALVES: Final = 20
 """From so many items on, one half chooses and the other is scored."""

@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from lensscope.errors import StudyError
-from lensscope.inspection import InspectionPrompt
 from lensscope.lenses.checks import several
 from lensscope.lenses.lens import Lens
-from lensscope.patchscope import Patchscope, TargetLayers
-from lensscope.transforms import Affine, ScaledTo, identity
+from lensscope.patchscope.inspection import InspectionPrompt
+from lensscope.patchscope.scope import Patchscope, TargetLayers
+from lensscope.values.transforms import Affine, ScaledTo, identity
 
 
 def as_scopes(given: Any) -> tuple[Patchscope, ...]:

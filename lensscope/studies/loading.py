@@ -9,7 +9,7 @@ from typing import Final
 
 from lensscope import checks
 from lensscope.errors import LensscopeError, StudyError
-from lensscope.store import path_of, refusals
+from lensscope.store.files import path_of, refusals
 from lensscope.studies.folder import Folder
 from lensscope.studies.result import StudyResult
 
@@ -53,7 +53,7 @@ def load(folder: str | Path) -> StudyResult:
             expected=", ".join(_CLASSES),
             instead="the version of lensscope that made the folder",
         )
-    study = getattr(import_module(f"lensscope.studies.{kind}"), _CLASSES[kind])
+    study = getattr(import_module(f"lensscope.studies.experiments.{kind}.study"), _CLASSES[kind])
     try:
         result: StudyResult = study.summary(found)
     except (LookupError, TypeError, ValueError, AttributeError) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lensscope.errors import StudyError
-from lensscope.json_text import SEAL, check_seal, conform, plain, read_json
+from lensscope.store.json_text import SEAL, check_seal, conform, plain, read_json
 
 FORMAT: Final = "lensscope-study-1"
 _KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

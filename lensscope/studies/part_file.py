@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from lensscope.json_text import conform, json_text, read_json
+from lensscope.store.json_text import conform, json_text, read_json
 
 if TYPE_CHECKING:
     import pandas as pd

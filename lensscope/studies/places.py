@@ -12,9 +12,10 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from lensscope.backend import Backend
 from lensscope.errors import StudyError
-from lensscope.prompts import TokenizedPrompt, tokenize
+from lensscope.model.backend import Backend
+from lensscope.model.tokens import tokenize
+from lensscope.values.prompts import TokenizedPrompt
 
 LEAD_IN: Final = "They were talking about "
 """What is put before a text whose first token would be read."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from lensscope import checks
 from lensscope.errors import LensscopeError, StudyError
-from lensscope.json_text import read_json
+from lensscope.store.json_text import read_json
 from lensscope.studies.places import find
 
 _SENTENCES: Final = (

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from lensscope.charts import to_svg
-from lensscope.plots import to_svg as panels_svg
+from lensscope.show.heatmaps import to_svg as panels_svg
+from lensscope.show.lines import to_svg
+from lensscope.show.tables import shown
 from lensscope.signs import escape
-from lensscope.studies.tables import shown
 
 if TYPE_CHECKING:
     from lensscope.studies.result import StudyResult

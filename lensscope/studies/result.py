@@ -12,18 +12,18 @@ import xarray as xr
 
 from lensscope import checks
 from lensscope.errors import StudyError
-from lensscope.json_text import json_text, records
-from lensscope.showing import Shown, written
+from lensscope.show.showing import Shown, written
+from lensscope.show.tables import brief, latex, markdown
 from lensscope.signs import without_control
+from lensscope.store.json_text import json_text, records
 from lensscope.studies.folder import Folder
-from lensscope.studies.tables import brief, latex, markdown
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from rich.table import Table
 
-    from lensscope.charts import Chart
-    from lensscope.plots import Panel
+    from lensscope.show.heatmaps import Panel
+    from lensscope.show.lines import Chart
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class StudyResult(Shown):
 
     Attributes:
         data: every cell by condition (``"state"`` and the controls), with ``…_low`` and ``…_high``,
-            a 95 % interval over items (`lensscope.intervals`); axes and values by name.
+            a 95 % interval over items (`lensscope.stats.intervals`); axes and values by name.
         headline: the table for a paper, a line for each way of choosing layers, with how it was
             chosen and how many items are scored.
         tables: other tables by name.
@@ -147,12 +147,12 @@ class StudyResult(Shown):
     @checks.door(StudyError, number=checks.whole(0))
     def plot(self, number: int = 0) -> go.Figure:
         """One of the charts as a plotly figure: accuracy over layers, with the controls."""
-        from lensscope.charts import to_plotly
+        from lensscope.show.lines import to_plotly
 
         return to_plotly(self.charts[number])
 
     def _svg(self) -> str:
-        from lensscope.charts import to_svg
+        from lensscope.show.lines import to_svg
 
         return to_svg(*self.charts[:3])
 

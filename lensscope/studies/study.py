@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.backend import Backend
-from lensscope.backends import backend_of
 from lensscope.errors import StudyError
-from lensscope.models import loader_of
+from lensscope.model.backend import Backend
+from lensscope.model.classes import backend_of
+from lensscope.model.loading import loader_of
 from lensscope.progress import one_bar, progress
-from lensscope.store import path_of, refusals
+from lensscope.store.files import path_of, refusals
 from lensscope.studies.executors import local, on_ray
 from lensscope.studies.folder import Folder
 

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from lensscope.intervals import Sums
+from lensscope.stats.intervals import Sums
 from lensscope.studies.axes import CONDITIONS, Axes, widened
 from lensscope.studies.folder import Folder
 from lensscope.studies.folds import FEW, Folds, best

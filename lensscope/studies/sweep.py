@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from lensscope.backend import Backend
-from lensscope.engine import capture, generate, run_many
+from lensscope.engine.calls import capture, generate, run_many
+from lensscope.engine.runs import Generation
 from lensscope.errors import StudyError
 from lensscope.lenses.checks import whole_number
-from lensscope.patchscope import Patchscope, TargetLayers, layers_of
-from lensscope.prompts import TokenizedPrompt
-from lensscope.runs import Generation
-from lensscope.sites import Site
+from lensscope.model.backend import Backend
+from lensscope.patchscope.scope import Patchscope, TargetLayers, layers_of
 from lensscope.studies.controls import of_no_item
 from lensscope.studies.given import signature
 from lensscope.studies.places import LEAD_IN, Placed
 from lensscope.studies.study import Study
 from lensscope.studies.sweep_lines import cell_lines, control_lines
+from lensscope.values.prompts import TokenizedPrompt
+from lensscope.values.sites import Site
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,35 @@
+"""What is asked of arguments, once, at the public door."""
+
+from lensscope.checks.door import constructor as constructor
+from lensscope.checks.door import door as door
+from lensscope.checks.kinds import Check as Check
+from lensscope.checks.kinds import anything as anything
+from lensscope.checks.kinds import device as device
+from lensscope.checks.kinds import dtype as dtype
+from lensscope.checks.kinds import flag as flag
+from lensscope.checks.kinds import function as function
+from lensscope.checks.kinds import instance as instance
+from lensscope.checks.kinds import layer_numbers as layer_numbers
+from lensscope.checks.kinds import listed as listed
+from lensscope.checks.kinds import lists as lists
+from lensscope.checks.kinds import named as named
+from lensscope.checks.kinds import near as near
+from lensscope.checks.kinds import one_of as one_of
+from lensscope.checks.kinds import optional as optional
+from lensscope.checks.kinds import path as path
+from lensscope.checks.kinds import real as real
+from lensscope.checks.kinds import scalar as scalar
+from lensscope.checks.kinds import share as share
+from lensscope.checks.kinds import stream as stream
+from lensscope.checks.kinds import text as text
+from lensscope.checks.kinds import whole as whole
+from lensscope.checks.kinds import whole_numbers as whole_numbers
+from lensscope.checks.plain import INDEX as INDEX
+from lensscope.checks.plain import LONGEST as LONGEST
+from lensscope.checks.plain import REPEATS as REPEATS
+from lensscope.checks.plain import called as called
+from lensscope.checks.plain import number as number
+from lensscope.checks.plain import plain as plain
+from lensscope.checks.plain import seen as seen
+from lensscope.checks.plain import several as several
+from lensscope.checks.plain import whole_number as whole_number

@@ -1,0 +1,215 @@
+"""The ``lensscope`` command. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lensscope.cli.circuit import circuit
+from lensscope.cli.lenses import compare, lens_app
+from lensscope.cli.patching import patch, trace
+from lensscope.cli.studies import report, study_app
+from lensscope.cli.terminal import (
+    BackendChoice,
+    Html,
+    Json,
+    ModelName,
+    ProcessingChoice,
+    Quiet,
+    deliver,
+    errors,
+    load,
+    numbers_of,
+    position_of,
+    print_table,
+    say,
+    usage,
+)
+from lensscope.store.files import write
+
+if TYPE_CHECKING:
+    from lensscope.patchscope.scope import Patchscope
+
+app = typer.Typer(
+    help="Let a language model explain its own hidden states.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+app.add_typer(lens_app, name="lens")
+app.add_typer(study_app, name="study")
+for command in (compare, patch, trace, circuit, report):
+    app.command()(command)
+
+DEMO_ENTITIES = ("Diana, Princess of Wales", "Jurassic Park", "Alexander the Great")
+
+
+class Preset(str, Enum):
+    """Inspection prompts with a name."""
+
+    entity_description = "entity-description"
+    token_identity = "token-identity"
+    attribute = "attribute"
+    selfie = "selfie"
+
+
+@app.command()
+def demo(
+    html: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("lensscope-demo.html"),
+    quiet: Quiet = False,
+) -> None:
+    """What a real model thinks three names are, layer by layer, beside the logit lens."""
+    with errors(quiet):
+        say(quiet, "Loading the demo model …")
+        from lensscope.model.loading import load_model
+        from lensscope.patchscope.scope import Patchscope
+        from lensscope.show.pages import page, patchscope_section
+
+        model = load_model()
+        scope = Patchscope.entity_description()
+        sections = []
+        for entity in DEMO_ENTITIES:
+            say(quiet, f"Inspecting {entity!r} at every layer …")
+            result = scope.inspect(model, entity)
+            sections.append(patchscope_section(result))
+            if not quiet:
+                print_table(result)
+        write(html, page("What the model thinks these are", sections))
+        print(f"Page written to {html}")
+
+
+@app.command()
+def inspect(
+    source: Annotated[str, typer.Option(help="The source prompt.")],
+    model: ModelName = "demo",
+    position: Annotated[
+        str, typer.Option(help="-1, 2:5, a substring (its last token), span:TEXT, or all.")
+    ] = "-1",
+    occurrence: Annotated[
+        int | None, typer.Option(help="Which match of a substring: 0 the first, -1 the last.")
+    ] = None,
+    preset: Annotated[Preset, typer.Option(help="The inspection prompt.")] = (
+        Preset.entity_description
+    ),
+    text: Annotated[
+        str | None,
+        typer.Option(help="The inspection prompt itself, with its placeholder (for attribute)."),
+    ] = None,
+    placeholder: Annotated[str | None, typer.Option(help="What marks the place to write.")] = None,
+    layers: Annotated[str, typer.Option(help="Source layers: all, or 3,5, or 0:12.")] = "all",
+    target_layers: Annotated[str, typer.Option(help="same, all, or 3,5.")] = "same",
+    max_new_tokens: Annotated[int | None, typer.Option(help="New tokens for each cell.")] = None,
+    backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
+    processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
+    html: Html = None,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Read hidden states of a prompt and let the model describe each."""
+    with errors(quiet):
+        where = position_of(position)
+        targets = target_layers if target_layers in ("same", "all") else numbers_of(target_layers)
+        sources = None if layers == "all" else numbers_of(layers)
+        if preset is Preset.attribute and text is None:
+            raise usage("--preset attribute needs --text", 'such as --text "The largest city in x"')
+        say(quiet, f"Loading {model} …")
+        from lensscope.model.loading import load_model
+
+        loaded = load_model(model, backend=backend.value, processing=processing.value)
+        result = _scope(preset, text, placeholder).inspect(
+            loaded,
+            source,
+            position=where,
+            occurrence=occurrence,
+            layers=sources,
+            target_layers=targets,  # type: ignore[arg-type]
+            max_new_tokens=max_new_tokens,
+        )
+        deliver(result, html, json, quiet)
+
+
+@app.command()
+def models(
+    check: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Load this model and print what it can do."),
+    ] = None,
+    backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
+    processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
+) -> None:
+    """Models at hand: the demo model, the Hub's local cache, and what TransformerLens supports."""
+    with errors(quiet=False):
+        if check is not None:
+            from lensscope.engine.support import support
+
+            print(support(load(check, backend, processing, quiet=False)))
+            return
+        from lensscope.model.checkpoints import at_hand
+
+        for line in at_hand():
+            print(line)
+
+
+def _scope(preset: Preset, text: str | None, placeholder: str | None) -> Patchscope:
+    from dataclasses import replace
+
+    from lensscope.patchscope.inspection import InspectionPrompt
+    from lensscope.patchscope.scope import Patchscope
+
+    if preset is Preset.attribute:
+        return Patchscope.attribute(text or "", placeholder or "x")
+    scope: Patchscope = getattr(Patchscope, preset.name)()
+    if text is None and placeholder is None:
+        return scope
+    own = scope.inspection
+    return replace(
+        scope, inspection=InspectionPrompt(text or own.text, placeholder or own.placeholder)
+    )
+
+
+def main() -> None:
+    """Entry point: whatever the machine refuses is one message and exit code 2."""
+    _print_what_cannot_be_printed()
+    try:
+        _check_working_folder()
+        app()
+    except OSError as error:
+        what = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+        print(f"lensscope: {what}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _check_working_folder() -> None:
+    """Say so where it was deleted: torch would end the process with a message of its own."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise OSError("the working folder was deleted; go to one that is there: cd ~") from error
+
+
+def _print_what_cannot_be_printed() -> None:
+    """Show characters that the output cannot show by their number, as JSON has them."""
+    codecs.register_error("lensscope", _by_number)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="lensscope")
+
+
+def _by_number(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    numbers = (int.from_bytes(units[n : n + 2], "big") for n in range(0, len(units), 2))
+    return "".join(f"\\u{number:04x}" for number in numbers), error.end
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,291 @@
+"""The commands about lenses: ``lens read``, ``lens train``, ``compare``."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lensscope.cli.terminal import (
+    BackendChoice,
+    Html,
+    Json,
+    ModelName,
+    ProcessingChoice,
+    Quiet,
+    deliver,
+    errors,
+    numbers_of,
+    position_of,
+    print_table,
+    say,
+    usage,
+)
+from lensscope.store.files import write
+
+if TYPE_CHECKING:
+    from lensscope.lenses.lens import Lens
+
+lens_app = typer.Typer(
+    help="Read hidden states as distributions over the vocabulary, and fit what reads them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+_LENSES = "logit, token-identity, or a saved lens (a file, or a tuned-lens folder)."
+Lenses = Annotated[list[str], typer.Option("--lens", help=_LENSES + " May be given again.")]
+AllowPickle = Annotated[
+    bool, typer.Option("--allow-pickle", help="Read files of torch.save; only their tensors.")
+]
+Layers = Annotated[str, typer.Option(help="all, or 3,5, or 0:12.")]
+
+
+class Kind(str, Enum):
+    """Lenses that are fitted."""
+
+    tuned = "tuned"
+    affine = "affine"
+    jacobian = "jacobian"
+
+
+class SiteChoice(str, Enum):
+    """Kinds of place that a lens may read."""
+
+    resid_pre = "resid_pre"
+    resid_mid = "resid_mid"
+    resid_post = "resid_post"
+    attn_out = "attn_out"
+    mlp_out = "mlp_out"
+
+
+@lens_app.command()
+def read(
+    prompt: Annotated[list[str] | None, typer.Option(help="A prompt. May be given again.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="A text file, a prompt a line.")] = None,
+    lens: Lenses = ["logit"],  # noqa: B006  typer's way
+    model: ModelName = "demo",
+    position: Annotated[str, typer.Option(help="all, -1, 2:5, a substring, or span:TEXT.")] = "all",
+    site: Annotated[SiteChoice, typer.Option(help="The kind of place.")] = SiteChoice.resid_post,
+    layers: Layers = "all",
+    top_k: Annotated[int, typer.Option(help="Most probable tokens that are kept.")] = 10,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(help="entropy, kl, next_token_rank, … or all. May be given again."),
+    ] = None,
+    backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
+    processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
+    allow_pickle: AllowPickle = False,
+    colour: Annotated[
+        str, typer.Option(help="What colours the cells: probability, or a measure such as kl.")
+    ] = "probability",
+    svg: Annotated[Path | None, typer.Option(help="Write the lens table to this file.")] = None,
+    html: Html = None,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Read every layer and token of prompts; with two lenses, side by side."""
+    with errors(quiet):
+        if (prompt is None) == (prompts is None):
+            raise usage("one of --prompt and --prompts is needed", 'such as --prompt "The Eiffel"')
+        if len(lens) > 2:
+            raise usage("two lenses go side by side at most", "give --lens once or twice")
+        from lensscope.lenses.notes import as_html
+        from lensscope.model.loading import load_model
+        from lensscope.show.pages import page
+        from lensscope.values import sites
+
+        lenses = _lenses(lens, allow_pickle)
+        say(quiet, f"Loading {model} …")
+        loaded = load_model(model, backend=backend.value, processing=processing.value)
+        kind = getattr(sites, site.value)
+        places = None if layers == "all" else [kind(n) for n in numbers_of(layers)]
+        if places is None and site is not SiteChoice.resid_post:
+            places = [kind]
+        measures: Any = "all" if measure == ["all"] else tuple(measure or ())
+        if colour != "probability" and measures != "all" and colour not in measures:
+            measures = (*measures, colour)
+        readings = [
+            one.read(
+                loaded,
+                prompts if prompts is not None else list(prompt or ()),
+                places,
+                position_of(position),
+                top_k,
+                measures=measures,
+            )
+            for one in lenses
+        ]
+        if svg is not None:
+            beside = readings[1] if len(readings) > 1 else None
+            write(svg, readings[0].to_svg(value=colour, beside=beside))
+            say(quiet, f"Picture written to {svg}")
+        if len(readings) == 1:
+            if html is not None:
+                write(html, readings[0].to_html(value=colour))
+                say(quiet, f"Page written to {html}")
+            deliver(readings[0], None, json, quiet)
+            return
+        if html is not None:
+            title = " and ".join(one.title for one in readings)
+            pair = readings[0].to_svg(value=colour, beside=readings[1])
+            notes = as_html(readings[0].notes)
+            write(html, page(title, [f"{notes}<div class='wide'>{pair}</div>"]))
+            say(quiet, f"Page written to {html}")
+        whole = "[" + ",\n".join(one.to_json() for one in readings) + "]"
+        if json == "-":
+            print(whole)
+        elif json is not None:
+            write(Path(json), whole)
+            say(quiet, f"JSON written to {json}")
+        if not quiet and json != "-":
+            for one in readings:
+                print_table(one)
+
+
+@lens_app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Where the lens goes (a .safetensors file).")],
+    kind: Annotated[Kind, typer.Option(help="What is fitted.")] = Kind.tuned,
+    texts: Annotated[
+        str, typer.Option(help="A text file; or python-docs, which Python itself brings along.")
+    ] = "python-docs",
+    model: ModelName = "demo",
+    steps: Annotated[int, typer.Option(help="Of a tuned lens.")] = 250,
+    batch_size: Annotated[int, typer.Option(help="Pieces a step, of a tuned lens.")] = 4,
+    length: Annotated[int, typer.Option(help="Tokens of a piece of text.")] = 64,
+    tokens_per_step: Annotated[
+        int, typer.Option(help="Tokens a step whose loss is taken, of a tuned lens.")
+    ] = 64,
+    optimizer: Annotated[str, typer.Option(help="adam or sgd, of a tuned lens.")] = "adam",
+    learning_rate: Annotated[float | None, typer.Option(help="Of a tuned lens.")] = None,
+    pieces: Annotated[int, typer.Option(help="Pieces of text, of a Jacobian lens.")] = 20,
+    skip_first: Annotated[
+        int | None, typer.Option(help="Tokens left out at the start of each piece of text.")
+    ] = None,
+    held_out: Annotated[
+        Path | None,
+        typer.Option(help="A text file of another kind, to measure the lens on as well."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the order of texts.")] = 0,
+    backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
+    processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
+    html: Html = None,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a lens. A tuned or Jacobian lens that is broken off goes on from its last checkpoint when
+    the same command is given again; an affine lens, which takes a minute, begins anew."""
+    with errors(quiet):
+        from lensscope.lenses.affine import AffineLens
+        from lensscope.lenses.corpus import python_docs
+        from lensscope.lenses.jacobian import JacobianLens
+        from lensscope.lenses.linear import LinearLens
+        from lensscope.lenses.states import lines_of
+        from lensscope.lenses.tuned import TunedLens
+        from lensscope.model.loading import load_model
+
+        if held_out is not None:
+            lines_of(held_out)  # which says now, and not after the fit, what is wrong with it
+        say(quiet, f"Loading {model} …")
+        loaded = load_model(model, backend=backend.value, processing=processing.value)
+        own = texts == "python-docs"
+        corpus: Any = python_docs() if own else Path(texts)
+        called = "the Python language reference" if own else Path(texts).name
+        checkpoint = out.with_name(out.name + ".checkpoint")
+        if checkpoint.exists() and kind is not Kind.affine:
+            say(quiet, f"Going on from {checkpoint}")
+        skipped: dict[str, Any] = {} if skip_first is None else {"skip_first": skip_first}
+        fitted: LinearLens
+        if kind is Kind.tuned:
+            fitted = TunedLens.fit(
+                loaded,
+                corpus,
+                checkpoint=checkpoint,
+                steps=steps,
+                batch_size=batch_size,
+                length=length,
+                tokens_per_step=tokens_per_step,
+                optimizer=optimizer,
+                learning_rate=learning_rate,
+                seed=seed,
+                corpus=called,
+                **skipped,
+            )
+        elif kind is Kind.affine:
+            fitted = AffineLens.fit(loaded, corpus, length=length, corpus=called, **skipped)
+        else:
+            fitted = JacobianLens.fit(
+                loaded,
+                corpus,
+                length=length,
+                max_pieces=pieces,
+                checkpoint=checkpoint,
+                seed=seed,
+                corpus=called,
+                **skipped,
+            )
+        fitted.save(out)
+        checkpoint.unlink(missing_ok=True)
+        say(quiet, f"Lens written to {out}")
+        elsewhere = None if held_out is None else fitted.scores(loaded, held_out, length=length)
+        deliver(_fit_report(fitted, elsewhere), html, json, quiet)
+
+
+def compare(
+    prompts: Annotated[Path, typer.Option(help="A text file, a prompt a line.")],
+    lens: Lenses = ["logit", "token-identity"],  # noqa: B006  typer's way
+    model: ModelName = "demo",
+    position: Annotated[str, typer.Option(help="-1, all, 2:5, a substring, or span:TEXT.")] = "-1",
+    layers: Layers = "all",
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Keep what is measured here; the same command again does the rest."),
+    ] = None,
+    backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
+    processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
+    allow_pickle: AllowPickle = False,
+    svg: Annotated[Path | None, typer.Option(help="Write the charts to this file.")] = None,
+    html: Html = None,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compare lenses by layer: precision@1, surprisal, divergence, entropy, the next token."""
+    with errors(quiet):
+        from lensscope.lenses.compare import compare as compared
+        from lensscope.model.loading import load_model
+
+        lenses = _lenses(lens, allow_pickle)
+        say(quiet, f"Loading {model} …")
+        loaded = load_model(model, backend=backend.value, processing=processing.value)
+        report = compared(
+            loaded,
+            prompts,
+            lenses,
+            positions=position_of(position),
+            layers=None if layers == "all" else numbers_of(layers),
+            checkpoint=checkpoint,
+        )
+        if svg is not None:
+            write(svg, report.to_svg())
+            say(quiet, f"Picture written to {svg}")
+        deliver(report, html, json, quiet)
+
+
+def _lenses(names: list[str], allow_pickle: bool) -> list[Lens]:
+    from lensscope.patchscope.lens_names import lens_of
+
+    found = [lens_of(name, allow_pickle=allow_pickle) for name in names]
+    called = [lens.name for lens in found]
+    # Several of one name are called by their files.
+    return [
+        lens.renamed(Path(name).stem) if called.count(lens.name) > 1 else lens
+        for lens, name in zip(found, names, strict=True)
+    ]
+
+
+def _fit_report(fitted: Any, elsewhere: Any) -> Any:
+    from lensscope.lenses.fit_report import FitReport
+
+    return FitReport(fitted, elsewhere)

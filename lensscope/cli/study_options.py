@@ -1,0 +1,106 @@
+"""What the commands about studies have in common: their options, and running one."""
+
+from __future__ import annotations
+
+import sys
+import time
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lensscope.cli.terminal import BackendChoice, ProcessingChoice, deliver, numbers_of, say, usage
+
+if TYPE_CHECKING:
+    from lensscope.studies.study import Study
+
+
+class ExecutorChoice(str, Enum):
+    """Where parts are run."""
+
+    local = "local"
+    ray = "ray"
+
+
+Out = Annotated[
+    Path | None, typer.Option(help="The folder of the study; by default named after it.")
+]
+Resume = Annotated[
+    bool,
+    typer.Option(help="Go on with what is in --out; with --no-resume, refuse if anything is."),
+]
+ExecutorOption = Annotated[ExecutorChoice, typer.Option(help="This process, or Ray's workers.")]
+Workers = Annotated[int | None, typer.Option(help="Of Ray: how many; one a CPU or GPU.")]
+Gpus = Annotated[float, typer.Option(help="Of Ray: GPUs for each worker.")]
+Address = Annotated[
+    str | None, typer.Option(help="Of Ray: a running cluster, such as auto or 10.0.0.1:6379.")
+]
+Layers = Annotated[str, typer.Option(help="Source layers: all, or 3,5, or 0:12.")]
+Targets = Annotated[str, typer.Option(help="Target layers: same, all, or 3,5, or 0:12.")]
+Inspection = Annotated[
+    list[str] | None,
+    typer.Option(help="An inspection prompt with the placeholder x. May be given again."),
+]
+Tokens = Annotated[int, typer.Option(help="New tokens for each cell.")]
+Draws = Annotated[int, typer.Option(help="Random vectors for each layer.")]
+Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
+Backend = Annotated[BackendChoice, typer.Option()]
+Processing = Annotated[ProcessingChoice, typer.Option()]
+
+
+def layers_of(text: str) -> list[int] | None:
+    """Layers from what is written on a command line; ``None`` for all."""
+    return None if text == "all" else numbers_of(text)
+
+
+def targets_of(text: str) -> Any:
+    """Target layers from what is written on a command line."""
+    return text if text in ("same", "all") else numbers_of(text)
+
+
+def run(
+    study: Study,
+    out: Path,
+    resume: bool,
+    executor: ExecutorChoice,
+    num_workers: int | None,
+    num_gpus: float,
+    address: str | None,
+    html: Path | None,
+    json: str | None,
+    quiet: bool,
+) -> None:
+    """Run a study in its folder, and say what it found."""
+    from lensscope.studies.folder import Folder
+
+    before = len(Folder(out).done())
+    if before and not resume:
+        raise usage(
+            f"{out} holds {before} finished parts", "leave out --no-resume, or name a new --out"
+        )
+    if before:
+        say(quiet, f"Going on in {out}, where {before} parts are finished")
+    start = time.monotonic()
+    try:
+        result = study.run(out, executor.value, num_workers, num_gpus, address)
+    except KeyboardInterrupt:
+        kept = len(Folder(out).done())
+        say(quiet, f"Broken off; {kept} parts are kept in {out}, and the same command goes on.")
+        raise
+    took = f"{time.monotonic() - start:.0f} s, {_peak():.1f} GB at most in this process"
+    say(quiet, f"All parts are in {out} ({took}); `lensscope report {out}` draws them again.")
+    deliver(result, html, json, quiet)
+
+
+def _peak() -> float:
+    """The most memory that this process has taken, in GB."""
+    import psutil
+
+    memory = psutil.Process().memory_info()
+    try:
+        import resource
+    except ImportError:  # not on Windows, which tells it elsewhere
+        return float(getattr(memory, "peak_wset", memory.rss)) / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit / 1e9

@@ -1,0 +1,120 @@
+"""What the commands have in common: their options, what they say, how they fail."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lensscope.signs import without_control
+
+
+class BackendChoice(str, Enum):
+    """TransformerLens classes."""
+
+    bridge = "bridge"
+    hooked = "hooked"
+
+
+class ProcessingChoice(str, Enum):
+    """Weight processing."""
+
+    raw = "raw"
+    folded = "folded"
+
+
+ModelName = Annotated[str, typer.Option(help="demo, a Hub id, a folder, or a .gguf file.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]
+Html = Annotated[Path | None, typer.Option("--html", help="Write a page to this file.")]
+Json = Annotated[
+    str | None, typer.Option("--json", help="Write JSON to this file, or - for stdout.")
+]
+
+
+def load(model: str, backend: BackendChoice, processing: ProcessingChoice, quiet: bool) -> Any:
+    """The model that was named."""
+    from lensscope.model.loading import load_model
+
+    say(quiet, f"Loading {model} …")
+    return load_model(model, backend=backend.value, processing=processing.value)
+
+
+def deliver(result: Any, html: Path | None, json: str | None, quiet: bool) -> None:
+    """A result as a page, as JSON, as a table, as far as they were asked for."""
+    if html is not None:
+        result.to_html(html)
+        say(quiet, f"Page written to {html}")
+    if json == "-":
+        print(result.to_json())
+    elif json is not None:
+        result.to_json(json)
+        say(quiet, f"JSON written to {json}")
+    if not quiet and json != "-":
+        print_table(result)
+
+
+def position_of(text: str) -> Any:
+    """A position from what is written on a command line."""
+    from lensscope.values.positions import ALL, span
+
+    if text == "all":
+        return ALL
+    if re.fullmatch(r"-?\d+", text):
+        return int(text)
+    if re.fullmatch(r"(-?\d+)?:(-?\d+)?", text):
+        return slice(*(int(part) if part else None for part in text.split(":")))
+    return span(text.removeprefix("span:")) if text.startswith("span:") else text
+
+
+def numbers_of(text: str) -> list[int]:
+    """Layers from what is written on a command line."""
+    try:
+        if ":" in text:
+            start, stop = text.split(":")
+            return list(range(int(start or 0), int(stop)))
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise usage(f"{text!r} is not a list of layers", "write all, 3,5 or 0:12") from error
+
+
+def usage(what: str, instead: str) -> typer.BadParameter:
+    """A mistake on the command line."""
+    return typer.BadParameter(f"{what}; {instead}")
+
+
+def print_table(result: Any) -> None:
+    """A result as a table in the terminal."""
+    from rich.console import Console
+
+    from lensscope.show.showing import Tame
+
+    Console(highlight=False).print(Tame(result.table()))
+
+
+def say(quiet: bool, text: str) -> None:
+    """Tell how it goes, on standard error."""
+    if not quiet:
+        print(without_control(text), file=sys.stderr)
+
+
+@contextmanager
+def errors(quiet: bool) -> Iterator[None]:
+    """The user's mistakes as one message and exit code 2; no traceback."""
+    from lensscope.errors import LensscopeError
+    from lensscope.progress import be_quiet
+
+    be_quiet(quiet)
+    try:
+        yield
+    except LensscopeError as error:
+        print(f"lensscope: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        print("lensscope: interrupted", file=sys.stderr)
+        raise typer.Exit(130) from None

@@ -1,0 +1,1 @@
+"""What patching and circuits share: metrics, grids, pairs, estimates, senders and receivers."""

@@ -1,0 +1,1 @@
+"""`capture`, `run`, `generate`, `run_many`: rows through a model, with nothing done twice."""

@@ -1,0 +1,231 @@
+"""Batches of rows on their way up the blocks, and on to new tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from lensscope.engine.batch import Batch, PaddingSide, Row
+from lensscope.engine.decoding import decode
+from lensscope.engine.finite import check_finite
+from lensscope.engine.hooks import Reader, check_reached, hooks_for
+from lensscope.engine.joining import Joining
+from lensscope.engine.outputs import Outputs, Picks
+from lensscope.engine.planning import Plan
+from lensscope.engine.sampling import Sampling
+from lensscope.engine.unpatched import Unpatched
+from lensscope.model.backend import Backend, KeyValues
+
+STRETCH = 256
+"""Tokens of a long prompt that are read at a time."""
+
+
+@dataclass(eq=False)
+class Passes:
+    """Runs batches of rows as they were planned, and holds what comes of them.
+
+    Attributes:
+        backend: the model.
+        rows: all rows of the sweep.
+        stands_for: for each row that is run, the rows that it stands for.
+        reader: takes what is kept.
+        outputs: takes the logits that are asked for.
+        sampling: how texts go on, if they do.
+        plan: the savings in use.
+        side: where shorter prompts are padded.
+        bar: a progress bar.
+        first: takes the logits that the first new token is chosen by.
+        new: the new tokens of each row.
+        batches: rows and prefix of each batch so far.
+        token_layers: tokens run through a block, summed over blocks, so far.
+        unembedded: positions unembedded so far.
+    """
+
+    backend: Backend
+    rows: Sequence[Row]
+    stands_for: Mapping[int, Sequence[int]]
+    reader: Reader
+    outputs: Outputs
+    sampling: Sampling | None
+    plan: Plan
+    side: PaddingSide
+    bar: Any
+    first: Outputs = field(init=False)
+    new: list[list[int]] = field(init=False)
+    batches: list[tuple[int, int]] = field(init=False, default_factory=list)
+    token_layers: int = 0
+    unembedded: int = 0
+
+    def __post_init__(self) -> None:
+        self.first = Outputs([[len(row.prompt) - 1] for row in self.rows])
+        self.new = [[] for _ in self.rows]
+        self.steps = self.sampling.max_new_tokens if self.sampling is not None else 0
+
+    def run(
+        self,
+        chunk: Sequence[int],
+        known: Unpatched | None = None,
+        prefix: int = 0,
+        layers: Sequence[int] | None = None,
+    ) -> None:
+        """One batch of rows: up the blocks, and on to new tokens.
+
+        Args:
+            chunk: the rows.
+            known: what their prompt gives without patches.
+            prefix: how many of its tokens are not run again.
+            layers: where rows join; without, they go side by side from the first block on.
+        """
+        backend, rows = self.backend, [self.rows[i].after(prefix) for i in chunk]
+        joining = None if layers is None else Joining(backend, rows, layers)
+        batch = Batch(rows, self.side) if joining is None else joining.batch
+        pads = batch.pads if joining is None else [0] * len(rows)
+        places = [n + (joining is not None) for n in range(len(rows))]
+        tokens, mask = batch.tokens(backend), batch.mask(backend)
+        prefix, key_values = self._key_values(tokens, known, prefix)
+        if key_values is None:
+            pass
+        elif joining is not None:
+            key_values.grow(keep=self.steps > 1)
+        elif prefix:
+            key_values.repeat(len(rows))
+        flat = [
+            (j, place) for i, place in zip(chunk, places, strict=True) for j in self.stands_for[i]
+        ]
+        self.reader.begin([j for j, _ in flat], [place for _, place in flat])
+        batch.start = prefix
+        where = list(zip(chunk, places, pads, strict=True))
+        last = batch.width - 1 - prefix
+        picks = Picks(where, self.outputs.asked, prefix, last if self.steps else None)
+        self.batches.append((len(chunk), prefix))
+        shared = known.logits if known is not None else {}
+        logits = None
+        if picks.cells:
+            cells = list(picks.cells)
+            logits = self._forward(batch, tokens[:, prefix:], mask, key_values, cells, joining)
+        elif self.reader.sites:
+            self._read_only(batch, tokens, mask, key_values, joining)
+        self._put(self.outputs, picks.rows, picks.asked_for(logits, shared))
+        if logits is not None:  # after a metric, which says more of what it cannot take
+            check_finite(backend, logits, rows)
+        self._advance(len(flat))
+        if not self.steps or self.sampling is None or logits is None:
+            return
+        self._put(self.first, picks.rows, picks.lasts(logits, copy=bool(self.outputs.width)))
+        ends = [picks.cells[place, last] for place in places]
+        if joining is not None:
+            joining.settle(key_values if self.steps > 1 else None)
+            tokens = tokens.expand(len(rows), -1)
+        new = decode(
+            backend,
+            batch,
+            tokens,
+            mask,
+            key_values,
+            logits[ends],
+            self.sampling,
+            merge=self.plan.unchanged,
+            step_done=self._advance,
+        )
+        for i, ids in zip(chunk, new, strict=True):
+            for j in self.stands_for[i]:
+                self.new[j] = ids
+
+    def _advance(self, rows: int) -> None:
+        if self.bar is not None:
+            self.bar.update(rows)
+
+    def _key_values(
+        self, tokens: Tensor, known: Unpatched | None, prefix: int
+    ) -> tuple[int, KeyValues | None]:
+        """How many tokens are not run again, and their keys and values, in a cache of their own."""
+        if prefix and known is not None and known.key_values is not None:
+            return prefix, known.key_values.first(prefix)
+        # The first new token comes from the prompt's own logits.
+        decodes = self.sampling is not None and self.sampling.use_cache and self.steps > 1
+        if not decodes or self.backend.why_no_steps(tokens.shape[1], self.steps - 1):
+            return 0, None
+        return 0, self.backend.new_key_values(len(tokens))
+
+    def _put(self, outputs: Outputs, rows: Sequence[int], logits: Tensor | None) -> None:
+        """Hand over logits of rows, and of those that they stand for."""
+        if logits is None:
+            return
+        outputs.put(rows, logits)
+        for i in rows:
+            if len(self.stands_for[i]) > 1:
+                outputs.share(self.stands_for[i], i)
+
+    def _read_only(
+        self,
+        batch: Batch,
+        tokens: Tensor,
+        mask: Tensor | None,
+        key_values: KeyValues | None,
+        joining: Joining | None,
+    ) -> None:
+        """Run as far up as the sites that are kept; a long prompt in stretches, which bounds the
+        memory of attention's scores."""
+        whole = (
+            batch.padded
+            or joining is not None
+            or any(row.all_writes for row in batch.rows)
+            or any(site.kind == "pattern" for site in self.reader.sites)
+            or not self.reader.beyond_first_attention
+            or self.backend.has_own_hooks
+            or batch.width <= STRETCH
+            or bool(self.backend.why_no_steps(STRETCH, batch.width - STRETCH))
+        )
+        step = batch.width if whole else STRETCH
+        if batch.width - batch.start > step and key_values is None:
+            key_values = self.backend.new_key_values(len(tokens))
+        for start in range(batch.start, batch.width, step):
+            batch.start = start
+            self.reader.read = set()
+            part = tokens[:, start : start + step]
+            self._forward(batch, part, mask, key_values, [], joining)
+
+    def _forward(
+        self,
+        batch: Batch,
+        tokens: Tensor,
+        mask: Tensor | None,
+        key_values: KeyValues | None,
+        picks: Sequence[tuple[int, int]],
+        joining: Joining | None,
+    ) -> Float[Tensor, "pick d_vocab"] | None:
+        """One patched pass over the prompts, unembedded at these rows and columns."""
+        backend, reader = self.backend, self.reader
+        at = [row for row, _ in picks], [column for _, column in picks]
+
+        def pick(residual: Tensor) -> Tensor:
+            found = residual[at][:, None] if self.plan.outputs else residual
+            self.unembedded += found.shape[0] * found.shape[1]
+            return found
+
+        hooks = hooks_for(backend, batch, reader if reader.sites else None, stop_early=not picks)
+        if joining is not None:
+            joining.at_embedding(hooks)
+        with backend.attached(hooks):
+            logits = backend.run(
+                tokens,
+                mask=mask,
+                key_values=key_values,
+                enter=None if joining is None else joining.enter,
+                pick=pick if picks else None,
+            )
+        if joining is None:
+            self.token_layers += tokens.numel() * backend.n_layers
+        else:
+            self.token_layers += joining.token_layers
+        read = {(s.kind, s.layer) for s in reader.sites}
+        seen = {(s.kind, s.layer) for s in reader.read}
+        # A forward that ended at the last read did not come to what is written above it.
+        check_reached((batch.written if picks else set()) | read, batch.reached | seen)
+        if logits is None:
+            return None
+        return logits[:, 0] if self.plan.outputs else logits[at]

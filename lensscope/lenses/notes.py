@@ -1,0 +1,61 @@
+"""What a result has to say of the tokens that were read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lensscope.model.backend import Backend
+from lensscope.signs import escape
+from lensscope.values.positions import PositionLike, Span, inside_word
+from lensscope.values.prompts import TokenizedPrompt
+
+
+def begins_with_bos(backend: Backend, ids: Sequence[int]) -> bool:
+    """Whether the first token is the tokenizer's BOS."""
+    bos = getattr(backend.tokenizer, "bos_token_id", None)
+    return bos is not None and list(ids[:1]) == [bos]
+
+
+def notes_on(
+    backend: Backend,
+    reads: Iterable[tuple[TokenizedPrompt, Sequence[int]]],
+    inside: Iterable[str] = (),
+) -> tuple[str, ...]:
+    """What is to be said of tokens that are read: of a first token without BOS, and of substrings
+    that are parts of words.
+
+    Args:
+        backend: the model.
+        reads: prompts, and which of their tokens are read.
+        inside: as `parts_of_words` found them.
+    """
+    several = list(reads)
+    bare = [p for p, tokens in several if 0 in tokens and not begins_with_bos(backend, p.ids)]
+    notes = []
+    if bare:
+        which = f" of {len(bare)} of {len(several)} prompts" if len(several) > 1 else ""
+        notes.append(
+            f"Token 0{which} ({bare[0].labels[0]!r}) is no BOS: most models make an attention sink "
+            "of the first token, whose states say little of what it is."
+        )
+    return (*notes, *dict.fromkeys(inside))
+
+
+def parts_of_words(
+    position: PositionLike, prompt: TokenizedPrompt, occurrence: int | None = None
+) -> list[str]:
+    """What is to be said of a substring that is found in the middle of a word."""
+    word = inside_word(position, prompt, occurrence)
+    text = position.text if isinstance(position, Span) else position
+    return [f"{text!r} is found inside the word {word!r}."] if word else []
+
+
+def as_html(notes: Sequence[str]) -> str:
+    """Notes as a piece of HTML."""
+    return "".join(f"<p><strong>Note:</strong> {escape(note)}</p>" for note in notes)
+
+
+def as_caption(notes: Sequence[str], *more: Any) -> str:
+    """Notes below other lines."""
+    return "\n".join([*filter(None, map(str, more)), *notes])

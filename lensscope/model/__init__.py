@@ -1,0 +1,1 @@
+"""All that knows TransformerLens and Hugging Face: loading, hooks, trials, tokens, the head."""

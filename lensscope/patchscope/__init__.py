@@ -1,0 +1,1 @@
+"""Patchscopes: states written into an inspection prompt, and read in words."""

@@ -1,0 +1,170 @@
+"""A patchscope as a lens: the next token that a model says of a state is what it reads there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lensscope.engine.calls import run_many
+from lensscope.errors import LensError
+from lensscope.lenses.lens import RESIDUAL, Lens, States
+from lensscope.model.backend import Backend
+from lensscope.model.classes import backend_of
+from lensscope.model.head import rows_at_once
+from lensscope.values.sites import Site
+
+if TYPE_CHECKING:
+    from lensscope.patchscope.scope import Patchscope
+
+_SWEEP: Final = 480
+"""Cells of a sweep whose logits are held at a time."""
+
+
+@dataclass(frozen=True)
+class PatchscopeLens(Lens):
+    """Patchscopes whose answer is the next token, as a lens; made by ``scope.as_lens()``.
+
+    A state is written into each inspection prompt, at its own layer unless the patchscope always
+    writes at one, and the distribution of the next token is what it reads. Of several patchscopes
+    the distributions are averaged.
+
+    Attributes:
+        scopes: one or several.
+        name: what the lens is called.
+    """
+
+    scopes: tuple[Patchscope, ...]
+    name: str = "patchscope"
+
+    @property
+    def kind(self) -> Site:
+        """The kind that the (first) patchscope reads."""
+        scope = self.scopes[0]
+        return Site((scope.read or scope.write).kind)
+
+    def check(self, backend: Backend, sites: Sequence[Site]) -> None:
+        """Refuse what the patchscopes cannot write.
+
+        Raises:
+            LensError: sites that are no whole vectors of the residual stream, or a target model
+                with another vocabulary.
+            PromptError: a placeholder that is missing or split.
+        """
+        for scope in self.scopes:
+            target = self._target(backend, scope)
+            scope.inspection.placed(target)
+            if target is not backend and _vocabulary(target) != _vocabulary(backend):
+                raise LensError(
+                    f"The lens {self.name!r} would answer in another model's tokens.",
+                    got=f"{target.d_vocab} tokens of {target.name}",
+                    expected=f"the {backend.d_vocab} tokens of {backend.name}",
+                    instead="scope.inspect(model, prompt), which answers in words",
+                )
+            scope.check_models(backend, target)
+            if scope.transform is None:
+                scope.check_width(backend, target, backend.d_model, backend.d_model)
+        wrong = [site for site in sites if not self.knows(backend, site)]
+        if wrong:
+            raise LensError(
+                f"The lens {self.name!r} reads whole states of the residual stream.",
+                got=", ".join(map(repr, wrong[:4])),
+                expected=f"states of the residual stream that {self.scopes[0].write!r} can be "
+                "written with: the same kind, or the same place by another name",
+                instead="sites=ls.resid_post, and a patchscope with write=ls.resid_post; "
+                "ls.LogitLens() for components",
+            )
+
+    def knows(self, backend: Backend, site: Site) -> bool:
+        """Whether every patchscope can write a state that was read there."""
+        found = [_written(s, site, self._target(backend, s).n_layers) for s in self.scopes]
+        return site.kind in RESIDUAL and all(place is not None for place in found)
+
+    @property
+    def signature(self) -> str | None:
+        """All that is in the patchscopes; ``None`` if there are functions among it."""
+        parts = []
+        for scope in self.scopes:
+            transform = scope.transform
+            mapped = getattr(transform, "signature", None)
+            if transform is not None and mapped is None:
+                return None
+            model = None if scope.model is None else backend_of(scope.model).provenance()
+            weights = None if model is None else model.fingerprint
+            where = (scope.inspection, scope.write, scope.read, scope.mix, scope.match_norm)
+            parts.append((where, mapped, weights))
+        return repr(parts)
+
+    def rows(self, backend: Backend, n_sites: int) -> int:
+        """As many as make a sweep of some hundred cells."""
+        return max(1, min(rows_at_once(backend), _SWEEP // n_sites))
+
+    def each(self, backend: Backend, states: States) -> Iterator[tuple[Site, Tensor]]:
+        """The logits at each site, all cells of a patchscope in one sweep."""
+        logits = _averaged([self._sweep(backend, scope, states) for scope in self.scopes])
+        for n, site in enumerate(states):
+            yield site, logits[n]
+
+    def prior(self, backend: Backend) -> Float[Tensor, " d_vocab"]:
+        """The logits when nothing is written into the inspection prompts."""
+        found = []
+        for scope in self.scopes:
+            target = self._target(backend, scope)
+            logits = run_many(target.model, scope.inspection.tokenized(target), [[]]).logits
+            assert logits is not None
+            found.append(logits[0, 0])
+        return _averaged(found)
+
+    @staticmethod
+    def _target(backend: Backend, scope: Patchscope) -> Backend:
+        return backend if scope.model is None else backend_of(scope.model)
+
+    def _sweep(self, backend: Backend, scope: Patchscope, states: States) -> Tensor:
+        """``[site, row, d_vocab]``."""
+        target = self._target(backend, scope)
+        places = scope.inspection.placed(target)
+        n_rows = len(next(iter(states.values())))
+        patchsets = []
+        for site, rows in states.items():
+            written = _written(scope, site, target.n_layers)
+            assert written is not None
+            for row in rows:
+                value = scope.mapped(row, target, site)
+                patchsets.append([scope.patch(written.at(place), value) for place in places])
+        prompt = scope.inspection.tokenized(target)
+        grad = torch.is_grad_enabled() and any(r.requires_grad for r in states.values())
+        logits = run_many(target.model, prompt, patchsets, grad=grad).logits
+        assert logits is not None
+        return logits[:, 0].reshape(len(states), n_rows, -1)
+
+
+def _averaged(found: Sequence[Tensor]) -> Tensor:
+    """Logits of the mean of distributions; of one, its own."""
+    if len(found) == 1:
+        return found[0]
+    each = torch.stack([one.float().log_softmax(-1) for one in found])
+    return each.logsumexp(0) - math.log(len(found))
+
+
+def _written(scope: Patchscope, site: Site, n_layers: int) -> Site | None:
+    """Where a state that was read at a site is written: the same place, by the name that the
+    patchscope writes by; ``None`` if it has none."""
+    write = scope.write.whole
+    if write.layer is not None or write.kind == site.kind:
+        return write if write.layer is not None else site
+    if (site.kind, write.kind) == ("resid_post", "resid_pre") and site.layer is not None:
+        return write(site.layer + 1) if site.layer + 1 < n_layers else None
+    if (site.kind, write.kind) == ("resid_pre", "resid_post") and site.layer:
+        return write(site.layer - 1)
+    return None
+
+
+def _vocabulary(backend: Backend) -> tuple[int, object]:
+    """What tokens there are, and what they say."""
+    tokenizer = backend.tokenizer
+    return backend.d_vocab, None if tokenizer is None else tokenizer.get_vocab()

@@ -1,0 +1,284 @@
+"""Results with named axes: a dataset that also is a table, a frame, a picture, a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from torch import Tensor
+
+from lensscope.lenses.notes import as_caption
+from lensscope.show.showing import Shown
+from lensscope.signs import without_control
+from lensscope.store.json_text import json_text, records
+from lensscope.values.provenance import Provenance
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from rich.table import Table
+
+FRAME_COLUMNS: Final = (
+    "prompt",
+    "source_layer",
+    "target_layer",
+    "position",
+    "token",
+    "text",
+    "first_token",
+    "first_token_probability",
+)
+_ROWS_SHOWN: Final = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """One state, where it was read and is written, and what was said of it."""
+
+    prompt: int
+    text: str
+    slot: int
+    position: int | None
+    token: str
+    source_layer: int | None
+    target_layer: int
+    state: Tensor
+    value: Tensor
+    text_out: str = ""
+    first_token: str = ""
+    first_token_probability: float = float("nan")
+
+    @property
+    def label(self) -> tuple[int, int, int | None, int]:
+        return (self.prompt, self.slot, self.source_layer, self.target_layer)
+
+
+@dataclass(frozen=True, eq=False)
+class PatchscopeResult(Shown):
+    """What a patchscope said of each state.
+
+    Attributes:
+        data: axes ``prompt``, ``position``, ``source_layer`` and, unless each source layer has its
+            own target layer, ``target_layer``; variables ``text``, ``first_token``,
+            ``first_token_probability``, ``token``, ``token_index`` and, for states of the residual
+            stream, ``logit_lens`` and ``logit_lens_probability``. Raw vectors have the axes
+            ``prompt`` (the vector) and ``target_layer``.
+        inspection: the inspection prompt.
+        placeholder: what marks the places that were written.
+        inspection_tokens: the tokens that were run, BOS included where it was.
+        plan: what the sweep did, in words.
+        source: provenance of the states.
+        target: provenance of the model that wrote.
+        notes: what must be known of the states to read it right.
+    """
+
+    data: xr.Dataset
+    inspection: str
+    placeholder: str
+    inspection_tokens: tuple[str, ...]
+    plan: str
+    source: Provenance
+    target: Provenance
+    notes: tuple[str, ...] = ()
+    title: ClassVar[str] = "Patchscope"
+
+    @classmethod
+    def of(
+        cls,
+        readings: Sequence[Reading],
+        lens: Mapping[tuple[int, int, int | None], tuple[str, float]],
+        *,
+        grid: bool,
+        **rest: Any,
+    ) -> PatchscopeResult:
+        """The result of these readings.
+
+        Args:
+            readings: one for each cell.
+            lens: the logit lens' token and probability by prompt, slot and source layer.
+            grid: whether target layers are an axis of their own.
+            **rest: the other attributes.
+        """
+        vectors = readings[0].source_layer is None
+        prompts = list(dict.fromkeys(r.prompt for r in readings))
+        slots = list(dict.fromkeys(r.slot for r in readings))
+        sources = list(dict.fromkeys(r.source_layer for r in readings))
+        targets = list(dict.fromkeys(r.target_layer for r in readings))
+        dims = (
+            ["prompt", "target_layer"]
+            if vectors
+            else ["prompt", "position", "source_layer"] + (["target_layer"] if grid else [])
+        )
+        axes: dict[str, list[Any]] = {
+            "prompt": prompts,
+            "position": slots,
+            "source_layer": sources,
+            "target_layer": targets,
+        }
+        sizes = tuple(len(axes[d]) for d in dims)
+        where = {d: {value: n for n, value in enumerate(axes[d])} for d in dims}
+
+        def cell(r: Reading) -> tuple[int, ...]:
+            own = (r.prompt, r.slot, r.source_layer, r.target_layer)
+            values = dict(zip(axes, own, strict=True))
+            return tuple(where[d][values[d]] for d in dims)
+
+        texts = {n: np.full(sizes, "", dtype=object) for n in ("text", "first_token")}
+        probability = np.full(sizes, np.nan)
+        lens_token, lens_probability = np.full(sizes, "", dtype=object), np.full(sizes, np.nan)
+        index = np.full((len(prompts), len(slots)), -1)
+        token = np.full((len(prompts), len(slots)), "", dtype=object)
+        for r in readings:
+            at = cell(r)
+            texts["text"][at], texts["first_token"][at] = r.text_out, r.first_token
+            probability[at] = r.first_token_probability
+            row, column = prompts.index(r.prompt), slots.index(r.slot)
+            token[row, column] = r.token
+            if r.position is not None:
+                index[row, column] = r.position
+            if lens:
+                lens_token[at], lens_probability[at] = lens[r.prompt, r.slot, r.source_layer]
+        variables: dict[str, Any] = {n: (dims, values) for n, values in texts.items()}
+        variables["first_token_probability"] = (dims, probability)
+        if lens:
+            variables["logit_lens"] = (dims, lens_token)
+            variables["logit_lens_probability"] = (dims, lens_probability)
+        names = {r.prompt: r.text for r in readings}
+        coords: dict[str, Any] = {
+            "prompt": [names[p] for p in prompts],
+            "prompt_index": ("prompt", prompts),
+        }
+        if vectors:
+            coords["target_layer"] = targets
+        else:
+            variables["token"] = (["prompt", "position"], token)
+            variables["token_index"] = (["prompt", "position"], index)
+            alone = len(prompts) == 1
+            coords["position"] = index[0].tolist() if alone else slots
+            coords["source_layer"] = sources
+            if grid:
+                coords["target_layer"] = targets
+            else:
+                own = {r.source_layer: r.target_layer for r in readings}
+                coords["target_layer"] = ("source_layer", [own[s] for s in sources])
+        return cls(xr.Dataset(variables, coords), **rest)
+
+    def frame(self) -> pd.DataFrame:
+        """One line a cell, with the columns of `FRAME_COLUMNS`."""
+        frame = self._everything()
+        return frame[list(FRAME_COLUMNS)]
+
+    def _everything(self) -> pd.DataFrame:
+        # by number, for two prompts may have the same text
+        numbered = self.data.assign_coords(prompt=self.data["prompt_index"].values)
+        frame = numbered.drop_vars("prompt_index").to_dataframe().reset_index()
+        texts = dict(enumerate(self.data["prompt"].values))
+        index = {int(n): texts[i] for i, n in enumerate(self.data["prompt_index"].values)}
+        frame = frame.assign(prompt_index=frame["prompt"], prompt=frame["prompt"].map(index))
+        if "source_layer" not in frame:
+            frame = frame.assign(source_layer=pd.NA, token_index=pd.NA, token="")
+        if "token_index" in self.data:
+            frame = frame[frame["token_index"] >= 0]
+        frame = frame.assign(position=frame["token_index"])
+        for column in ("source_layer", "target_layer", "position"):
+            frame[column] = frame[column].astype("Int64")
+        return frame.reset_index(drop=True)
+
+    # ---------------------------------------------------------------- showing
+
+    def plot(self) -> go.Figure:
+        """A plotly figure: layers by tokens, or source by target layers; the text in each cell."""
+        from lensscope.show.heatmaps import patchscope_panels, to_plotly
+
+        return to_plotly(patchscope_panels(self), "p(first token)")
+
+    def section(self) -> str:
+        """What it says, as a piece of HTML."""
+        from lensscope.show.pages import patchscope_section
+
+        return patchscope_section(self)
+
+    def _svg(self) -> str:
+        from lensscope.show.heatmaps import patchscope_panels, to_svg
+
+        return to_svg(patchscope_panels(self), "p(first token)")
+
+    def _json(self) -> str:
+        rows = records(self._everything())
+        keep = [*FRAME_COLUMNS, "logit_lens", "logit_lens_probability"]
+        return json_text(
+            {
+                "inspection": self.inspection,
+                "placeholder": self.placeholder,
+                "notes": self.notes,
+                "inspection_tokens": self.inspection_tokens,
+                "plan": self.plan,
+                "source": asdict(self.source),
+                "target": asdict(self.target),
+                "cells": [{k: row[k] for k in keep if k in row} for row in rows],
+            },
+        )
+
+    def table(self) -> Table:
+        """A table for the terminal."""
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        frame = self._everything()
+        columns = {
+            "prompt": "prompt",
+            "position": "position",
+            "token": "token",
+            "source_layer": "layer",
+            "target_layer": "written at",
+            "logit_lens": "logit lens",
+            "text": "patchscope",
+        }
+        one = [c for c in ("prompt", "token", "position") if frame[c].nunique() <= 1]
+        if frame.drop_duplicates("position")["token"].is_unique:
+            one.append("position")  # the token says it
+        if frame["source_layer"].isna().all():
+            one.append("source_layer")
+        elif (frame["source_layer"] == frame["target_layer"]).all():
+            one.append("target_layer")
+        shown = [c for c in columns if c in frame and c not in one]
+        first = frame.iloc[0]
+        title = str(first["prompt"])
+        if "token" in one and first["token"]:
+            title += f"  [{first['token'].strip()}]"
+        table = Table(
+            title=Text(title if "prompt" in one else "patchscope"),
+            caption=Text(as_caption(self.notes, f"inspection prompt: …{self.inspection[-60:]!r}")),
+            box=box.SIMPLE_HEAD,
+        )
+        for column in shown:
+            right = column.endswith("layer")
+            table.add_column(columns[column], justify="right" if right else "left")
+        for _, row in frame.head(_ROWS_SHOWN).iterrows():
+            table.add_row(
+                *(
+                    Text(
+                        visible(str(row[c]))
+                        if c in ("text", "logit_lens", "token")
+                        else str(row[c])
+                    )
+                    for c in shown
+                )
+            )
+        if len(frame) > _ROWS_SHOWN:
+            table.add_row(*["…"] * len(shown))
+        return table
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name}: {size}" for name, size in self.data.sizes.items())
+        return f"PatchscopeResult({sizes}; {self.source.model} -> {self.target.model})"
+
+
+def visible(text: str) -> str:
+    """Line breaks and other control characters as signs, so that a cell stays on one line."""
+    shown = without_control(text.replace("\n", "⏎").replace("\t", "⇥"))
+    return shown if shown.strip() or not shown else "␣" * len(shown)

@@ -1,0 +1,1 @@
+"""Intervals that cover, and the distributions that they stand on."""

@@ -1,0 +1,1 @@
+"""Files: written aside and renamed, tensors with their provenance, JSON as the standard has it."""

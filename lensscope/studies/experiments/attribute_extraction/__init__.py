@@ -1,0 +1,1 @@
+"""Does the state of a subject hold its object?"""

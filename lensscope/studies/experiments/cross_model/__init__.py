@@ -1,0 +1,1 @@
+"""Can one model say what the states of another one hold?"""

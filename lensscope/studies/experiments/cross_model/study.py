@@ -1,0 +1,297 @@
+"""Can one model say what the states of another one hold?
+
+Ghandeharioun et al. 2024, "Patchscopes", section 4.4: an affine map takes states of one model to
+states of another, fitted where tokens of both end at the same character; then the identity and the
+entity-description patchscopes read the source model in the words of the target model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lensscope import checks
+from lensscope.errors import StudyError
+from lensscope.lenses.affine import AffineLens
+from lensscope.lenses.checks import number, whole_number
+from lensscope.lenses.corpus import python_docs
+from lensscope.model.backend import Backend
+from lensscope.model.classes import backend_of
+from lensscope.patchscope.inspection import InspectionPrompt
+from lensscope.patchscope.scope import Patchscope, layers_of
+from lensscope.studies.controls import groups
+from lensscope.studies.entities import Entity, entities_of
+from lensscope.studies.entities import entities as read_entities
+from lensscope.studies.experiments.cross_model.identity import Identity
+from lensscope.studies.experiments.cross_model.summary import cross_model_result
+from lensscope.studies.experiments.entity_resolution.study import EntityResolution, Scores
+from lensscope.studies.folder import Folder
+from lensscope.studies.given import as_layers, as_scope, as_targets
+from lensscope.studies.result import StudyResult
+from lensscope.studies.study import BUDGET
+from lensscope.studies.texts import Text, texts_of
+from lensscope.values.sites import resid_post
+from lensscope.values.transforms import Affine
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_GROUP: Final = 8
+"""Held-out texts of a part."""
+_LAYERS: Final = 8
+"""So many source layers unless told otherwise."""
+
+
+@dataclass(frozen=True, eq=False)
+class CrossModel(EntityResolution):
+    """See `cross_model`."""
+
+    target_model: Any
+    corpus: tuple[Text, ...]
+    with_docs: bool
+    identity: Patchscope
+    ridge: float
+    max_tokens: int | None
+    maps: Mapping[tuple[int, int], Affine] | None = None
+    kind: ClassVar[str] = "cross_model"
+
+    @property
+    def models(self) -> dict[str, Any]:
+        return {"model": self.model, "target_model": self.target_model}
+
+    @property
+    def target(self) -> Backend:
+        return backend_of(self.target_model)
+
+    # ---------------------------------------------------------------- layers
+
+    def sources(self) -> list[int]:
+        """Source layers; by default a few of them, evenly spaced."""
+        if self.layers is not None:
+            return layers_of(self.backend, resid_post, self.layers)
+        n = self.backend.n_layers
+        return sorted({round(x) for x in np.linspace(0, n - 1, min(n, _LAYERS)).tolist()})
+
+    def targets(self, source: int) -> list[int]:
+        """Target layers of a source layer: the one as deep in its model, or those asked for."""
+        if self.target_layers == "same":
+            here, there = self.backend.n_layers, self.target.n_layers
+            return [round(source * (there - 1) / max(here - 1, 1))]
+        wanted = None if isinstance(self.target_layers, str) else self.target_layers
+        return layers_of(self.target, resid_post, wanted)
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """Source and target layers."""
+        return [(s, t) for s in self.sources() for t in self.targets(s)]
+
+    # ---------------------------------------------------------------- texts
+
+    def split(self) -> tuple[list[Text], list[Text]]:
+        """The texts that maps are fitted on, and those that are held out."""
+        order = np.random.default_rng(self.seed).permutation(len(self.corpus)).tolist()
+        held = max(2, len(order) // 2)
+        fit = [self.corpus[n] for n in sorted(order[held:])]
+        return fit, [self.corpus[n] for n in sorted(order[:held])]
+
+    def groups(self) -> list[list[int]]:
+        """The held-out texts of each part."""
+        return groups(len(self.split()[1]), _GROUP, self.seed)
+
+    # ---------------------------------------------------------------- running
+
+    def arguments(self) -> dict[str, Any]:
+        fit, held = self.split()
+        scope = self.identity
+        return {
+            **super().arguments(),
+            "title": f"{len(held)} texts and {len(self.given)} entities",
+            "pairs": [list(pair) for pair in self.pairs()],
+            "identity": [scope.inspection.text, scope.inspection.placeholder],
+            "texts": [text if isinstance(text, str) else list(text) for text in held],
+            "fitted_on": _hash(fit),
+            "and_on_python_docs": _hash(python_docs()) if self.with_docs else None,
+            "ridge": self.ridge,
+            "max_tokens": self.max_tokens,
+        }
+
+    def keys(self) -> list[str]:
+        return [*(f"identity-{n:06d}" for n in range(len(self.groups()))), *super().keys()]
+
+    def check(self) -> None:
+        """Refuse what cannot be run, before anything is.
+
+        Raises:
+            StudyError: too few texts or entities.
+            PromptError, SiteError, ModelError: of prompts, layers and models.
+        """
+        number(self.ridge, "ridge", 0, 1e-3, error=StudyError)
+        if self.max_tokens is not None:
+            whole_number(self.max_tokens, "max_tokens", 1, 5000, error=StudyError)
+        if len(self.corpus) < 3:
+            raise StudyError(
+                "There are too few texts to fit on some and measure on others.",
+                got=f"{len(self.corpus)}",
+                expected="at least three, two of which are held out",
+                instead="more texts, or texts=None for those that come with lensscope",
+            )
+        super().check()
+        self.identity.inspection.placed(self.target)
+        Identity(self, {}).check(self.split()[1])
+
+    def check_models(self, scope: Patchscope) -> None:
+        """There is a map between all bases, or will be."""
+
+    def prepare(self) -> Mapping[str, Tensor]:
+        """Means and random vectors, and for each pair of layers a map."""
+        found = dict(super().prepare())
+        held = self.split()[1]
+        found["nulls-text"] = Identity(self, {}).nulls(held)
+        pairs = self.pairs()
+        for target in dict.fromkeys(t for _, t in pairs):
+            own = [s for s, t in pairs if t == target]
+            for source, affine in self._fitted(own, target).items():
+                found[f"map-{source}-{target}-matrix"] = affine.matrix
+                found[f"map-{source}-{target}-bias"] = affine.bias
+        return found
+
+    def _fitted(self, sources: Sequence[int], target: int) -> dict[int, Affine]:
+        """The maps to a target layer; from a place to itself, the identity."""
+        same = self.backend.model is self.target.model
+        width = self.backend.d_model
+        found = {s: Affine(torch.eye(width), torch.zeros(width)) for s in sources}
+        rest = [s for s in sources if not same or s != target]
+        if rest:
+            texts: list[Any] = [t if isinstance(t, str) else list(t) for t in self.split()[0]]
+            lens = AffineLens.fit(
+                self.backend.model,
+                texts + (python_docs() if self.with_docs else []),
+                sites=[resid_post(source) for source in rest],
+                target=resid_post(target),
+                target_model=None if same else self.target_model,
+                ridge=self.ridge,
+                max_tokens=self.max_tokens,
+            )
+            found |= {source: lens.at(resid_post(source)) for source in rest}
+        return found
+
+    def measure(self, key: str, shared: Mapping[str, Tensor]) -> pd.DataFrame:
+        """One part: of held-out texts, of an entity, or of a control."""
+        maps = {
+            (s, t): Affine(shared[f"map-{s}-{t}-matrix"], shared[f"map-{s}-{t}-bias"])
+            for s, t in self.pairs()
+        }
+        kind, _, rest = key.partition("-")
+        if kind == "identity":
+            items, held = self.groups()[int(rest)], self.split()[1]
+            return Identity(self, maps).measure(items, held, shared["nulls-text"])
+        return super(CrossModel, replace(self, maps=maps)).measure(key, shared)
+
+    def value(self, scope: Patchscope, state: Tensor, source: int, target: int) -> Tensor:
+        """What is written of a state: what it is mapped to."""
+        assert self.maps is not None
+        value = self.maps[source, target](state.float())
+        return value.to(self.target.device, self.target.dtype)
+
+    @classmethod
+    def summary(cls, folder: Folder) -> StudyResult:
+        arguments = folder.manifest()["arguments"]
+        given = [Entity(**row) for row in arguments["entities"]]
+        return cross_model_result(folder, Scores(given, None))
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
+
+
+@checks.door(StudyError, source=checks.anything)
+def cross_model(
+    source: Any,
+    target: Any,
+    texts: Iterable[Any] | Path | None = None,
+    *,
+    entities: Iterable[Entity] | str | Path | None = None,
+    layers: Iterable[int] | int | None = None,
+    target_layers: Iterable[int] | int | Literal["proportional", "all"] = "proportional",
+    identity: Patchscope | None = None,
+    inspection: str | InspectionPrompt | Patchscope | None = None,
+    ridge: float = 1e-3,
+    max_tokens: int | None = 5000,
+    max_new_tokens: int = 15,
+    random_draws: int = 1,
+    seed: int = 0,
+    memory_budget: int = BUDGET,
+) -> CrossModel:
+    """What a target model says of states of a source model: a study, to be `run`.
+
+    For each pair of layers an affine map is fitted on a part of the texts (`AffineLens.fit`), whose
+    tokens are matched where those of both models end at the same character; so the two tokenizers
+    may differ. Then, on the rest of the texts, the mapped state of the last token is written over
+    the placeholder of the target's token-identity prompt, and ``precision_at_1`` is whether the
+    target then says what the *source* says next, as text without spaces around it, upper or lower
+    case (a token that the target's tokenizer cuts in two is counted as wrong). And entities are
+    described and scored as in `entity_resolution`. Controls go through the same maps: the state of
+    another text or entity, the mean state of the layer, vectors with the states' own mean and
+    covariance, random vectors as long as states; and the inspection prompts as they are.
+
+    Args:
+        source: the model whose states are read, or a function without arguments that loads it.
+        target: the model that they are written into; it may be the same.
+        texts: texts or token ids, half of which are held out; a ``Path`` to a text file with a text
+            a line; by default those that come with lensscope, and to fit on also the chapters of
+            the Python language reference.
+        entities: some, or the path of a file of them; by default those that come with lensscope.
+        layers: source layers of block outputs; by default eight, evenly spaced.
+        target_layers: ``"proportional"``, for each source layer the one at the same relative depth;
+            or a list, or ``"all"``: with each source layer. Each target layer is a pass over the
+            texts, each pair a map that is kept.
+        identity: the token-identity patchscope, where its words are not the target's.
+        inspection: what describes entities; by default the paper's prompt.
+        ridge: of the fit, relative to the variance of each entry of a state.
+        max_tokens: fit on about so many tokens; ``None`` for all.
+        max_new_tokens: of each description.
+        random_draws: random vectors for each text and layer, and for each layer of the entities,
+            and as many that are drawn as states are spread.
+        seed: of what is held out, random vectors, controls and halves.
+        memory_budget: bytes that the batches of a part may take.
+
+    Raises:
+        StudyError: no texts or entities, several inspection prompts.
+        PromptError: a file that cannot be read.
+
+    Example:
+        >>> study = ls.studies.cross_model(
+        ...     model, model, ["The cat sat on the mat.", "Two and two make", "It rained today."],
+        ...     entities=ls.studies.entities(limit=2), layers=[8], max_new_tokens=3)
+        >>> study.run().data["precision_at_1"].dims
+        ('condition', 'source_layer')
+    """
+    if entities is None or isinstance(entities, str | Path):
+        entities = read_entities(entities)
+    return CrossModel(
+        model=source,
+        seed=seed,
+        memory_budget=memory_budget,
+        scopes=(as_scope(inspection or Patchscope.entity_description()),),
+        layers=as_layers(layers),
+        # the same relative depth is the same layer, in models of as many layers
+        target_layers=as_targets("same" if target_layers == "proportional" else target_layers),
+        max_new_tokens=max_new_tokens,
+        random_draws=random_draws,
+        given=entities_of(entities),
+        ways=("bare",),
+        all_tokens=False,
+        similarity=None,
+        target_model=target,
+        corpus=texts_of(texts),
+        with_docs=texts is None,
+        identity=as_scope(identity or Patchscope.token_identity()),
+        ridge=ridge,
+        max_tokens=max_tokens,
+    )

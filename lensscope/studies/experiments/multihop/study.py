@@ -1,0 +1,341 @@
+"""Can one patch make a model take the second step of a question after the first?
+
+Ghandeharioun et al. 2024, "Patchscopes", section 5: the state of the first step's phrase is written
+where the second step asks about something. Biran et al. 2024, "Hopping Too Late: Exploring the
+Limitations of Large Language Models on Multi-Hop Queries" (EMNLP): the state of the phrase is
+written back into the same prompt at a lower layer, so that what comes too late may act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lensscope import checks
+from lensscope.engine.calls import capture
+from lensscope.errors import StudyError
+from lensscope.lenses.checks import several, whole_number
+from lensscope.model.tokens import tokenize
+from lensscope.patchscope.inspection import InspectionPrompt
+from lensscope.patchscope.scope import layers_of
+from lensscope.studies.controls import Spread, as_long_as
+from lensscope.studies.experiments.multihop.summary import WAYS, multihop_result
+from lensscope.studies.experiments.multihop.sweep import Written, texts_after
+from lensscope.studies.folder import Folder
+from lensscope.studies.given import as_layers
+from lensscope.studies.places import LEAD_IN
+from lensscope.studies.questions import Question, unrelated
+from lensscope.studies.questions import questions as read_questions
+from lensscope.studies.result import StudyResult
+from lensscope.studies.scoring import contains
+from lensscope.studies.study import BUDGET, Study
+from lensscope.values.prompts import TokenizedPrompt
+from lensscope.values.sites import resid_post
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_AT_ONCE: Final = 32
+"""Prompts that are run together."""
+_CHAIN, _BACK = range(len(WAYS))
+
+
+@dataclass(frozen=True, eq=False)
+class Multihop(Study):
+    """See `multihop`."""
+
+    questions: tuple[Question, ...]
+    layers: tuple[int, ...] | None
+    target_layers: tuple[int, ...] | None
+    max_new_tokens: int
+    random_draws: int
+    placeholder: str
+    kind: ClassVar[str] = "multihop"
+
+    # ---------------------------------------------------------------- cells
+
+    def sources(self) -> list[int]:
+        """Source layers, as numbers."""
+        return layers_of(self.backend, resid_post, self.layers)
+
+    def targets(self) -> list[int]:
+        """Target layers, as numbers."""
+        return layers_of(self.backend, resid_post, self.target_layers)
+
+    def pairs(self, way: int) -> list[tuple[int, int]]:
+        """Source and target layers of a way; going back is to a lower layer."""
+        cells = [(s, t) for s in self.sources() for t in self.targets()]
+        return cells if way == _CHAIN else [(s, t) for s, t in cells if t < s]
+
+    def read(self, item: int, way: int) -> tuple[TokenizedPrompt, int]:
+        """The prompt that a question's state is read from, and its token."""
+        question = self.questions[item]
+        if way == _CHAIN:
+            text, start = question.first, 0
+        else:
+            text, start = question.text, question.second.index("{}")
+        stop = start + len(question.first)
+        prompt, token = self._token(text, stop)
+        if token == 0:  # an attention sink
+            prompt, token = self._token(LEAD_IN + text, len(LEAD_IN) + stop)
+        return prompt, token
+
+    def _token(self, text: str, stop: int) -> tuple[TokenizedPrompt, int]:
+        """A text, and the token that holds the character before a place."""
+        (prompt,) = tokenize(self.backend, text)
+        holding = [n for n, (a, b) in enumerate(prompt.char_spans) if a < stop <= b]
+        return prompt, holding[-1]
+
+    def written(self, item: int, way: int) -> tuple[TokenizedPrompt, int]:
+        """The prompt that it is written into, and the token.
+
+        Raises:
+            StudyError: a placeholder that occurs elsewhere in the second step.
+            PromptError: one that is not a token of its own.
+        """
+        if way == _BACK:
+            return self.read(item, way)
+        asked = self.questions[item].asked(self.placeholder)
+        inspection = InspectionPrompt(asked, self.placeholder)
+        places = inspection.placed(self.backend)
+        if len(places) != 1:
+            raise StudyError(
+                "The placeholder of a second step is not the only one.",
+                got=f"{self.placeholder!r} {len(places)} times in {asked!r}",
+                expected="a word that does not occur in the second step",
+                instead='placeholder="?"',
+            )
+        return inspection.tokenized(self.backend), places[0]
+
+    def others(self) -> list[int]:
+        """For each question another one with nothing in common.
+
+        Raises:
+            StudyError: some question has no such other.
+        """
+        return unrelated(self.questions, self.seed)
+
+    # ---------------------------------------------------------------- parts
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "title": f"{len(self.questions)} questions",
+            "questions": [asdict(question) for question in self.questions],
+            "source_layers": self.sources(),
+            "target_layers": self.targets(),
+            "max_new_tokens": self.max_new_tokens,
+            "random_draws": self.random_draws,
+            "placeholder": self.placeholder,
+            "lead_in": LEAD_IN,
+            "seed": self.seed,
+            "memory_budget": self.memory_budget,
+        }
+
+    def keys(self) -> list[str]:
+        return [f"cells-{item:06d}" for item in range(len(self.questions))]
+
+    def check(self) -> None:
+        """Refuse what cannot be run, before anything is.
+
+        Raises:
+            StudyError: no questions, ones that cannot be told apart, no layer to go back to.
+            PromptError, PositionError, SiteError: of prompts and layers.
+        """
+        whole_number(self.max_new_tokens, "max_new_tokens", 1, 10, error=StudyError)
+        whole_number(self.random_draws, "random_draws", 1, 1, error=StudyError)
+        if not self.questions:
+            raise StudyError(
+                "The study has no questions.",
+                got="an empty set",
+                expected="at least two",
+                instead="ls.studies.questions()",
+            )
+        if not self.pairs(_BACK):
+            raise StudyError(
+                "There is no layer to write back to.",
+                got=f"source layers {self.sources()}, target layers {self.targets()}",
+                expected="a target layer below a source layer",
+                instead="layers=[8, 12, 16], target_layers=[2, 4, 6]",
+            )
+        self.others()
+        for item in range(len(self.questions)):
+            for way in range(len(WAYS)):
+                self.read(item, way)
+                self.written(item, way)
+
+    def prepare(self) -> Mapping[str, Tensor]:
+        """The mean state of each layer over all questions, ``[way, layer, width]``, and vectors
+        drawn as these states are spread, ``[draw, way, layer, width]``."""
+        items = range(len(self.questions))
+        spread = Spread(self.random_draws, self.seed)
+        for first in range(0, len(items), _AT_ONCE):
+            some = items[first : first + _AT_ONCE]
+            spread.add(torch.stack([self._states(some, way) for way in range(len(WAYS))], 1))
+        return {"mean": spread.mean(), "drawn": spread.drawn()}
+
+    def _states(self, items: Sequence[int], way: int) -> Tensor:
+        """``[item, source layer, width]``."""
+        reads = [self.read(item, way) for item in items]
+        sites = [resid_post(layer) for layer in self.sources()]
+        cache = capture(
+            self.backend.model,
+            [prompt for prompt, _ in reads],
+            sites,
+            memory_budget=self.memory_budget,
+        )
+        at = [token for _, token in reads]
+        return torch.stack([cache[site][range(len(items)), at] for site in sites], 1)
+
+    def measure(self, key: str, shared: Mapping[str, Tensor]) -> pd.DataFrame:
+        """A line for each text of a question: alone, and by way, condition and cell."""
+        import pandas as pd
+
+        item = int(key.split("-")[1])
+        question, other = self.questions[item], self.others()[item]
+        lines: list[dict[str, Any]] = []
+
+        def line(way: int, text: str, written: Written | None, condition: str) -> None:
+            lines.append(
+                {
+                    "item": item,
+                    "name": question.text,
+                    "variant": way,
+                    "condition": condition,
+                    "draw": 0 if written is None else written.draw,
+                    "source_layer": -1 if written is None else written.source,
+                    "target_layer": -1 if written is None else written.target,
+                    "text": text,
+                    "answered": float(contains(text, question.answers)),
+                }
+            )
+
+        for way in range(len(WAYS)):
+            own, others = self._states([item, other], way)
+            nulls = {"mean": [shared["mean"][way]], "drawn": [*shared["drawn"][:, way]]}
+            sweep = self._sweep(item, way, own, others, nulls)
+            prior, *texts = texts_after(
+                self.backend,
+                *self.written(item, way),
+                sweep,
+                max_new_tokens=self.max_new_tokens,
+                memory_budget=self.memory_budget,
+            )
+            line(way, prior, None, "prior")
+            if way == _BACK:
+                line(-1, prior, None, "alone")
+            for written, text in zip(sweep, texts, strict=True):
+                line(way, text, written, written.condition)
+        return pd.DataFrame(lines)
+
+    def _sweep(
+        self,
+        item: int,
+        way: int,
+        own: Tensor,
+        others: Tensor,
+        nulls: Mapping[str, Sequence[Tensor]],
+    ) -> list[Written]:
+        """All that is written for a question: its states, and the controls."""
+        drawn = np.random.default_rng([self.seed, item, way])
+        states = {"state": [own], "shuffled": [others]}
+        states |= {name: [one.to(own) for one in draws] for name, draws in nulls.items()}
+        states["random"] = [as_long_as(own, drawn) for _ in range(self.random_draws)]
+        at = {layer: n for n, layer in enumerate(self.sources())}
+        return [
+            Written(condition, draw, s, t, by_layer[at[s]])
+            for condition, draws in states.items()
+            for draw, by_layer in enumerate(draws)
+            for s, t in self.pairs(way)
+        ]
+
+    @classmethod
+    def summary(cls, folder: Folder) -> StudyResult:
+        return multihop_result(folder)
+
+
+@checks.door(StudyError)
+def multihop(
+    model: Any,
+    questions: Iterable[Question] | str | Path | None = None,
+    *,
+    layers: Iterable[int] | int | None = None,
+    target_layers: Iterable[int] | int | None = None,
+    max_new_tokens: int = 10,
+    random_draws: int = 1,
+    placeholder: str = "x",
+    seed: int = 0,
+    memory_budget: int = BUDGET,
+) -> Multihop:
+    """Whether one patch makes a model answer questions in two steps: a study, to be `run`.
+
+    Three ways to the answer, which is right where it occurs in what is generated (greedily), as
+    whole words in upper or lower case:
+
+    - *alone*: the question as it is;
+    - *chain of thought*: the first step's phrase is run alone, and the state of its last token is
+      written over the placeholder of the second step's prompt. So does the first experiment of the
+      paper's published code, where the source prompt is the first step; in its main one the two
+      prompts change places, and the state of the second step goes to the end of the phrase;
+    - *back-patching*: the state of the phrase's last token in the question is written to the same
+      token of the same prompt at a lower layer.
+
+    Written is, besides the question's own state: that of another question (of the same second step
+    where there is one); the layer's mean state over all questions; vectors with these states' mean
+    and covariance; random vectors as long as the state; nothing, which for back-patching is the
+    question alone. The result has the fixed cell, chosen on some questions and scored on others,
+    and "some cell", which is right where one of all cells is; the controls there say what so many
+    tries give by chance.
+
+    Args:
+        model: the model, or a function without arguments that loads it.
+        questions: a list, or the path of a file (`questions`); by default those that come with
+            lensscope.
+        layers: source layers of block outputs; all by default, which is for a large machine.
+        target_layers: layers that are written to; all by default.
+        max_new_tokens: of each answer.
+        random_draws: random vectors for each question and source layer, and drawn ones for each
+            layer.
+        placeholder: what stands for the first step in the second one's prompt.
+        seed: of random vectors, of which other question is the control, and of halves.
+        memory_budget: bytes that the batches of a part may take.
+
+    Raises:
+        StudyError: no questions, a field that is missing, a file that cannot be read.
+
+    Example:
+        >>> study = ls.studies.multihop(
+        ...     model, ls.studies.questions(limit=3), layers=[12], target_layers=[4],
+        ...     max_new_tokens=2)
+        >>> result = study.run()
+        >>> result.data["answered"].dims
+        ('condition', 'way', 'source_layer', 'target_layer')
+    """
+    if questions is None or isinstance(questions, str | Path):
+        given = read_questions(questions)
+    else:
+        given = several(questions, "questions", "ls.studies.questions()", StudyError)
+    wrong = [q for q in given if not isinstance(q, Question)]
+    if wrong:
+        raise StudyError(
+            "These are not questions.",
+            got=repr(wrong[0])[:120],
+            expected="ls.studies.Question, or the path of a file",
+            instead="ls.studies.questions('questions.json')",
+        )
+    return Multihop(
+        model=model,
+        seed=seed,
+        memory_budget=memory_budget,
+        questions=tuple(given),
+        layers=as_layers(layers),
+        target_layers=as_layers(target_layers),
+        max_new_tokens=max_new_tokens,
+        random_draws=random_draws,
+        placeholder=placeholder,
+    )

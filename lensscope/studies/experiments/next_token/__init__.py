@@ -1,0 +1,1 @@
+"""At which layer can a lens read the token that the model will say?"""

@@ -1,0 +1,1 @@
+"""The nouns: sites and patches, positions, operations, transforms, prompts, the cache."""

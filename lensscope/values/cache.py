@@ -1,0 +1,419 @@
+"""What a run kept: a read-only mapping from `Site` to a labelled tensor, with its provenance."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lensscope import checks
+from lensscope.errors import CacheError, PositionError
+from lensscope.signs import without_control
+from lensscope.values.positions import ALL, PositionLike, resolve
+from lensscope.values.prompts import TokenizedPrompt
+from lensscope.values.provenance import Provenance
+from lensscope.values.sites import KINDS, Site, SiteKindName
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from lensscope.store.tensors import TensorFile
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One site's tensor: how to get it, and which tokens its position axis stands for.
+
+    Attributes:
+        read: gives the tensor, ``[prompt, position, …]``.
+        positions: the token indices of each prompt along the position axis.
+    """
+
+    read: Callable[[], Tensor]
+    positions: tuple[tuple[int, ...], ...]
+
+    def copy(self) -> Tensor:
+        """The tensor, for somebody who may write into it; one that gradients flow through is no
+        copy, for they would not reach it."""
+        tensor = self.read()
+        return (
+            tensor.clone() if isinstance(self.read, _Held) and not tensor.requires_grad else tensor
+        )
+
+
+class Cache(Mapping[Site, Tensor]):
+    """A read-only mapping from `Site` to what a run had there, ``[prompt, position, …]``.
+
+    ``cache[site]`` slices by label: any layer, head or position that lies within what was kept.
+    Index ``i`` of the position axis is token ``i`` of the unpadded prompt (or the ``i``-th token
+    of the site's position, where the site has one). Where prompts differ in length, what lies
+    beyond a prompt's end is NaN, so that a mean over it cannot be silently wrong; `lengths` says
+    how long each is.
+
+    The axes of each kind are ``site.axes``; `labelled` gives them as an ``xarray.DataArray``.
+
+    Example:
+        >>> cache = ls.capture(model, "Diana, Princess of Wales", [ls.resid_post(3), ls.pattern(4)])
+        >>> list(cache)
+        [resid_post(3), pattern(4)]
+        >>> cache[ls.resid_post(3).at("Wales")].shape
+        torch.Size([1, 1, 576])
+    """
+
+    def __init__(
+        self,
+        entries: Mapping[Site, Entry],
+        prompts: Sequence[TokenizedPrompt],
+        provenance: Provenance,
+    ) -> None:
+        self._entries = dict(entries)
+        self.prompts = tuple(prompts)
+        self.provenance = provenance
+
+    # ---------------------------------------------------------------- mapping
+
+    def __getitem__(self, site: Site) -> Tensor:
+        site = self._normal(site)
+        if site in self._entries:
+            return self._typed(site, self._entries[site].copy())
+        found, entry = self._covering(site)
+        tensor = entry.copy() if site.position is None else entry.read()
+        if site.head is not None and found.head is None:
+            tensor = tensor.select(found.axes.index(KINDS[site.kind].head_axis or ""), site.head)
+        if site.position is not None:
+            rows = self._wanted(site)
+            tensor = _gather(tensor, entry.positions, rows)
+        return self._typed(site, tensor)
+
+    def __iter__(self) -> Iterator[Site]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, site: object) -> bool:
+        if not isinstance(site, Site):
+            return False
+        try:
+            site = self._normal(site)
+            return site in self._entries or self._covering(site) is not None
+        except (CacheError, PositionError):
+            return False
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Number of tokens of each prompt."""
+        return tuple(len(prompt) for prompt in self.prompts)
+
+    @property
+    def tokens(self) -> tuple[tuple[str, ...], ...]:
+        """The tokens of each prompt, as text, BOS included where it was run."""
+        return tuple(prompt.labels for prompt in self.prompts)
+
+    @checks.door(CacheError, prompt=checks.whole(-checks.INDEX, instead=0), site=checks.anything)
+    def value(self, site: Site, prompt: int = 0) -> Float[Tensor, "position *axes"]:
+        """What one prompt had at a site, without padding.
+
+        Raises:
+            CacheError: the cache lacks the site.
+        """
+        return self.sel(prompt=prompt)[site][0]
+
+    # ---------------------------------------------------------------- slices
+
+    @checks.door(
+        CacheError, kind=checks.text, layer=checks.whole_numbers, prompt=checks.whole_numbers
+    )
+    def sel(
+        self,
+        *,
+        kind: SiteKindName | None = None,
+        layer: SupportsIndex | Sequence[SupportsIndex] | None = None,
+        prompt: SupportsIndex | Sequence[SupportsIndex] | None = None,
+        position: PositionLike | None = None,
+        occurrence: int | None = None,
+    ) -> Cache:
+        """A smaller cache, by label.
+
+        Raises:
+            CacheError: nothing is left.
+        """
+        n, total = self.provenance.n_layers, len(self.prompts)
+        layers = None if layer is None else {x % n if -n <= x < n else x for x in _many(layer)}
+        rows = tuple(range(total) if prompt is None else _many(prompt))
+        if not rows or any(not -total <= row < total for row in rows):
+            raise CacheError(
+                "There is no such prompt in the cache.",
+                got=f"prompt={checks.seen(prompt)}",
+                expected=f"one or some of 0 to {total - 1}",
+                instead="cache.sel(prompt=0)",
+            )
+        kept = [self.prompts[row] for row in rows]
+        tokens = tuple(p.ids for p in kept)
+        entries = {
+            site: Entry(_Rows(self, site, rows), tuple(entry.positions[row] for row in rows))
+            for site, entry in self._entries.items()
+            if kind in (None, site.kind) and (layers is None or site.layer in layers)
+        }
+        if not entries:
+            raise CacheError(
+                "Nothing in the cache matches.",
+                got=f"kind={kind}, layer={layer}",
+                expected=self._shown(),
+                instead="cache.sel(layer=3), with a layer that was kept",
+            )
+        small = Cache(entries, kept, replace(self.provenance, tokens=tokens))
+        if position is None:
+            return small
+        there = {site: site.at(position, occurrence) for site in small}
+        entries = {
+            at: Entry(_Site(small, at), small.positions(at)) for at in dict.fromkeys(there.values())
+        }
+        return Cache(entries, kept, small.provenance)
+
+    @checks.door(CacheError)
+    def to(
+        self, device: str | torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> Cache:
+        """The same cache on another device or in another dtype."""
+
+        def moved(read: Callable[[], Tensor]) -> Callable[[], Tensor]:
+            if isinstance(read, Stored):
+                return replace(read, device=device or read.device, dtype=dtype or read.dtype)
+            return _Held(read().to(device=device, dtype=dtype))
+
+        entries = {s: Entry(moved(e.read), e.positions) for s, e in self._entries.items()}
+        return Cache(entries, self.prompts, self.provenance)
+
+    def labelled(self, site: Site) -> xr.DataArray:
+        """One site with named axes; the tokens are a coordinate where there is one prompt."""
+        import xarray as xr
+
+        site = self._normal(site)
+        tensor = self[site].detach().cpu()
+        array = tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
+        coords: dict[str, Any] = {"prompt": [p.text for p in self.prompts]}
+        if len(self.prompts) == 1:
+            where = self.positions(site)[0]
+            coords["position"] = list(where)
+            coords["token"] = ("position", [self.prompts[0].labels[i] for i in where])
+        return xr.DataArray(array, dims=site.axes, coords=coords, name=repr(site))
+
+    # ---------------------------------------------------------------- files
+
+    @checks.door(CacheError)
+    def save(self, path: str | Path) -> Path:
+        """Write all to a safetensors file, with provenance; written aside and renamed.
+
+        Raises:
+            FileError: no path, a folder, a full disk, a refusal; what was there before stays.
+        """
+        from lensscope.store.files import path_of
+        from lensscope.values.cache_file import save
+
+        return save(self, path_of(path))
+
+    @classmethod
+    @checks.door(CacheError)
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Cache:
+        """Open a file that `save` wrote. Only its header is read; each site is read when asked for,
+        from that file: once another one is in its place, `CacheError` is raised.
+
+        Raises:
+            CacheError: no such file, or not a cache.
+            FileError: no path.
+        """
+        from lensscope.values.cache_file import load
+
+        return load(path, device)
+
+    # ---------------------------------------------------------------- inside
+
+    def __repr__(self) -> str:
+        return (
+            f"Cache({self._shown()}; {len(self.prompts)} prompt(s): "
+            f"{without_control('|'.join(self.tokens[0]))}{' …' if len(self.prompts) > 1 else ''}; "
+            f"{self.provenance.model}, {self.provenance.processing}, {self.provenance.dtype})"
+        )
+
+    def _shown(self) -> str:
+        names = [repr(site) for site in self._entries]
+        return ", ".join(names if len(names) <= 6 else [*names[:3], "…", *names[-2:]])
+
+    def _normal(self, site: Site) -> Site:
+        if not isinstance(site, Site):
+            raise CacheError(
+                "This is not a site.",
+                got=checks.seen(site),
+                expected="a Site that was kept",
+                instead="cache[ls.resid_post(12)]",
+            )
+        n = self.provenance.n_layers
+        if site.layer is None and KINDS[site.kind].has_layer:
+            raise CacheError(
+                f"{site!r} means every layer, not one.",
+                got=repr(site),
+                expected="a site with a layer",
+                instead=f"cache[ls.{site.kind}(3)], or [cache[s] for s in cache]",
+            )
+        if site.layer is not None and -n <= site.layer < 0:
+            site = replace(site, layer=site.layer % n)
+        if site.head is not None:
+            axis = KINDS[site.kind].head_axis
+            heads = self.provenance.n_heads if axis == "head" else self.provenance.n_kv_heads
+            if not -heads <= site.head < heads:
+                raise CacheError(
+                    f"There is no head {site.head}.",
+                    got=repr(site),
+                    expected=f"{-heads} to {heads - 1}",
+                    instead=f"cache[ls.{site.kind}({site.layer}, 0)]",
+                )
+            site = replace(site, head=site.head % heads)
+        return site
+
+    def _covering(self, site: Site) -> tuple[Site, Entry]:
+        """The stored site that holds what is asked for."""
+        same = [
+            (stored, entry)
+            for stored, entry in self._entries.items()
+            if stored.kind == site.kind
+            and stored.layer == site.layer
+            and stored.head in (None, site.head)
+        ]
+        if site.position is not None:
+            wanted = self._wanted(site)
+            same = [
+                (stored, entry)
+                for stored, entry in same
+                if all(set(w) <= set(p) for w, p in zip(wanted, entry.positions, strict=True))
+            ]
+        elif any(stored.position is None for stored, _ in same):
+            same = [(stored, entry) for stored, entry in same if stored.position is None]
+        several = site.position is None and len(same) > 1 and same[0][0].position is not None
+        if not same or several:
+            raise CacheError(
+                f"The cache does not hold {site!r}.",
+                got=self._shown() or "an empty cache",
+                expected="a site, head and position within what was kept",
+                instead=f"ls.capture(model, prompt, [{site!r}])",
+            )
+        return same[0]
+
+    def positions(self, site: Site) -> tuple[tuple[int, ...], ...]:
+        """The token indices of each prompt along a site's position axis."""
+        if site in self._entries:
+            return self._entries[site].positions
+        return (
+            self._wanted(site) if site.position is not None else self._covering(site)[1].positions
+        )
+
+    def _wanted(self, site: Site) -> tuple[tuple[int, ...], ...]:
+        position = ALL if site.position is None else site.position
+        return tuple(resolve(position, p, site.occurrence) for p in self.prompts)
+
+    def _typed(self, site: Site, tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, Float[Tensor, " ".join(site.axes)]):  # type: ignore[arg-type]
+            raise CacheError(
+                f"{site!r} is stored with the wrong axes.",
+                got=f"{tensor.dtype} {tuple(tensor.shape)}",
+                expected=f"floats with axes {site.axes}",
+                instead="capture it again",
+            )
+        return tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    tensor: Tensor
+
+    def __call__(self) -> Tensor:
+        return self.tensor
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor in a file, read anew at each call.
+
+    Raises:
+        CacheError: the file is gone, is another one by now, or is damaged.
+    """
+
+    file: TensorFile
+    name: str
+    device: str | torch.device = "cpu"
+    dtype: torch.dtype | None = None
+
+    def __call__(self) -> Tensor:
+        from lensscope.store.tensors import DamagedError
+
+        try:
+            tensor = self.file.read(self.name)
+        except DamagedError as error:
+            raise CacheError(
+                f"{self.file.path} is not the cache any more that was loaded.",
+                got=str(error),
+                expected="the file as it was when it was loaded",
+                instead="ls.Cache.load(path) again for what is there now; cache.save under "
+                "another name where both are wanted",
+            ) from error
+        return tensor.to(self.device, self.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Some prompts of a site, without the padding that only the others needed."""
+
+    cache: Cache
+    site: Site
+    rows: tuple[int, ...]
+
+    def __call__(self) -> Tensor:
+        tensor = self.cache[self.site][list(self.rows)]
+        positions = self.cache.positions(self.site)
+        tensor = tensor[:, : max(len(positions[row]) for row in self.rows)]
+        if "key" in self.site.axes:
+            tensor = tensor[..., : max(self.cache.lengths[row] for row in self.rows)]
+        return tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Site:
+    """A site of a cache, read when asked for."""
+
+    cache: Cache
+    site: Site
+
+    def __call__(self) -> Tensor:
+        return self.cache[self.site]
+
+
+def _many(numbers: SupportsIndex | Sequence[SupportsIndex]) -> list[int]:
+    parts = [numbers] if isinstance(numbers, SupportsIndex) else numbers
+    return [operator.index(part) for part in parts]
+
+
+def hold(tensor: Tensor, positions: Sequence[tuple[int, ...]]) -> Entry:
+    """An entry in memory."""
+    return Entry(_Held(tensor), tuple(positions))
+
+
+def _gather(
+    tensor: Tensor, stored: Sequence[tuple[int, ...]], wanted: Sequence[tuple[int, ...]]
+) -> Tensor:
+    """Along the position axis, the wanted tokens of each prompt; NaN where a prompt has fewer."""
+    width = max(len(row) for row in wanted)
+    rows = []
+    for values, have, want in zip(tensor, stored, wanted, strict=True):
+        index = {token: n for n, token in enumerate(have)}
+        chosen = values[[index[token] for token in want]]
+        if len(want) < width:
+            missing = torch.full((width - len(want), *chosen.shape[1:]), torch.nan).to(chosen)
+            chosen = torch.cat([chosen, missing])
+        rows.append(chosen)
+    return torch.stack(rows)

@@ -1,0 +1,83 @@
+"""Where values come from, so that two models or two bases are never mixed by mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from lensscope.errors import BasisError
+
+_ON_PURPOSE: Final = "Patchscope(…, model=target) to go from one model to another on purpose"
+
+HEADER: Final = {
+    "model": str,
+    "backend": str,
+    "fingerprint": str,
+    "processing": str,
+    "dtype": str,
+    "n_layers": int,
+    "d_model": int,
+    "n_heads": int,
+    "n_kv_heads": int,
+    "tokens": [[int]],
+    "versions": {str: str},
+}
+"""What a file says of a provenance: see `lensscope.store.json_text.conform`."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where values come from: enough to refuse what would mix two models or two bases.
+
+    Attributes:
+        model: the model's name.
+        backend: the TransformerLens class.
+        fingerprint: a hash of the weights.
+        processing: ``"raw"`` as trained, or ``"folded"`` (norms folded, weights centred).
+        dtype: of the weights.
+        n_layers: number of blocks.
+        d_model: width of the residual stream.
+        n_heads, n_kv_heads: numbers of heads.
+        tokens: token ids of each prompt that was run.
+        versions: of the libraries involved.
+    """
+
+    model: str
+    backend: str
+    fingerprint: str
+    processing: str
+    dtype: str
+    n_layers: int
+    d_model: int
+    n_heads: int
+    n_kv_heads: int
+    tokens: tuple[tuple[int, ...], ...]
+    versions: dict[str, str]
+
+    @classmethod
+    def from_header(cls, told: Mapping[str, Any]) -> Provenance:
+        """As ``dataclasses.asdict`` gave it, once `conform` has found it to be so."""
+        own = {one.name: told[one.name] for one in fields(cls) if one.name in told}
+        return cls(**{**own, "tokens": tuple(map(tuple, own["tokens"]))})
+
+    def check_basis(self, other: Provenance, what: str, instead: str = _ON_PURPOSE) -> None:
+        """Refuse to use values of this model in the other one; ``instead`` is what can be done.
+
+        Raises:
+            BasisError: other weights, or the same weights in another basis.
+        """
+        if self.processing != other.processing:
+            raise BasisError(
+                f"{what} lives in another basis than the model.",
+                got=f"{self.processing} weights of {self.model}",
+                expected=f"{other.processing} weights of {other.model}",
+                instead="read it again from this model, or load both with the same processing=",
+            )
+        if self.fingerprint != other.fingerprint:
+            raise BasisError(
+                f"{what} comes from another model.",
+                got=f"{self.model} ({self.backend}, weights {self.fingerprint})",
+                expected=f"{other.model} ({other.backend}, weights {other.fingerprint})",
+                instead=instead,
+            )

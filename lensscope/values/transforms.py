@@ -1,0 +1,123 @@
+"""Pure maps between reading and writing, from ``[…, d_in]`` to ``[…, d_out]``.
+
+Any function from a tensor to a tensor is a transform; these are the ones with a name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lensscope import checks
+from lensscope.errors import PatchError
+from lensscope.values.operations import Map, as_value
+from lensscope.values.sites import Site
+
+
+@runtime_checkable
+class BySite(Protocol):
+    """What maps states of each site in its own way."""
+
+    def at(self, site: Site) -> Map:
+        """The map for states that were read at a site."""
+
+    def check_maps(self, here: Any, target: Any) -> None:
+        """Refuse other models (as backends) than it maps between."""
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """``x -> A x + b``, made by `affine`."""
+
+    matrix: Float[Tensor, "d_out d_in"]
+    bias: Float[Tensor, " d_out"]
+
+    def __call__(self, x: Float[Tensor, "*rows d_in"]) -> Float[Tensor, "*rows d_out"]:
+        if x.shape[-1] != self.matrix.shape[1]:
+            raise PatchError(
+                "An affine map does not fit what it was given.",
+                got=f"vectors of width {x.shape[-1]}",
+                expected=f"width {self.matrix.shape[1]}, for A of shape {tuple(self.matrix.shape)}",
+                instead="ls.affine(A, b) with A of shape [d_out, d_in]",
+            )
+        return x @ self.matrix.to(x).mT + self.bias.to(x)
+
+    def __repr__(self) -> str:
+        return f"affine[{self.matrix.shape[1]} -> {self.matrix.shape[0]}]"
+
+
+@checks.door(PatchError)
+def affine(
+    matrix: Float[Tensor, "d_out d_in"], bias: Float[Tensor, " d_out"] | None = None
+) -> Affine:
+    """The map ``x -> A x + b``; between two models, ``d_in`` and ``d_out`` are their widths.
+
+    Args:
+        matrix: ``A``, ``[d_out, d_in]``.
+        bias: ``b``, ``[d_out]``; zeros by default.
+
+    Raises:
+        PatchError: shapes that do not fit, NaN or infinity.
+
+    Example:
+        >>> ls.affine(torch.eye(3), torch.ones(3))(torch.zeros(3))
+        tensor([1., 1., 1.])
+    """
+    matrix = as_value(matrix)
+    bias = torch.zeros(matrix.shape[0], dtype=matrix.dtype) if bias is None else as_value(bias)
+    unreal = "meta" in (matrix.device.type, bias.device.type)
+    if unreal or matrix.ndim != 2 or bias.shape != matrix.shape[:1]:
+        raise PatchError(
+            "A matrix and a bias do not make an affine map.",
+            got=f"A {tuple(matrix.shape)}, b {tuple(bias.shape)}"
+            + " without numbers, on the device meta" * unreal,
+            expected="A [d_out, d_in], b [d_out]",
+            instead="ls.affine(A, b)",
+        )
+    return Affine(matrix, bias)
+
+
+def identity(x: Tensor) -> Tensor:
+    """``x`` itself.
+
+    Example:
+        >>> ls.identity(torch.ones(2))
+        tensor([1., 1.])
+    """
+    return x
+
+
+@dataclass(frozen=True)
+class ScaledTo:
+    """``x -> norm * x / |x|``, made by `scaled_to`."""
+
+    norm: float
+
+    def __call__(self, x: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows d"]:
+        if abs(self.norm) > torch.finfo(x.dtype).max:
+            raise PatchError(
+                "A length is infinite in the dtype of what is scaled.",
+                got=f"{self.norm:g} in {x.dtype}",
+                expected=f"at most {torch.finfo(x.dtype).max:g}",
+                instead="ls.scaled_to(10.0)",
+            )
+        length = x.norm(dim=-1, keepdim=True)
+        return torch.where(length > 0, x * (self.norm / length.clamp_min(1e-30)), x)
+
+    def __repr__(self) -> str:
+        return f"scaled_to({self.norm:g})"
+
+
+@checks.door(PatchError, norm=checks.real(instead=10))
+def scaled_to(norm: float) -> ScaledTo:
+    """The map that gives every vector the length ``norm``; zero stays zero.
+
+    Example:
+        >>> ls.scaled_to(10.0)(torch.tensor([3.0, 4.0]))
+        tensor([6., 8.])
+    """
+    return ScaledTo(float(norm))
