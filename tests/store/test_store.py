@@ -24,7 +24,7 @@ from lensscope.store.json_text import check_seal, conform, json_text, read_json,
 from tests import families
 
 PROMPT = families.prompt(6, seed=6)
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

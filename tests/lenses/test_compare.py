@@ -15,7 +15,7 @@ from lensscope.lenses.compare import _Work
 from lensscope.lenses.comparison import VALUES, summarised
 from lensscope.lenses.measures import FinalDistribution, compared
 from tests import families, oracle
-from tests.test_lenses import linear_lens
+from tests.lenses.test_lenses import linear_lens
 
 PROMPTS = [families.prompt(n, seed=n) for n in (3, 7, 5, 6)]
 

@@ -17,7 +17,7 @@ from lensscope.lenses.measures import FinalDistribution, agreement
 from lensscope.studies.controls import groups
 from lensscope.studies.texts import Rows
 from tests import families, oracle
-from tests.test_lenses import linear_lens
+from tests.lenses.test_lenses import linear_lens
 
 TEXTS = [families.prompt(n, seed=n) for n in (3, 7, 5, 6, 4)]
 

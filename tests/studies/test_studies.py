@@ -412,7 +412,7 @@ def test_a_full_disk_keeps_what_is_finished(attribute, found, tmp_path):
         [sys.executable, "-c", _FULL, str(out), str(limit)],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         timeout=300,
     )
@@ -431,7 +431,7 @@ def test_killed_at_many_points_and_gone_on_with(tmp_path):
         [sys.executable, str(script), str(tmp_path)],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "."},
         timeout=600,
     )

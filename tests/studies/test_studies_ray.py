@@ -48,7 +48,7 @@ def alone(study, tmp_path_factory):
 @pytest.fixture(scope="module")
 def cluster():
     """Two workers' worth of Ray on this machine; they know the package, not the tests."""
-    here = str(Path(__file__).parents[1])
+    here = str(Path(__file__).parents[2])
     ray.init(
         num_cpus=2,
         include_dashboard=False,

@@ -22,7 +22,7 @@ from lensscope.lenses.training import Trainer, divergence
 from lensscope.model.classes import backend_of
 from lensscope.model.head import unembed
 from tests import families, oracle
-from tests.test_lenses import linear_lens
+from tests.lenses.test_lenses import linear_lens
 
 TEXTS = [families.prompt(40, seed=n) for n in range(12)]
 FAST = {"steps": 30, "length": 10, "batch_size": 4, "tokens_per_step": 24, "n_held_out": 4}
@@ -118,7 +118,7 @@ import os, signal, sys
 import lensscope as ls
 from lensscope.lenses.corpus import Corpus
 from tests import families
-from tests.test_lens_fits import FAST, TEXTS
+from tests.lenses.test_lens_fits import FAST, TEXTS
 model = families.build(families.Case("llama", "bridge", "raw"))
 batch = Corpus.batch
 def killed(self, step):
@@ -132,7 +132,7 @@ ls.TunedLens.fit(model, TEXTS, checkpoint=sys.argv[1], **{**FAST, "steps": 12})
 
 def test_going_on_after_a_kill_gives_the_same_lens(llama, tmp_path):
     path, options = tmp_path / "checkpoint", {**FAST, "steps": 12}
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _KILLED, str(path)],
         cwd=root,

@@ -18,7 +18,7 @@ from lensscope.lenses.training import Trainer
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
 from tests import families, oracle
-from tests.test_lens_fits import FAST, TEXTS
+from tests.lenses.test_lens_fits import FAST, TEXTS
 
 BOS = 1
 BARE = families.prompt(6)

@@ -19,7 +19,7 @@ from lensscope.store.json_text import json_text, sealed
 from lensscope.studies.folder import Folder
 from lensscope.studies.part_file import part_bytes, read_part
 from tests import planted
-from tests.test_damaged_files import damaged
+from tests.store.test_damaged_files import damaged
 
 FRAME = pd.DataFrame({"name": ["a", "b"], "layer": [1, 2], "hit": [0.5, np.nan]})
 SESSION = {"started": "now", "executor": "local", "versions": {"torch": "2"}, "git": None}

@@ -230,7 +230,7 @@ def test_real_signals():
     warnings.simplefilter("ignore")
     import torch, lensscope as ls
     from tests import families
-    from tests.test_interrupts import CALLS, plain, state
+    from tests.model.test_interrupts import CALLS, plain, state
 
     model = families.wrap(copy.deepcopy(families.hf_model("llama")))
     model.hook_dict["blocks.1.hook_resid_post"].add_hook(lambda tensor, hook: tensor * 1.5)

@@ -19,7 +19,7 @@ from lensscope.show.tables import markdown
 from lensscope.signs import cut, without_control
 from tests import families
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 P, Q = families.prompt(6), families.prompt(6, seed=1)
 AT = ls.resid_post(1).at(2)
 

@@ -11,7 +11,7 @@ import pytest
 
 import lensscope as ls
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 EXPECTED = {
     "placeholder missing": ("PromptError", "does not occur in the inspection prompt"),
     "placeholder split": ("PromptError", "got:      tokens ' "),

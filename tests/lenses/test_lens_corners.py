@@ -16,8 +16,8 @@ from lensscope.lenses.linear import Translator
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
 from tests import families, oracle
-from tests.test_lens_fits import FAST, TEXTS
-from tests.test_lenses import linear_lens, residual
+from tests.lenses.test_lens_fits import FAST, TEXTS
+from tests.lenses.test_lenses import linear_lens, residual
 
 P = families.prompt(7)
 INSPECTION = ls.InspectionPrompt("w3 w4 w9", "w9")

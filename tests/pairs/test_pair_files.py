@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lensscope import pairs
-from tests.test_pairs import refused
+from tests.pairs.test_pairs import refused
 
 
 @pytest.mark.parametrize("task", pairs.TASKS.values(), ids=pairs.TASKS)
