@@ -58,7 +58,7 @@ format: $(VENV)/.dev
 
 # Run the notebooks again and keep their outputs.
 notebooks: $(VENV)/.dev
-	$(BIN)/jupyter-execute --inplace notebooks/*.ipynb
+	TQDM_DISABLE=1 $(BIN)/jupyter-execute --inplace notebooks/*.ipynb
 
 clean:
 	rm -rf $(VENV) $(VENV_TL3) $(VENV_NEWEST) build dist *.egg-info

@@ -68,10 +68,13 @@ def test_a_relation_from_a_file(run, tmp_path):
         "1",
         "--no-probe",
         "--no-only-known",
+        "--match",
+        "substring",
         "-q",
     )
     assert done.returncode == 0, done.stderr
     result = ls.studies.load(tmp_path / "lensscope-attribute-extraction-mine")
+    assert result.manifest["arguments"]["match"] == "substring"
     assert result.finished and result.data.sizes["source_layer"] == 1
     listed = run("study", "attribute-extraction", "--list")
     assert "capital  country capital city" in listed.stdout
