@@ -91,9 +91,8 @@ def read(
             raise usage("one of --prompt and --prompts is needed", 'such as --prompt "The Eiffel"')
         if len(lens) > 2:
             raise usage("two lenses go side by side at most", "give --lens once or twice")
-        from lensscope.lenses.notes import as_html
         from lensscope.model.loading import load_model
-        from lensscope.show.pages import page
+        from lensscope.show.pages import as_html, page
         from lensscope.values import sites
 
         lenses = _lenses(lens, allow_pickle)

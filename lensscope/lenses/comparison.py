@@ -14,6 +14,8 @@ import xarray as xr
 from lensscope import checks
 from lensscope.errors import LensError
 from lensscope.lenses.notes import as_caption
+from lensscope.lenses.pictures import comparison_section
+from lensscope.show.lines import Chart, Line, to_plotly, to_svg
 from lensscope.show.showing import Shown, written
 from lensscope.stats.intervals import Sums, ratio_interval
 from lensscope.store.json_text import json_text, records
@@ -80,24 +82,18 @@ class LensComparison(Shown):
         Raises:
             LensError: not one of `VALUES`, or a next token that is not known.
         """
-        from lensscope.show.lines import to_plotly
-
         return to_plotly(self._chart(value))
 
     @checks.door(LensError)
     def to_svg(self, path: str | Path | None = None, *values: str) -> str:
         """Such lines as SVG, one chart beside the other: precision@1 and surprisal unless told
         otherwise; written to ``path`` if there is one."""
-        from lensscope.show.lines import to_svg
-
         return written(to_svg(*map(self._chart, values or ("precision_at_1", "surprisal"))), path)
 
     def _svg(self) -> str:
         return self.to_svg()
 
-    def _chart(self, value: str) -> Any:
-        from lensscope.show.lines import Chart, Line
-
+    def _chart(self, value: str) -> Chart:
         if value not in self.data:
             raise LensError(
                 "This was not measured.",
@@ -161,9 +157,13 @@ class LensComparison(Shown):
 
     def section(self) -> str:
         """What it says, as a piece of HTML: charts and the whole table."""
-        from lensscope.show.pages import comparison_section
-
-        return comparison_section(self)
+        about = (
+            f"{self.settings['prompts']} prompts, {self.values.sizes['read']} tokens of "
+            f"{self.provenance.model}"
+        )
+        pairs = (("precision_at_1", "surprisal"), ("kl", "entropy"))
+        charts = [self.to_svg(None, *pair) for pair in pairs]
+        return comparison_section(self.frame(), about, self.level, self.notes, charts)
 
     def _json(self) -> str:
         return json_text(

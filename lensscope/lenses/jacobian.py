@@ -19,9 +19,9 @@ from lensscope.lenses.components import as_residual
 from lensscope.lenses.corpus import Corpus, Texts, named
 from lensscope.lenses.files import load_pickled, resume, save
 from lensscope.lenses.jacobians import piece_jacobians
-from lensscope.lenses.lens import COMPONENTS
 from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.origin import Origin
+from lensscope.lenses.places import COMPONENTS
 from lensscope.lenses.translators import Translator, canonical, check_translators
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of

@@ -17,9 +17,10 @@ from lensscope import checks
 from lensscope.errors import LensError
 from lensscope.lenses.corpus import Texts, drawn, named
 from lensscope.lenses.files import load, save
-from lensscope.lenses.lens import RESIDUAL, Lens, States
+from lensscope.lenses.lens import Lens
 from lensscope.lenses.origin import HEADER as ORIGIN
 from lensscope.lenses.origin import Origin
+from lensscope.lenses.places import RESIDUAL, States
 from lensscope.lenses.scores import scores_frame, scores_on
 from lensscope.lenses.translators import Translator, canonical, check_translators
 from lensscope.model.backend import Backend

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 
 from lensscope.errors import LensError
 from lensscope.show.heatmaps import Panel, short
 from lensscope.show.lines import Chart, Line
-
-if TYPE_CHECKING:
-    from lensscope.lenses.reading import LensReading
+from lensscope.show.pages import as_html, table
+from lensscope.signs import escape
 
 _CELL = 9
 _HOVERED = 10
 
 
-def lens_panels(reading: LensReading, value: str = "probability") -> list[Panel]:
+def axis_of(data: xr.Dataset) -> str:
+    """``"layer"``, or ``"site"`` where several sites share a layer."""
+    return "site" if "site" in data.dims else "layer"
+
+
+def lens_panels(data: xr.Dataset, title: str, value: str = "probability") -> list[Panel]:
     """A lens table for each prompt: layers down, tokens across.
+
+    Args:
+        data: of a `LensReading`.
+        title: what was read, and by what.
+        value: what colours the cells.
 
     Raises:
         LensError: the value was not measured.
     """
-    data, axis = reading.data, reading.axis
+    axis = axis_of(data)
     colours = np.exp(data["log_probability"].isel(rank=0)) if value == "probability" else None
     if colours is None:
-        colours = _measured(reading, value)
+        colours = _measured(data, value)
     known = np.isfinite(colours.values)
     if not known.any():
         raise LensError(
@@ -48,7 +59,7 @@ def lens_panels(reading: LensReading, value: str = "probability") -> list[Panel]
         shown = colours.isel(prompt=n).values
         panels.append(
             Panel(
-                title=f"{reading.title}: {short(str(own['prompt'].item()), 90)}",
+                title=f"{title}: {short(str(own['prompt'].item()), 90)}",
                 x=tuple(short(str(own["token"].values[i]), _CELL) for i in slots),
                 y=tuple(names),
                 x_title="token",
@@ -92,9 +103,14 @@ def _hover(own: Any, layer: int, slot: int) -> str:
     return "\n".join(f"{w!r} {p:.3f}" for w, p in zip(map(str, words), shares, strict=True))
 
 
-def _measured(reading: LensReading, value: str) -> Any:
-    per_cell = {"prompt", reading.axis, "position"}
-    known = [str(name) for name, v in reading.data.items() if set(v.dims) == per_cell]
+def _per_cell(data: xr.Dataset) -> list[str]:
+    """What was measured of each cell."""
+    cell = {"prompt", axis_of(data), "position"}
+    return [str(name) for name, values in data.items() if set(values.dims) == cell]
+
+
+def _measured(data: xr.Dataset, value: str) -> Any:
+    known = _per_cell(data)
     if value not in known:
         raise LensError(
             "This was not measured.",
@@ -104,26 +120,25 @@ def _measured(reading: LensReading, value: str) -> Any:
             if value.startswith("target")
             else 'lens.read(model, prompt, measures="all")',
         )
-    return reading.data[value]
+    return data[value]
 
 
-def trajectories(reading: LensReading, value: str | None, prompt: int = 0) -> Chart:
+def trajectories(data: xr.Dataset, title: str, value: str | None, prompt: int = 0) -> Chart:
     """Lines over layers: one for each target, of the last token that was read; or one for each
     token.
 
     Raises:
         LensError: nothing of the kind was measured, or several sites share a layer.
     """
-    data = reading.data
     of_targets = [n for n in ("target_log_probability", "target_rank") if n in data]
     chosen = value if value is not None else next(iter(of_targets), None)
     if chosen is None:
-        per_cell = {"prompt", reading.axis, "position"}
-        chosen = next((str(n) for n, v in data.items() if set(v.dims) == per_cell), "entropy")
-    if reading.axis == "site" or not 0 <= prompt < data.sizes["prompt"]:
+        chosen = next(iter(_per_cell(data)), "entropy")
+    axis = axis_of(data)
+    if axis == "site" or not 0 <= prompt < data.sizes["prompt"]:
         raise LensError(
             "There is no line over layers.",
-            got=f"prompt {prompt} of {data.sizes['prompt']}, axis {reading.axis}",
+            got=f"prompt {prompt} of {data.sizes['prompt']}, axis {axis}",
             expected="a prompt that was read, at one kind of site",
             instead="lens.read(model, prompt, sites=ls.resid_post)",
         )
@@ -137,7 +152,7 @@ def trajectories(reading: LensReading, value: str | None, prompt: int = 0) -> Ch
             for n, name in enumerate(own["target"].values)
         ]
     else:
-        values = _measured(reading, chosen).isel(prompt=prompt)
+        values = _measured(data, chosen).isel(prompt=prompt)
         lines = [
             Line(
                 f"{own['token_index'].values[i]} {short(str(own['token'].values[i]), 20)}",
@@ -147,7 +162,74 @@ def trajectories(reading: LensReading, value: str | None, prompt: int = 0) -> Ch
             for i in slots
         ]
     what = chosen.replace("_", " ")
-    title = f"{reading.title}: {short(str(own['prompt'].item()), 30)}"
+    title = f"{title}: {short(str(own['prompt'].item()), 30)}"
     if chosen in of_targets:
         title += f" [{short(str(own['token'].values[slots[-1]]), 10)}]"
     return Chart(title, "layer", what, tuple(lines))
+
+
+def lens_section(
+    data: xr.Dataset, title: str, model: str, notes: Sequence[str], value: str = "probability"
+) -> str:
+    """A lens table for each prompt; the next most probable tokens when pointed at."""
+    parts = []
+    panels = lens_panels(data, title, value)
+    high, low = max(p.high for p in panels), min(p.low for p in panels)
+    for panel in panels:
+        head = f"<th class='n'>{escape(panel.y_title)}</th>" + "".join(
+            f"<th class='t'>{escape(x)}</th>" for x in panel.x
+        )
+        lines = [
+            f"<td class='n'>{escape(label)}</td>"
+            + "".join(
+                f"<td style='background:rgba(46,134,222,{_share(number, low, high):.2f})' "
+                f"title='{escape(hover, quote=True)}'>"
+                f"<span class='t'>{escape(text)}</span></td>"
+                for number, text, hover in zip(values, texts, hovers, strict=True)
+            )
+            for label, values, texts, hovers in zip(
+                panel.y, panel.values, panel.texts, panel.hovers, strict=True
+            )
+        ]
+        parts.append(f"<h2>{escape(panel.title)}</h2>{table(head, lines, 'grid')}")
+    return (
+        f"<p>{escape(title)}; {escape(model)}. Blue: "
+        f"{escape(value.replace('_', ' '))}, {low:.3g} to {high:.3g}. "
+        f"Point at a cell for the next ones.</p>{as_html(notes)}{''.join(parts)}"
+    )
+
+
+def _share(number: float, low: float, high: float) -> float:
+    """How dark a cell is."""
+    return 0.0 if number != number else (number - low) / max(high - low, 1e-12)
+
+
+def comparison_section(
+    frame: pd.DataFrame, about: str, level: float, notes: Sequence[str], charts: Sequence[str]
+) -> str:
+    """Charts, and the whole table.
+
+    Args:
+        frame: a line a lens and layer.
+        about: prompts, tokens and model.
+        level: of the intervals.
+        notes: what must be known of the tokens.
+        charts: pictures, as SVG.
+    """
+    values = [c for c in frame.columns if f"{c}_low" in frame.columns]
+    head = "<th>lens</th><th class='n'>layer</th>" + "".join(
+        f"<th class='n'>{escape(v.replace('_', ' '))}</th>" for v in values
+    )
+    lines = [
+        f"<td>{escape(str(row['lens']))}</td><td class='n'>{row['layer']}</td>"
+        + "".join(
+            f"<td class='n'>{row[v]:.3f}<br>"
+            f"<span class='p'>{row[f'{v}_low']:.3f} to {row[f'{v}_high']:.3f}</span></td>"
+            for v in values
+        )
+        for _, row in frame.iterrows()
+    ]
+    return (
+        f"<p>{escape(about)}. Grey, and bands: {level:.0%} intervals over prompts.</p>"
+        f"{as_html(notes)}{''.join(charts)}{table(head, lines)}"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,12 @@ from lensscope import checks
 from lensscope.errors import LensError
 from lensscope.lenses.measures import MEASURES
 from lensscope.lenses.notes import as_caption
-from lensscope.patchscope.result import visible
+from lensscope.lenses.pictures import axis_of, lens_panels, lens_section, paired, trajectories
+from lensscope.show import heatmaps, lines
+from lensscope.show.heatmaps import Panel
+from lensscope.show.pages import page
 from lensscope.show.showing import Shown, written
+from lensscope.signs import visible
 from lensscope.store.json_text import json_text, records
 from lensscope.values.provenance import Provenance
 from lensscope.values.sites import Site
@@ -75,7 +79,7 @@ class LensReading(Shown):
     @property
     def axis(self) -> str:
         """``"layer"``, or ``"site"`` where several sites share a layer."""
-        return "site" if "site" in self.data.dims else "layer"
+        return axis_of(self.data)
 
     def frame(self) -> pd.DataFrame:
         """One line a prompt, layer, position and rank, with the columns of `FRAME_COLUMNS`, then
@@ -106,10 +110,8 @@ class LensReading(Shown):
         Raises:
             LensError: it was not measured.
         """
-        from lensscope.show.heatmaps import to_plotly
-
         panels, name = self._panels(value, beside)
-        return to_plotly(panels, name, across=2 if beside is not None else 1)
+        return heatmaps.to_plotly(panels, name, across=2 if beside is not None else 1)
 
     @checks.door(LensError, value=checks.text, beside=_READING)
     def to_svg(
@@ -119,10 +121,8 @@ class LensReading(Shown):
         beside: LensReading | None = None,
     ) -> str:
         """The same picture as SVG, which needs no script; written to ``path`` if there is one."""
-        from lensscope.show.heatmaps import to_svg
-
         panels, name = self._panels(value, beside)
-        return written(to_svg(panels, name, across=2 if beside is not None else 1), path)
+        return written(heatmaps.to_svg(panels, name, 2 if beside is not None else 1), path)
 
     @checks.door(LensError, value=checks.text)
     def to_html(self, path: str | Path | None = None, value: str = "probability") -> str:
@@ -132,17 +132,13 @@ class LensReading(Shown):
             path: where to.
             value: what colours the cells, as in `plot`.
         """
-        from lensscope.show.pages import lens_section, page
-
-        return written(page(self.title, [lens_section(self, value)]), path)
+        return written(page(self.title, [self._section(value)]), path)
 
     def _svg(self) -> str:
         return self.to_svg()
 
-    def _panels(self, value: str, beside: LensReading | None) -> tuple[list[Any], str]:
-        from lensscope.lenses.pictures import lens_panels, paired
-
-        panels = lens_panels(self, value)
+    def _panels(self, value: str, beside: LensReading | None) -> tuple[list[Panel], str]:
+        panels = lens_panels(self.data, self.title, value)
         if beside is not None and not (
             np.array_equal(self.data["prompt"].values, beside.data["prompt"].values)
             and np.array_equal(self.data["token_index"].values, beside.data["token_index"].values)
@@ -154,7 +150,7 @@ class LensReading(Shown):
                 instead="beside=other.read(model, prompt)",
             )
         if beside is not None:
-            panels = paired(panels, lens_panels(beside, value))
+            panels = paired(panels, lens_panels(beside.data, beside.title, value))
         return panels, "p(token)" if value == "probability" else value.replace("_", " ")
 
     @checks.door(LensError, value=checks.text, prompt=checks.whole(0))
@@ -169,26 +165,21 @@ class LensReading(Shown):
         Raises:
             LensError: it was not measured.
         """
-        from lensscope.lenses.pictures import trajectories
-        from lensscope.show.lines import to_plotly
-
-        return to_plotly(trajectories(self, value, prompt))
+        return lines.to_plotly(trajectories(self.data, self.title, value, prompt))
 
     @checks.door(LensError, value=checks.text, prompt=checks.whole(0))
     def trajectories_svg(
         self, value: str | None = None, prompt: int = 0, path: str | Path | None = None
     ) -> str:
         """The same lines as SVG; written to ``path`` if there is one."""
-        from lensscope.lenses.pictures import trajectories
-        from lensscope.show.lines import to_svg
-
-        return written(to_svg(trajectories(self, value, prompt)), path)
+        return written(lines.to_svg(trajectories(self.data, self.title, value, prompt)), path)
 
     def section(self) -> str:
         """What it says, as a piece of HTML: a lens table for each prompt."""
-        from lensscope.show.pages import lens_section
+        return self._section()
 
-        return lens_section(self)
+    def _section(self, value: str = "probability") -> str:
+        return lens_section(self.data, self.title, self.provenance.model, self.notes, value)
 
     def _json(self) -> str:
         frame = self.frame()

@@ -201,9 +201,18 @@ class PatchingResult(Shown):
 
     def section(self) -> str:
         """What it says, as a piece of HTML: heat maps, and the largest effects."""
-        from lensscope.show.pages import patching_section
+        from lensscope.patching.heatmaps import patching_section
 
-        return patching_section(self)
+        return patching_section(
+            self.title,
+            self.settings,
+            self.provenance.model,
+            self.baselines,
+            self.mean(),
+            self.data.sizes["pair"],
+            self._named(self.top(20)),
+            self._svg(),
+        )
 
     def _svg(self) -> str:
         from lensscope.patching.heatmaps import panels

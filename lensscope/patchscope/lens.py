@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import torch
 from jaxtyping import Float
@@ -13,14 +13,13 @@ from torch import Tensor
 
 from lensscope.engine.calls import run_many
 from lensscope.errors import LensError
-from lensscope.lenses.lens import RESIDUAL, Lens, States
+from lensscope.lenses.lens import Lens
+from lensscope.lenses.places import RESIDUAL, States
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.head import rows_at_once
+from lensscope.patchscope.writing import Writer
 from lensscope.values.sites import Site
-
-if TYPE_CHECKING:
-    from lensscope.patchscope.scope import Patchscope
 
 _SWEEP: Final = 480
 """Cells of a sweep whose logits are held at a time."""
@@ -39,7 +38,7 @@ class PatchscopeLens(Lens):
         name: what the lens is called.
     """
 
-    scopes: tuple[Patchscope, ...]
+    scopes: tuple[Writer, ...]
     name: str = "patchscope"
 
     @property
@@ -121,10 +120,10 @@ class PatchscopeLens(Lens):
         return _averaged(found)
 
     @staticmethod
-    def _target(backend: Backend, scope: Patchscope) -> Backend:
+    def _target(backend: Backend, scope: Writer) -> Backend:
         return backend if scope.model is None else backend_of(scope.model)
 
-    def _sweep(self, backend: Backend, scope: Patchscope, states: States) -> Tensor:
+    def _sweep(self, backend: Backend, scope: Writer, states: States) -> Tensor:
         """``[site, row, d_vocab]``."""
         target = self._target(backend, scope)
         places = scope.inspection.placed(target)
@@ -151,7 +150,7 @@ def _averaged(found: Sequence[Tensor]) -> Tensor:
     return each.logsumexp(0) - math.log(len(found))
 
 
-def _written(scope: Patchscope, site: Site, n_layers: int) -> Site | None:
+def _written(scope: Writer, site: Site, n_layers: int) -> Site | None:
     """Where a state that was read at a site is written: the same place, by the name that the
     patchscope writes by; ``None`` if it has none."""
     write = scope.write.whole

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lensscope import checks
 from lensscope.errors import PatchError
+from lensscope.show.pages import STYLE, page
 from lensscope.signs import without_control
 from lensscope.store.files import write
 
@@ -50,8 +51,6 @@ class Shown(ABC):
     @checks.door(PatchError)
     def to_html(self, path: str | Path | None = None) -> str:
         """A page that needs nothing else; written to ``path`` if there is one."""
-        from lensscope.show.pages import page
-
         return written(page(self.title, [self.section()]), path)
 
     @checks.door(PatchError)
@@ -75,8 +74,6 @@ class Shown(ABC):
         return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
     def _repr_html_(self) -> str:
-        from lensscope.show.pages import STYLE
-
         return f"<style>{STYLE}</style><div class='lensscope'>{self.section()}</div>"
 
 
