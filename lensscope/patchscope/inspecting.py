@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.engine.calls import capture, run_many
+from lensscope.engine.calls import capture
 from lensscope.engine.finite import check_states
 from lensscope.engine.runs import Generation
 from lensscope.errors import PatchError
@@ -22,7 +22,7 @@ from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
 from lensscope.patchscope.layers import TargetLayers, check_targets, layers_of, targets_of
 from lensscope.patchscope.result import PatchscopeResult, Reading
-from lensscope.patchscope.writing import Writer
+from lensscope.patchscope.writing import Writer, write_and_decode
 from lensscope.values.operations import as_value
 from lensscope.values.positions import ALL, All, PositionLike, resolve
 from lensscope.values.prompts import PromptsLike, TokenizedPrompt
@@ -82,14 +82,12 @@ def inspected(
         notes = notes_on(here, zip(prompts, tokens, strict=True), inside)
         readings = _of_prompts(scope, here, target, prompts, tokens, where, layers, target_layers)
     _check_fit(scope, here, target, readings)
-    runs = run_many(
-        target.model,
+    (runs,) = write_and_decode(
+        target,
         prompt,
-        [
-            [scope.patch(scope.write.whole(r.target_layer).at(place), r.value) for place in places]
-            for r in readings
-        ],
-        positions=None,
+        places,
+        [(scope.write.whole(r.target_layer), r.value) for r in readings],
+        patch=scope.patch,
         max_new_tokens=max_new_tokens,
         memory_budget=memory_budget,
     )

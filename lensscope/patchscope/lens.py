@@ -11,14 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.engine.calls import run_many
 from lensscope.errors import LensError
 from lensscope.lenses.lens import Lens
 from lensscope.lenses.places import RESIDUAL, States
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.head import rows_at_once
-from lensscope.patchscope.writing import Writer
+from lensscope.patchscope.writing import Writer, write_and_decode
 from lensscope.values.sites import Site
 
 _SWEEP: Final = 480
@@ -114,9 +113,7 @@ class PatchscopeLens(Lens):
         found = []
         for scope in self.scopes:
             target = self._target(backend, scope)
-            logits = run_many(target.model, scope.inspection.tokenized(target), [[]]).logits
-            assert logits is not None
-            found.append(logits[0, 0])
+            found.append(_next(target, scope, [None])[0])
         return _averaged(found)
 
     @staticmethod
@@ -126,20 +123,28 @@ class PatchscopeLens(Lens):
     def _sweep(self, backend: Backend, scope: Writer, states: States) -> Tensor:
         """``[site, row, d_vocab]``."""
         target = self._target(backend, scope)
-        places = scope.inspection.placed(target)
-        n_rows = len(next(iter(states.values())))
-        patchsets = []
+        writes: list[tuple[Site, Tensor] | None] = []
         for site, rows in states.items():
             written = _written(scope, site, target.n_layers)
             assert written is not None
-            for row in rows:
-                value = scope.mapped(row, target, site)
-                patchsets.append([scope.patch(written.at(place), value) for place in places])
-        prompt = scope.inspection.tokenized(target)
+            writes += [(written, scope.mapped(row, target, site)) for row in rows]
         grad = torch.is_grad_enabled() and any(r.requires_grad for r in states.values())
-        logits = run_many(target.model, prompt, patchsets, grad=grad).logits
-        assert logits is not None
-        return logits[:, 0].reshape(len(states), n_rows, -1)
+        logits = _next(target, scope, writes, grad=grad)
+        return logits.reshape(len(states), -1, logits.shape[-1])
+
+
+def _next(
+    target: Backend,
+    scope: Writer,
+    writes: Sequence[tuple[Site, Tensor] | None],
+    *,
+    grad: bool = False,
+) -> Float[Tensor, "row d_vocab"]:
+    """The logits of the next token, with each state written into the inspection prompt."""
+    prompt, places = scope.inspection.tokenized(target), scope.inspection.placed(target)
+    (runs,) = write_and_decode(target, prompt, places, writes, patch=scope.patch, grad=grad)
+    assert runs.logits is not None
+    return runs.logits[:, 0]
 
 
 def _averaged(found: Sequence[Tensor]) -> Tensor:
