@@ -14,8 +14,8 @@ import xarray as xr
 from lensscope import checks
 from lensscope.errors import LensError
 from lensscope.lenses.notes import as_caption
-from lensscope.lenses.pictures import comparison_section
 from lensscope.show.lines import Chart, Line, to_plotly, to_svg
+from lensscope.show.pages import rendered
 from lensscope.show.showing import Shown, written
 from lensscope.stats.intervals import Sums, ratio_interval
 from lensscope.store.json_text import json_text, records
@@ -157,13 +157,18 @@ class LensComparison(Shown):
 
     def section(self) -> str:
         """What it says, as a piece of HTML: charts and the whole table."""
-        about = (
-            f"{self.settings['prompts']} prompts, {self.values.sizes['read']} tokens of "
-            f"{self.provenance.model}"
-        )
         pairs = (("precision_at_1", "surprisal"), ("kl", "entropy"))
-        charts = [self.to_svg(None, *pair) for pair in pairs]
-        return comparison_section(self.frame(), about, self.level, self.notes, charts)
+        return rendered(
+            "comparison.html",
+            prompts=self.settings["prompts"],
+            tokens=self.values.sizes["read"],
+            model=self.provenance.model,
+            level=self.level,
+            notes=self.notes,
+            charts=[self.to_svg(None, *pair) for pair in pairs],
+            values=[name for name in VALUES if name in self.data],
+            rows=self.frame().to_dict("records"),
+        )
 
     def _json(self) -> str:
         return json_text(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from lensscope.errors import LensError
 from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.scores import SCORES
+from lensscope.show.pages import rendered
 from lensscope.show.showing import Shown
-from lensscope.signs import escape
 from lensscope.store.json_text import json_text, records
 
 if TYPE_CHECKING:
@@ -86,22 +86,15 @@ class FitReport(Shown):
 
     def section(self) -> str:
         """The chart, and a table for each corpus."""
-        settings = escape(json_text(dict(self.lens.settings), indent=None))
-        intro = f"<p>{escape(repr(self.lens))}<br>{settings}</p>"
-        if not self._measured:
-            return intro
-        head = "".join(f"<th class='n'>{c.replace('_', ' ')}</th>" for c in ("site", *SCORES))
-        parts = []
-        for scores in self._measured:
-            body = "".join(
-                f"<tr><td>{row['site']}</td>"
-                + "".join(f"<td class='n'>{row[c]:.3f}</td>" for c in SCORES)
-                + "</tr>"
-                for _, row in scores.iterrows()
-            )
-            about = f"<p>{escape(self._summary(scores))}</p>"
-            parts.append(f"{about}<table><tr>{head}</tr>{body}</table>")
-        return f"{intro}{self._svg()}{''.join(parts)}"
+        measured = self._measured
+        return rendered(
+            "fit.html",
+            lens=repr(self.lens),
+            settings=json_text(dict(self.lens.settings), indent=None),
+            chart=self._svg() if measured else "",
+            scores=SCORES,
+            corpora=[(self._summary(s), s.to_dict("records")) for s in measured],
+        )
 
     def _svg(self) -> str:
         from lensscope.show.lines import Chart, Line, to_svg

@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from lensscope.errors import LensError
 from lensscope.show.heatmaps import Panel, short
 from lensscope.show.lines import Chart, Line
-from lensscope.show.pages import as_html, table
-from lensscope.signs import escape
 
 _CELL = 9
 _HOVERED = 10
@@ -166,70 +163,3 @@ def trajectories(data: xr.Dataset, title: str, value: str | None, prompt: int = 
     if chosen in of_targets:
         title += f" [{short(str(own['token'].values[slots[-1]]), 10)}]"
     return Chart(title, "layer", what, tuple(lines))
-
-
-def lens_section(
-    data: xr.Dataset, title: str, model: str, notes: Sequence[str], value: str = "probability"
-) -> str:
-    """A lens table for each prompt; the next most probable tokens when pointed at."""
-    parts = []
-    panels = lens_panels(data, title, value)
-    high, low = max(p.high for p in panels), min(p.low for p in panels)
-    for panel in panels:
-        head = f"<th class='n'>{escape(panel.y_title)}</th>" + "".join(
-            f"<th class='t'>{escape(x)}</th>" for x in panel.x
-        )
-        lines = [
-            f"<td class='n'>{escape(label)}</td>"
-            + "".join(
-                f"<td style='background:rgba(46,134,222,{_share(number, low, high):.2f})' "
-                f"title='{escape(hover, quote=True)}'>"
-                f"<span class='t'>{escape(text)}</span></td>"
-                for number, text, hover in zip(values, texts, hovers, strict=True)
-            )
-            for label, values, texts, hovers in zip(
-                panel.y, panel.values, panel.texts, panel.hovers, strict=True
-            )
-        ]
-        parts.append(f"<h2>{escape(panel.title)}</h2>{table(head, lines, 'grid')}")
-    return (
-        f"<p>{escape(title)}; {escape(model)}. Blue: "
-        f"{escape(value.replace('_', ' '))}, {low:.3g} to {high:.3g}. "
-        f"Point at a cell for the next ones.</p>{as_html(notes)}{''.join(parts)}"
-    )
-
-
-def _share(number: float, low: float, high: float) -> float:
-    """How dark a cell is."""
-    return 0.0 if number != number else (number - low) / max(high - low, 1e-12)
-
-
-def comparison_section(
-    frame: pd.DataFrame, about: str, level: float, notes: Sequence[str], charts: Sequence[str]
-) -> str:
-    """Charts, and the whole table.
-
-    Args:
-        frame: a line a lens and layer.
-        about: prompts, tokens and model.
-        level: of the intervals.
-        notes: what must be known of the tokens.
-        charts: pictures, as SVG.
-    """
-    values = [c for c in frame.columns if f"{c}_low" in frame.columns]
-    head = "<th>lens</th><th class='n'>layer</th>" + "".join(
-        f"<th class='n'>{escape(v.replace('_', ' '))}</th>" for v in values
-    )
-    lines = [
-        f"<td>{escape(str(row['lens']))}</td><td class='n'>{row['layer']}</td>"
-        + "".join(
-            f"<td class='n'>{row[v]:.3f}<br>"
-            f"<span class='p'>{row[f'{v}_low']:.3f} to {row[f'{v}_high']:.3f}</span></td>"
-            for v in values
-        )
-        for _, row in frame.iterrows()
-    ]
-    return (
-        f"<p>{escape(about)}. Grey, and bands: {level:.0%} intervals over prompts.</p>"
-        f"{as_html(notes)}{''.join(charts)}{table(head, lines)}"
-    )

@@ -14,10 +14,10 @@ from lensscope import checks
 from lensscope.errors import LensError
 from lensscope.lenses.measures import MEASURES
 from lensscope.lenses.notes import as_caption
-from lensscope.lenses.pictures import axis_of, lens_panels, lens_section, paired, trajectories
+from lensscope.lenses.pictures import axis_of, lens_panels, paired, trajectories
 from lensscope.show import heatmaps, lines
 from lensscope.show.heatmaps import Panel
-from lensscope.show.pages import page
+from lensscope.show.pages import page, rendered
 from lensscope.show.showing import Shown, written
 from lensscope.signs import visible
 from lensscope.store.json_text import json_text, records
@@ -179,7 +179,17 @@ class LensReading(Shown):
         return self._section()
 
     def _section(self, value: str = "probability") -> str:
-        return lens_section(self.data, self.title, self.provenance.model, self.notes, value)
+        panels = lens_panels(self.data, self.title, value)
+        return rendered(
+            "lens.html",
+            title=self.title,
+            model=self.provenance.model,
+            notes=self.notes,
+            value=value.replace("_", " "),
+            panels=panels,
+            low=min(panel.low for panel in panels),
+            high=max(panel.high for panel in panels),
+        )
 
     def _json(self) -> str:
         frame = self.frame()

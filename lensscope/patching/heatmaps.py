@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from lensscope.effects.grid import NONE
 from lensscope.show.heatmaps import Panel
-from lensscope.show.pages import table
-from lensscope.signs import escape
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -113,45 +109,3 @@ def _name(result: PatchingResult, axis: str, value: Any) -> str:
     if axis == "position" or (axis == "key" and not isinstance(value, str)):
         return result.position_name(value)
     return "" if value == NONE else str(value)
-
-
-def patching_section(
-    title: str,
-    settings: Mapping[str, Any],
-    model: str,
-    baselines: tuple[float, float],
-    mean: xr.Dataset,
-    pairs: int,
-    largest: pd.DataFrame,
-    picture: str,
-) -> str:
-    """Heat maps of all sites, and the largest effects with their intervals.
-
-    Args:
-        title: what the result is called.
-        settings: how it was done.
-        model: its name.
-        baselines: the metric of the run that is patched, and of the one patched in.
-        mean: the effect over all pairs.
-        pairs: how many there are.
-        largest: the cells of the largest effects, as text.
-        picture: the heat maps, as SVG.
-    """
-    head = "".join(f"<th>{escape(name)}</th>" for name in largest.columns)
-    lines = [
-        "".join(f"<td class='t'>{escape(str(v))}</td>" for v in row)
-        for row in largest.itertuples(index=False)
-    ]
-    level = ""
-    if pairs > 1:
-        spread = float((mean["effect_high"] - mean["effect_low"]).mean())
-        level = f" Intervals (95%, over pairs) are {spread:.3f} wide on average."
-    first, last = baselines
-    runs = settings["runs"]
-    return (
-        f"<p>{escape(title)}. {escape(str(settings['direction']).capitalize())}, "
-        f"{pairs} pair(s), {escape(model)}: effect 0 is the "
-        f"{runs[0]}, {first:.4g}; 1 is the {runs[1]}, {last:.4g}.{level} "
-        f"Blue goes towards it, red away from it. Point at a cell for its numbers.</p>"
-        f"<div class='wide'>{picture}</div><h2>Largest effects</h2>{table(head, lines)}"
-    )

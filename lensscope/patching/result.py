@@ -13,6 +13,7 @@ import xarray as xr
 from lensscope import checks
 from lensscope.effects.grid import AXES, NONE
 from lensscope.errors import PatchError
+from lensscope.show.pages import rendered
 from lensscope.show.showing import Shown
 from lensscope.signs import without_control
 from lensscope.stats.intervals import ratio_interval
@@ -201,17 +202,17 @@ class PatchingResult(Shown):
 
     def section(self) -> str:
         """What it says, as a piece of HTML: heat maps, and the largest effects."""
-        from lensscope.patching.heatmaps import patching_section
-
-        return patching_section(
-            self.title,
-            self.settings,
-            self.provenance.model,
-            self.baselines,
-            self.mean(),
-            self.data.sizes["pair"],
-            self._named(self.top(20)),
-            self._svg(),
+        mean = self.mean()
+        return rendered(
+            "patching.html",
+            title=self.title,
+            settings=self.settings,
+            model=self.provenance.model,
+            baselines=self.baselines,
+            pairs=self.data.sizes["pair"],
+            width=float((mean["effect_high"] - mean["effect_low"]).mean()),
+            largest=self._named(self.top(20)),
+            picture=self._svg(),
         )
 
     def _svg(self) -> str:

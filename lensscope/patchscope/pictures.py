@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from lensscope.show.heatmaps import Panel, short
-from lensscope.show.pages import as_html, table
-from lensscope.signs import escape
+from lensscope.show.pages import rendered
 
 
 def patchscope_panels(frame: pd.DataFrame, *, crossed: bool) -> list[Panel]:
@@ -50,87 +48,43 @@ def patchscope_panels(frame: pd.DataFrame, *, crossed: bool) -> list[Panel]:
     return panels
 
 
-def patchscope_section(
-    frame: pd.DataFrame,
-    *,
-    inspection: str,
-    placeholder: str,
-    source: str,
-    target: str,
-    plan: str,
-    notes: Sequence[str],
-) -> str:
-    """A heading, what was asked, and a table for each prompt and token.
+def patchscope_section(frame: pd.DataFrame, **about: Any) -> str:
+    """What was asked, and for each prompt and token a table of what was said.
 
     Args:
         frame: a line a cell.
-        inspection: the inspection prompt.
-        placeholder: what marks the places that were written.
-        source, target: the names of the models.
-        plan: what the sweep did, in words.
-        notes: what must be known of the states.
+        **about: ``inspection`` and ``placeholder``, the prompt that was written into; ``source``
+            and ``target``, the models; ``plan``, ``notes``.
     """
+    layered = frame["source_layer"].notna().any()
+    columns = ["layer"] if layered else []
+    if not layered or (frame["source_layer"] != frame["target_layer"]).any():
+        columns.append("written at")
+    if "logit_lens" in frame:
+        columns.append("logit lens")
+        said = [str(token).strip() or repr(token) for token in frame["logit_lens"]]
+        frame = frame.assign(logit_lens=said)
     parts = []
     by = ["prompt_index", *(["position"] if frame["position"].notna().any() else [])]
     for _, group in frame.groupby(by, sort=False, dropna=False):
-        first = group.iloc[0]
-        token = f" <span class='t'>[{escape(str(first['token']).strip())}]</span>"
-        heading = escape(str(first["prompt"])) + (token if first["token"] else "")
-        own_target = group["target_layer"].nunique() > 1 and group["source_layer"].nunique() > 1
-        crossed = own_target and len(group) > group["source_layer"].nunique()
-        body = _grid(group) if crossed else _rows(group)
-        parts.append(f"<h2>{heading}</h2>{body}")
-    return (
-        f"<p>Inspection prompt, written to at <span class='q'>{escape(placeholder)}</span>: "
-        f"<span class='q'>{escape(inspection)}</span><br>States of {escape(source)}, read by "
-        f"{escape(target)}; {escape(plan)}. "
-        f"Grey: the probability of the (first) token.</p>{as_html(notes)}{''.join(parts)}"
-    )
+        sources, targets = (group[f"{name}_layer"].nunique() for name in ("source", "target"))
+        panel = _grid(group) if targets > 1 and 1 < sources < len(group) else None
+        token = str(group["token"].iloc[0])
+        parts.append((group["prompt"].iloc[0], token, panel, group.to_dict("records")))
+    return rendered("patchscope.html", parts=parts, columns=columns, **about)
 
 
-def _rows(group: pd.DataFrame) -> str:
-    """One line a layer: logit lens beside patchscope."""
-    has_lens = "logit_lens" in group
-    has_source = group["source_layer"].notna().any()
-    same = has_source and (group["source_layer"] == group["target_layer"]).all()
-    head = [("n", "layer")] if has_source else []
-    head += [] if same else [("n", "written at")]
-    head += [("", "logit lens")] if has_lens else []
-    head += [("", "patchscope")]
-    lines = []
-    for _, row in group.iterrows():
-        cells = [("n", str(row["source_layer"]))] if has_source else []
-        cells += [] if same else [("n", str(row["target_layer"]))]
-        if has_lens:
-            cells.append(("", _token(row["logit_lens"], row["logit_lens_probability"])))
-        said = f"<span class='t'>{escape(str(row['text']))}</span>"
-        cells.append(("", f"{said} <span class='p'>{row['first_token_probability']:.2f}</span>"))
-        lines.append("".join(f"<td class='{c}'>{v}</td>" for c, v in cells))
-    return table("".join(f"<th class='{c}'>{v}</th>" for c, v in head), lines)
-
-
-def _grid(group: pd.DataFrame) -> str:
+def _grid(group: pd.DataFrame) -> Panel:
     """Source layers down, target layers across, the first token in each cell."""
-    targets = list(dict.fromkeys(group["target_layer"]))
-    lines = []
-    for source, rows in group.groupby("source_layer", sort=False):
-        cells = [f"<td class='n'>{source}</td>"]
-        for _, row in rows.iterrows():
-            share = float(row["first_token_probability"])
-            cells.append(
-                f"<td style='background:rgba(46,134,222,{share:.2f})' "
-                f"title='{escape(str(row['text']), quote=True)}'>"
-                f"<span class='t'>{escape(str(row['first_token']).strip())}</span></td>"
-            )
-        lines.append("".join(cells))
-    head = "<th class='n'>source ↓ target →</th>" + "".join(
-        f"<th class='n'>{t}</th>" for t in targets
-    )
-    return table(head, lines, "grid")
-
-
-def _token(token: Any, probability: Any) -> str:
-    return (
-        f"<span class='t'>{escape(str(token).strip() or repr(token))}</span> "
-        f"<span class='p'>{float(probability):.2f}</span>"
+    rows = [rows for _, rows in group.groupby("source_layer", sort=False)]
+    return Panel(
+        title="",
+        x=tuple(map(str, rows[0]["target_layer"])),
+        y=tuple(str(row["source_layer"].iloc[0]) for row in rows),
+        x_title="",
+        y_title="source ↓ target →",
+        values=tuple(tuple(row["first_token_probability"]) for row in rows),
+        texts=tuple(tuple(str(token).strip() for token in row["first_token"]) for row in rows),
+        hovers=tuple(tuple(map(str, row["text"])) for row in rows),
+        cell_width=0,
     )

@@ -1,47 +1,44 @@
-"""HTML pages made of text and numbers alone; no script, no outside resource."""
+"""HTML of text and numbers alone, by the templates beside this file.
+
+It needs no script and nothing from outside. Whatever a template is given is escaped, but pictures
+and pieces that are HTML already, which it says are safe.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from lensscope.signs import escape
+from lensscope.signs import without_control
 
-STYLE: Final = """
-.lensscope { font: 15px/1.45 system-ui, sans-serif; color: #1c2430; }
-.lensscope h2 { font-size: 1.25em; margin: 1.8em 0 .2em; }
-.lensscope p { margin: .2em 0 .8em; color: #50596b; max-width: 60em; }
-.lensscope table { border-collapse: collapse; margin: .4em 0 1em; }
-.lensscope th { text-align: left; font-weight: 600; color: #50596b; padding: .25em .8em; }
-.lensscope td { padding: .2em .8em; border-top: 1px solid #e3e7ee; text-align: left;
-  vertical-align: top; }
-.lensscope td.n, .lensscope th.n { text-align: right; font-variant-numeric: tabular-nums; }
-.lensscope .t { font-family: ui-monospace, monospace; white-space: pre-wrap; }
-.lensscope .p { color: #8390a5; font-size: .85em; }
-.lensscope table.grid td { font-size: .78em; padding: .1em .3em; }
-.lensscope .wide { overflow-x: auto; }
-.lensscope .q { font-family: ui-monospace, monospace; background: #f2f4f8; padding: .1em .35em;
-  border-radius: .25em; }
-""".strip()
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
-def page(title: str, sections: Sequence[str], intro: str = "") -> str:
-    """A whole page."""
-    return (
-        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{escape(title)}</title><style>body{{margin:2em auto;max-width:72em;"
-        f"padding:0 1.2em;background:#fff}}\n{STYLE}</style></head><body class='lensscope'>"
-        f"<h1>{escape(title)}</h1>{intro}{''.join(sections)}</body></html>\n"
+def page(title: str, sections: Sequence[str]) -> str:
+    """A whole page of sections, which are HTML already."""
+    return rendered("page.html", title=title, sections=sections)
+
+
+def rendered(template: str, **fields: Any) -> str:
+    """A template filled in.
+
+    Args:
+        template: the name of its file.
+        **fields: what it is given.
+    """
+    return without_control(_templates().get_template(template).render(fields))
+
+
+@cache
+def _templates() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("lensscope.show"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-
-
-def table(head: str, lines: Sequence[str], kind: str = "") -> str:
-    """A table of a head and lines that are HTML already."""
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f"<table class='{kind}'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def as_html(notes: Sequence[str]) -> str:
-    """Notes as a piece of HTML."""
-    return "".join(f"<p><strong>Note:</strong> {escape(note)}</p>" for note in notes)

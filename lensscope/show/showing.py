@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lensscope import checks
 from lensscope.errors import PatchError
-from lensscope.show.pages import STYLE, page
+from lensscope.show.pages import page, rendered
 from lensscope.signs import without_control
 from lensscope.store.files import write
 
@@ -74,7 +74,7 @@ class Shown(ABC):
         return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
     def _repr_html_(self) -> str:
-        return f"<style>{STYLE}</style><div class='lensscope'>{self.section()}</div>"
+        return rendered("piece.html", section=self.section())
 
 
 class Tame:
