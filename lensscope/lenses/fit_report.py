@@ -10,6 +10,7 @@ from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.scores import SCORES
 from lensscope.show.pages import rendered
 from lensscope.show.showing import Shown
+from lensscope.show.terminal import table_of
 from lensscope.store.json_text import json_text, records
 
 if TYPE_CHECKING:
@@ -51,32 +52,24 @@ class FitReport(Shown):
 
     def table(self) -> Table:
         """Divergence and cross-entropy by site and corpus; or how it was fitted."""
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title=Text(self.title), box=box.SIMPLE_HEAD)
         measured = self._measured
         if not measured:
-            table.add_column("setting")
-            table.add_column("value")
-            for name, value in self.lens.settings.items():
-                table.add_row(name, Text(str(value)))
-            return table
+            settings = [(name, str(value)) for name, value in self.lens.settings.items()]
+            return table_of(self.title, ["setting", "value"], settings)
         lines = [
             "KL of the final distribution from the lens', and cross-entropy of the next token, "
             "nats; before: the logit lens."
         ]
-        for name in ("site", *SCORES):
-            table.add_column(name.replace("_", " "), justify="right")
+        rows: list[list[str] | None] = []
         for n, scores in enumerate(measured):
             which = f"{n + 1}: " if len(measured) > 1 else ""
             lines.append(which + self._summary(scores))
-            table.add_section()
+            rows.append(None)
             for _, row in scores.iterrows():
-                table.add_row(which + row["site"], *(f"{row[c]:.3f}" for c in SCORES))
-        table.caption = Text("\n".join(lines))
-        return table
+                rows.append([which + row["site"], *(f"{row[c]:.3f}" for c in SCORES)])
+        columns = [name.replace("_", " ") for name in ("site", *SCORES)]
+        numbers = range(len(columns))
+        return table_of(self.title, columns, rows, notes=lines, numbers=numbers)
 
     @staticmethod
     def _summary(scores: pd.DataFrame) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -13,12 +13,12 @@ import xarray as xr
 from lensscope import checks
 from lensscope.errors import LensError
 from lensscope.lenses.measures import MEASURES
-from lensscope.lenses.notes import as_caption
 from lensscope.lenses.pictures import axis_of, lens_panels, paired, trajectories
 from lensscope.show import heatmaps, lines
 from lensscope.show.heatmaps import Panel
 from lensscope.show.pages import page, rendered
 from lensscope.show.showing import Shown, written
+from lensscope.show.terminal import table_of
 from lensscope.signs import visible
 from lensscope.store.json_text import json_text, records
 from lensscope.values.provenance import Provenance
@@ -215,45 +215,38 @@ class LensReading(Shown):
         """For the terminal: layers down, tokens across, the most probable token in each cell; of a
         single token, its most probable tokens across. Of the first prompts and last tokens only,
         where there are many."""
-        from rich import box
-        from rich.table import Table
         from rich.text import Text
 
         name, several = self.axis, self.data.sizes["prompt"] > 1
         single = bool(((self.data["token_index"] >= 0).sum("position") == 1).all())
-        table = Table(title=Text(self.title), box=box.SIMPLE_HEAD)
-        table.add_column(name, justify="right")
+        columns, rows = [name], list[list[Any] | None]()
         for n in range(min(_PROMPTS_SHOWN, self.data.sizes["prompt"])):
             own = self.data.isel(prompt=n)
             slots = [i for i, t in enumerate(own["token_index"].values) if t >= 0][-_TOKENS_SHOWN:]
             ranks = range(min(5, own.sizes["rank"])) if single else range(1)
             tokens = [visible(str(own["token"].values[i])) for i in slots]
             heads = [f"top {r + 1}" for r in ranks] if single else tokens
-            for head in heads if n == 0 else ():
-                table.add_column(Text(head))
+            columns += heads if n == 0 else []
+            width = len(columns) - 1
             if several:
-                table.add_section()
                 shown = [visible(str(own["prompt"].item()))[-40:]] if single else heads
-                width = len(table.columns) - 1
-                table.add_row("", *(Text(t, style="bold") for t in shown[:width]))
+                rows += [None, ["", *(Text(t, style="bold") for t in shown[:width])]]
             for k in range(own.sizes[name]):
                 row = [
-                    Text(
-                        f"{visible(str(own['predicted'].values[k, i, r]))} "
-                        f"{np.exp(own['log_probability'].values[k, i, r]):.2f}"
-                    )
+                    f"{visible(str(own['predicted'].values[k, i, r]))} "
+                    f"{np.exp(own['log_probability'].values[k, i, r]):.2f}"
                     for i in slots
                     for r in ranks
                 ]
-                width = len(table.columns) - 1
-                table.add_row(str(own[name].values[k]), *row[:width])
-        notes = []
+                rows.append([str(own[name].values[k]), *row[:width]])
+        left = []
         if self.data.sizes["prompt"] > _PROMPTS_SHOWN:
-            notes.append(f"the first {_PROMPTS_SHOWN} of {self.data.sizes['prompt']} prompts")
+            left.append(f"the first {_PROMPTS_SHOWN} of {self.data.sizes['prompt']} prompts")
         if self.data.sizes["position"] > _TOKENS_SHOWN:
-            notes.append(f"the last {_TOKENS_SHOWN} tokens of each")
-        table.caption = Text(as_caption(self.notes, "; ".join(notes))) or None
-        return table
+            left.append(f"the last {_TOKENS_SHOWN} tokens of each")
+        return table_of(
+            self.title, columns, rows, caption="; ".join(left), notes=self.notes, numbers=[0]
+        )
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}: {size}" for name, size in self.data.sizes.items())

@@ -11,10 +11,10 @@ import pandas as pd
 import xarray as xr
 from torch import Tensor
 
-from lensscope.lenses.notes import as_caption
 from lensscope.patchscope.pictures import patchscope_panels, patchscope_section
 from lensscope.show.heatmaps import Panel, to_plotly, to_svg
 from lensscope.show.showing import Shown
+from lensscope.show.terminal import table_of
 from lensscope.signs import visible
 from lensscope.store.json_text import json_text, records
 from lensscope.values.provenance import Provenance
@@ -34,6 +34,7 @@ FRAME_COLUMNS: Final = (
     "first_token_probability",
 )
 _ROWS_SHOWN: Final = 60
+_SAID: Final = ("text", "logit_lens", "token")
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,10 +229,6 @@ class PatchscopeResult(Shown):
 
     def table(self) -> Table:
         """A table for the terminal."""
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
         frame = self._everything()
         columns = {
             "prompt": "prompt",
@@ -254,28 +251,20 @@ class PatchscopeResult(Shown):
         title = str(first["prompt"])
         if "token" in one and first["token"]:
             title += f"  [{first['token'].strip()}]"
-        table = Table(
-            title=Text(title if "prompt" in one else "patchscope"),
-            caption=Text(as_caption(self.notes, f"inspection prompt: …{self.inspection[-60:]!r}")),
-            box=box.SIMPLE_HEAD,
-        )
-        for column in shown:
-            right = column.endswith("layer")
-            table.add_column(columns[column], justify="right" if right else "left")
-        for _, row in frame.head(_ROWS_SHOWN).iterrows():
-            table.add_row(
-                *(
-                    Text(
-                        visible(str(row[c]))
-                        if c in ("text", "logit_lens", "token")
-                        else str(row[c])
-                    )
-                    for c in shown
-                )
-            )
+        rows = [
+            [(visible if c in _SAID else str)(str(row[c])) for c in shown]
+            for _, row in frame.head(_ROWS_SHOWN).iterrows()
+        ]
         if len(frame) > _ROWS_SHOWN:
-            table.add_row(*["…"] * len(shown))
-        return table
+            rows.append(["…"] * len(shown))
+        return table_of(
+            title if "prompt" in one else "patchscope",
+            [columns[c] for c in shown],
+            rows,
+            caption=f"inspection prompt: …{self.inspection[-60:]!r}",
+            notes=self.notes,
+            numbers=[n for n, c in enumerate(shown) if c.endswith("layer")],
+        )
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}: {size}" for name, size in self.data.sizes.items())
