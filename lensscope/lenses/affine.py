@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from lensscope import checks
+from lensscope.checks import number, whole_number
 from lensscope.errors import LensError
-from lensscope.lenses.checks import number, whole_number
 from lensscope.lenses.corpus import Corpus, Piece, Texts, named
 from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.moments import Moments

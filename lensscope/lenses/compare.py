@@ -12,9 +12,9 @@ import torch
 import xarray as xr
 
 from lensscope import checks
+from lensscope.checks import number, whole_number
+from lensscope.checks import several as listed
 from lensscope.errors import LensError
-from lensscope.lenses.checks import number, whole_number
-from lensscope.lenses.checks import several as listed
 from lensscope.lenses.comparison import VALUES, LensComparison, summarised
 from lensscope.lenses.files import resume, save
 from lensscope.lenses.lens import Lens

@@ -12,8 +12,8 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from lensscope.checks import whole_number
 from lensscope.errors import LensError
-from lensscope.lenses.checks import whole_number
 from lensscope.lenses.measures import MEASURES
 from lensscope.lenses.measures import read as measured
 from lensscope.lenses.notes import notes_on
