@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lensscope.errors import LensError
 from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.scores import SCORES
+from lensscope.show.lines import Chart, Line, to_svg
 from lensscope.show.pages import rendered
 from lensscope.show.showing import Shown
 from lensscope.show.terminal import table_of
@@ -90,8 +91,6 @@ class FitReport(Shown):
         )
 
     def _svg(self) -> str:
-        from lensscope.show.lines import Chart, Line, to_svg
-
         if not self._measured:
             raise LensError(
                 "There is no picture of this fit.",

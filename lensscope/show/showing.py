@@ -42,18 +42,15 @@ class Shown(ABC):
     def _json(self) -> str: ...
 
     @checks.door(PatchError)
-    @checks.door(PatchError)
     def to_svg(self, path: str | Path | None = None) -> str:
         """A picture as SVG, which needs no script; written to ``path`` if there is one."""
         return written(self._svg(), path)
 
     @checks.door(PatchError)
-    @checks.door(PatchError)
     def to_html(self, path: str | Path | None = None) -> str:
         """A page that needs nothing else; written to ``path`` if there is one."""
         return written(page(self.title, [self.section()]), path)
 
-    @checks.door(PatchError)
     @checks.door(PatchError)
     def to_json(self, path: str | Path | None = None) -> str:
         """All of it with provenance, as JSON; written to ``path`` if there is one."""
