@@ -15,7 +15,8 @@ from lensscope.engine.runs import Generation
 from lensscope.errors import StudyError
 from lensscope.lenses.checks import whole_number
 from lensscope.model.backend import Backend
-from lensscope.patchscope.scope import Patchscope, TargetLayers, layers_of
+from lensscope.patchscope.layers import TargetLayers, layers_of
+from lensscope.patchscope.scope import Patchscope
 from lensscope.studies.controls import of_no_item
 from lensscope.studies.given import signature
 from lensscope.studies.places import LEAD_IN, Placed

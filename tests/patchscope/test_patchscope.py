@@ -9,8 +9,11 @@ import pytest
 import torch
 
 import lensscope as ls
+from lensscope.model.classes import backend_of
+from lensscope.model.tokens import tokenize
 from lensscope.patchscope.result import FRAME_COLUMNS
 from lensscope.patchscope.scope import ENTITY_DESCRIPTION
+from lensscope.patchscope.writing import write_and_decode
 from tests import families, oracle
 from tests.oracle import Edit
 
@@ -278,3 +281,31 @@ def test_the_presets_say_what_the_papers_say():
 def test_a_placeholder_of_letters_is_a_word_of_its_own(demo):
     prompt = ls.InspectionPrompt("The tax on x is")
     assert [prompt.tokens(demo).labels[p] for p in prompt.places(demo)] == [" x"]
+
+
+@pytest.mark.parametrize("at_once", [None, 2])
+def test_states_are_written_and_decoded_as_a_patched_forward_does(llama, at_once):
+    ids, places = families.prompt(6, seed=3), (2, 4)
+    states = torch.randn(4, 32, generator=torch.Generator().manual_seed(0))
+    writes = [None, *((ls.resid_post(n % 2), state) for n, state in enumerate(states))]
+    backend = backend_of(llama)
+    (prompt,) = tokenize(backend, ids)
+    found = list(write_and_decode(backend, prompt, places, iter(writes), at_once=at_once))
+    assert [len(runs) for runs in found] == ([5] if at_once is None else [2, 2, 1])
+    logits = torch.cat([runs.logits[:, 0] for runs in found])
+    for row, write in zip(logits, writes, strict=True):
+        edits = []
+        if write is not None:
+            kind, layer, state = write[0].kind, write[0].layer, write[1]
+            edits = [Edit(kind, layer, p, lambda x, state=state: state) for p in places]
+        torch.testing.assert_close(row, oracle.logits(llama, ids, edits)[-1], atol=1e-4, rtol=1e-4)
+    texts = [
+        text
+        for runs in write_and_decode(
+            backend, prompt, places, writes, max_new_tokens=2, at_once=at_once
+        )
+        for text in runs.generation.texts
+    ]
+    patchsets = [[] if w is None else [w[0].at(p).set(w[1]) for p in places] for w in writes]
+    expected = [ls.generate(llama, ids, patches=p, max_new_tokens=2).text for p in patchsets]
+    assert texts == expected and len(set(texts)) > 1

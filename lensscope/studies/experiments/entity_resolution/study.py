@@ -16,7 +16,8 @@ from typing import Any, ClassVar, Final
 from lensscope import checks
 from lensscope.errors import StudyError
 from lensscope.patchscope.inspection import InspectionPrompt
-from lensscope.patchscope.scope import ENTITY_DESCRIPTION, Patchscope, TargetLayers
+from lensscope.patchscope.layers import TargetLayers
+from lensscope.patchscope.scope import ENTITY_DESCRIPTION, Patchscope
 from lensscope.studies.controls import derangement
 from lensscope.studies.entities import Entity, entities_of
 from lensscope.studies.entities import entities as read_entities

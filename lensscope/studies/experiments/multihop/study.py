@@ -23,7 +23,7 @@ from lensscope.errors import StudyError
 from lensscope.lenses.checks import several, whole_number
 from lensscope.model.tokens import tokenize
 from lensscope.patchscope.inspection import InspectionPrompt
-from lensscope.patchscope.scope import layers_of
+from lensscope.patchscope.layers import layers_of
 from lensscope.studies.controls import Spread, as_long_as
 from lensscope.studies.experiments.multihop.summary import WAYS, multihop_result
 from lensscope.studies.experiments.multihop.sweep import Written, texts_after
