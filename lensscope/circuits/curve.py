@@ -18,6 +18,7 @@ from lensscope.show.showing import Shown
 from lensscope.signs import escape
 from lensscope.stats.intervals import ratio_interval
 from lensscope.store.json_text import json_text, records
+from lensscope.store.lasting import Lasting
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class FaithfulnessCurve(Shown):
+class FaithfulnessCurve(Shown, Lasting):
     """How much of a metric circuits of growing size recover.
 
     Attributes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from lensscope.show.showing import Shown
 from lensscope.signs import without_control
 from lensscope.stats.intervals import ratio_interval
 from lensscope.store.json_text import json_text, records
+from lensscope.store.lasting import Lasting
 from lensscope.values.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ COLUMNS: Final = ("pair", "site", "layer", "position", "token", "head", "metric"
 
 
 @dataclass(frozen=True, eq=False)
-class PatchingResult(Shown):
+class PatchingResult(Shown, Lasting):
     """What each cell of a sweep does to a metric.
 
     Attributes:
@@ -45,6 +46,8 @@ class PatchingResult(Shown):
         provenance: of the model.
         settings: how it was done.
     """
+
+    made_of: ClassVar = (Provenance,)
 
     data: xr.Dataset
     provenance: Provenance
