@@ -863,3 +863,48 @@ def test_a_metric_is_a_function_too():
     assert as_metric(difference).name == "difference"
     metric = ls.kl_divergence()
     assert as_metric(metric) is metric
+
+
+# ------------------------------------------------------- memory
+
+
+def test_a_memory_budget_reaches_every_run(llama, monkeypatch):
+    """Clean runs, sweeps, estimates, verification, what the model itself would answer."""
+    from lensscope.engine import calls
+
+    clean, corrupted = ([families.prompt(5, seed=n) for n in some] for some in ((1, 2), (3, 4)))
+    pair, how = (llama, clean, corrupted), {"memory_budget": 1 << 40}
+    asks = {
+        "activation": lambda **o: ls.activation_patching(*pair, ls.mlp_out, difference, **o),
+        "attribution": lambda **o: ls.attribution_patching(
+            *pair, [ls.q, ls.k], difference, ig_steps=2, verify=2, sample=2, **o
+        ),
+        "dropped": lambda **o: ls.attribution_patching(
+            *pair, ls.mlp_out, difference, grad_drop=True, **o
+        ),
+        "paths": lambda **o: ls.path_patching(
+            *pair, ls.head_out(0), [ls.q(2), "logits"], difference, **o
+        ),
+        "live": lambda **o: ls.path_patching(
+            *pair, ls.head_out(0), "logits", difference, mlps="live", **o
+        ),
+        "tracing": lambda **o: ls.causal_trace(llama, clean, 1, samples=2, **o),
+        "vocabulary": lambda **o: ls.causal_trace(llama, clean, 1, unit="vocabulary", **o),
+        "knockout": lambda **o: ls.attention_knockout(llama, clean, 1, **o),
+    }
+    budgets = []
+    made = calls.Execution
+
+    def execution(backend, rows, sites, side, budget, **more):
+        budgets.append(budget)
+        return made(backend, rows, sites, side, budget, **more)
+
+    for name, ask in asks.items():
+        whole = ask()
+        budgets.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(calls, "Execution", execution)
+            found = ask(**how)
+        assert budgets, name
+        assert set(budgets) == {1 << 40}, name
+        np.testing.assert_array_equal(found.data["effect"], whole.data["effect"])
