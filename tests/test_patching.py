@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 import transformers
+from safetensors import safe_open
 
 import lensscope as ls
 from lensscope.effects.metrics import as_metric
@@ -675,6 +676,32 @@ def test_a_checkpoint_knows_keys_and_answers(llama, tmp_path):
     with pytest.raises(ls.LensError, match="answers"):
         call([3, 5])
     np.testing.assert_array_equal(call([3, 4]).data["effect"], first.data["effect"])
+
+
+def test_a_checkpoint_says_what_it_always_said_and_is_refused_as_one_of_patching(llama, tmp_path):
+    path = tmp_path / "sweep.safetensors"
+    call = lambda **how: ls.activation_patching(
+        llama, CLEAN, CORRUPTED, ls.mlp_out, difference, checkpoint=path, **how
+    )
+    call()
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["lensscope"])
+        assert sorted(file.keys()) == ["clean", "corrupted", "done", "values"]
+    assert list(header) == ["format", "kind", "settings"]
+    assert header["format"] == "lensscope-lens-1"
+    assert header["kind"] == "activation patching"
+    before = path.read_bytes()
+    call()
+    assert path.read_bytes() == before  # nothing was left to do
+    with pytest.raises(ls.CheckpointError, match="direction: 'denoising'"):
+        call(direction="noising")
+    path.write_bytes(before[:-9])
+    with pytest.raises(ls.CheckpointError, match="not whole"):
+        call()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ls.CheckpointError):
+        call()
 
 
 # ------------------------------------------------------- TransformerLens' own

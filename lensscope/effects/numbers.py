@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from lensscope.effects.grid import NONE
 from lensscope.effects.measuring import Direction
@@ -14,9 +15,9 @@ from lensscope.stats.intervals import ratio_interval
 
 
 def dataset(
-    values: Any,
-    clean: Any,
-    corrupted: Any,
+    values: Float[np.ndarray, "pair *axes"],
+    clean: Float[np.ndarray, " pair"],
+    corrupted: Float[np.ndarray, " pair"],
     *,
     coordinates: Mapping[str, tuple[Any, ...]],
     tokens: Any,
@@ -95,18 +96,23 @@ def _without_pairs(data: xr.Dataset) -> dict[Any, xr.DataArray]:
 
 
 def ratio_of_means(
-    values: Any, clean: Any, corrupted: Any, direction: Direction
-) -> tuple[Any, Any, Any]:
+    values: Float[np.ndarray, "pair *axes"],
+    clean: Float[np.ndarray, " pair"],
+    corrupted: Float[np.ndarray, " pair"],
+    direction: Direction,
+) -> tuple[
+    Float[np.ndarray, "*axes"], Float[np.ndarray, "pair cell"], Float[np.ndarray, "pair cell"]
+]:
     """Effects over all pairs, NaN where there are none, and what they are ratios of.
 
     Args:
-        values: the metric of the patched runs, ``[pair, *cells]``; NaN where there is none.
+        values: the metric of the patched runs, ``[pair, *axes]``; NaN where there is none.
         clean: that of the clean runs, ``[pair]``.
         corrupted: that of the corrupted runs, ``[pair]``.
         direction: which of the two runs is patched.
 
     Returns:
-        The effects, ``[*cells]``, and of each pair how far the metric of a cell goes and how far
+        The effects, ``[*axes]``, and of each pair how far the metric of a cell goes and how far
         it could go, ``[pair, cell]``.
     """
     base, source = (clean, corrupted) if direction == "noising" else (corrupted, clean)

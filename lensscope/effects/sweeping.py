@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 import xarray as xr
+from jaxtyping import Float
 from torch import Tensor
 
 from lensscope.effects.checkpoints import measured_each
@@ -56,9 +57,9 @@ class Measured:
     data: xr.Dataset
     settings: dict[str, Any]
     provenance: Provenance
-    values: Any
-    clean: Any
-    corrupted: Any
+    values: Float[np.ndarray, "pair *axes"]
+    clean: Float[np.ndarray, " pair"]
+    corrupted: Float[np.ndarray, " pair"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,9 +211,9 @@ class Sweep:
 
     def dataset(
         self,
-        values: Any,
-        clean: Any,
-        corrupted: Any,
+        values: Float[np.ndarray, "pair *axes"],
+        clean: Float[np.ndarray, " pair"],
+        corrupted: Float[np.ndarray, " pair"],
         axes: dict[str, tuple[Any, ...]] | None = None,
     ) -> xr.Dataset:
         """The numbers of all pairs, with the axes that the sweep has; see `measured`."""
