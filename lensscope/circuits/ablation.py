@@ -71,10 +71,9 @@ class Ablated:
         clean: PromptsLike,
         corrupted: PromptsLike,
         metric: Any,
-        *,
         ablation: Ablation,
         reference: PromptsLike | None,
-        positions: Mapping[str, Any] | None = None,
+        positions: Mapping[str, Any] | None,
         prepend_bos: bool | None,
     ) -> Ablated:
         """Everything checked before anything runs.

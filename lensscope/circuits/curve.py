@@ -176,14 +176,7 @@ def faithfulness_curve(
             instead="activation_patching(…, positions=ls.ALL).circuit(top=50).curve(…)",
         )
     ablated = Ablated.of(
-        circuit,
-        model,
-        clean,
-        corrupted,
-        metric,
-        ablation=ablation,
-        reference=reference,
-        prepend_bos=prepend_bos,
+        circuit, model, clean, corrupted, metric, ablation, reference, None, prepend_bos
     )
     draws = whole_number(random, "random", 1, 10, CircuitError)
     order = sorted(circuit.nodes, key=lambda s: -abs(circuit.nodes[s]))

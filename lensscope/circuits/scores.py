@@ -77,25 +77,10 @@ def faithfulness(
                 instead="circuit.faithfulness(…, edges=True)",
             )
         return edge_faithfulness(
-            circuit,
-            model,
-            clean,
-            corrupted,
-            metric,
-            ablation=ablation,
-            reference=reference,
-            prepend_bos=prepend_bos,
+            circuit, model, clean, corrupted, metric, ablation, reference, prepend_bos
         )
     ablated = Ablated.of(
-        circuit,
-        model,
-        clean,
-        corrupted,
-        metric,
-        ablation=ablation,
-        reference=reference,
-        positions=positions,
-        prepend_bos=prepend_bos,
+        circuit, model, clean, corrupted, metric, ablation, reference, positions, prepend_bos
     )
     found = ablated.measure([None, Kept([*circuit.nodes]), Kept([])]).double().numpy()
     return faithfulness_of(
@@ -145,15 +130,7 @@ def completeness(
         without them, averaged over pairs) and ``difference``.
     """
     ablated = Ablated.of(
-        circuit,
-        model,
-        clean,
-        corrupted,
-        metric,
-        ablation=ablation,
-        reference=reference,
-        positions=positions,
-        prepend_bos=prepend_bos,
+        circuit, model, clean, corrupted, metric, ablation, reference, positions, prepend_bos
     )
     drawn = _subsets([*circuit.nodes], subsets, seed)
     rows: list[Kept | None] = []
@@ -211,15 +188,7 @@ def minimality(
     """
     whole_number(subsets, "subsets", 0, 5, CircuitError)
     ablated = Ablated.of(
-        circuit,
-        model,
-        clean,
-        corrupted,
-        metric,
-        ablation=ablation,
-        reference=reference,
-        positions=positions,
-        prepend_bos=prepend_bos,
+        circuit, model, clean, corrupted, metric, ablation, reference, positions, prepend_bos
     )
     nodes = [*circuit.nodes]
     tried: list[tuple[Site, list[Site]]] = []

@@ -163,7 +163,6 @@ def edge_faithfulness(
     clean: Any,
     corrupted: Any,
     metric: Any,
-    *,
     ablation: str,
     reference: Any,
     prepend_bos: bool | None,
