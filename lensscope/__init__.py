@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from lensscope.errors import BasisError as BasisError
     from lensscope.errors import BudgetError as BudgetError
     from lensscope.errors import CacheError as CacheError
+    from lensscope.errors import CheckpointError as CheckpointError
+    from lensscope.errors import CircuitError as CircuitError
     from lensscope.errors import FileError as FileError
     from lensscope.errors import LensError as LensError
     from lensscope.errors import LensscopeError as LensscopeError
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from lensscope.errors import PromptError as PromptError
     from lensscope.errors import SiteError as SiteError
     from lensscope.errors import StudyError as StudyError
+    from lensscope.errors import SweepError as SweepError
     from lensscope.lenses.affine import AffineLens as AffineLens
     from lensscope.lenses.compare import compare as compare
     from lensscope.lenses.comparison import LensComparison as LensComparison
@@ -83,8 +86,9 @@ _HOMES = {
     "values.cache": "Cache",
     "circuits.circuit": "Circuit",
     "engine.calls": "capture generate run run_many",
-    "errors": "BasisError BudgetError CacheError FileError LensError LensscopeError ModelError "
-    "ModelNotFoundError PatchError PlanError PositionError PromptError SiteError StudyError",
+    "errors": "BasisError BudgetError CacheError CheckpointError CircuitError FileError LensError "
+    "LensscopeError ModelError ModelNotFoundError PatchError PlanError PositionError PromptError "
+    "SiteError StudyError SweepError",
     "patchscope.inspection": "InspectionPrompt",
     "lenses.affine": "AffineLens",
     "lenses.compare": "compare",
