@@ -235,9 +235,7 @@ def test_a_metric_or_the_top_k_in_place_of_the_logits(few, monkeypatch):
         return logits[:, -1, 7] - logits[:, -1, 9]
 
     for size in (1 << 31, 40_000):
-        monkeypatch.setattr(
-            "lensscope.engine.execution.default_budget", lambda device, size=size: size
-        )
+        monkeypatch.setattr("lensscope.engine.sweep.default_budget", lambda device, size=size: size)
         for plan in (None, {"outputs": False}):
             out = ls.run_many(
                 few,

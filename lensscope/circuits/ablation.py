@@ -15,16 +15,15 @@ from lensscope.circuits.naming import ANYWAY, COMPONENTS
 from lensscope.effects.measuring import Both, both, check_pairs, written
 from lensscope.effects.metrics import PairMetric, as_metric
 from lensscope.effects.pairing import Group, Pair, groups_of, pairs_of
-from lensscope.engine.calls import capture
+from lensscope.engine.capture import capture
 from lensscope.errors import PatchError, PositionError, PromptError, SiteError
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
 from lensscope.progress import one_bar, progress
-from lensscope.values.patches import Patch
 from lensscope.values.positions import resolve
 from lensscope.values.prompts import PromptsLike, TokenizedPrompt
-from lensscope.values.sites import Site
+from lensscope.values.sites import Patch, Site
 
 if TYPE_CHECKING:
     from lensscope.circuits.circuit import Circuit

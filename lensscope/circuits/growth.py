@@ -10,7 +10,7 @@ import numpy as np
 
 from lensscope.circuits.naming import ANYWAY, COMPONENTS, check_heads, named, order_of
 from lensscope.effects.receivers import LOGITS, Receiver, precedes
-from lensscope.engine.calls import as_sites
+from lensscope.engine.capture import as_sites
 from lensscope.errors import PatchError
 from lensscope.lenses.checks import number, whole_number
 from lensscope.model.backend import Backend

@@ -16,12 +16,12 @@ from torch import Tensor
 from lensscope.effects.grid import Cell
 from lensscope.effects.measuring import Both
 from lensscope.effects.pairing import Group
-from lensscope.engine.calls import capture, run_many
+from lensscope.engine.capture import capture
+from lensscope.engine.run_many import run_many
 from lensscope.errors import PatchError, PlanError
 from lensscope.model.backend import Backend
 from lensscope.values.cache import Cache
-from lensscope.values.patches import Patch
-from lensscope.values.sites import Site, attn_out, head_out, mlp_out, pattern, resid_pre
+from lensscope.values.sites import Patch, Site, attn_out, head_out, mlp_out, pattern, resid_pre
 
 
 class Estimate:

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lensscope.engine.calls import SitesLike, as_sites
+from lensscope.engine.capture import SitesLike, as_sites
 from lensscope.errors import PatchError, SiteError
 from lensscope.lenses.checks import whole_number
 from lensscope.model.backend import Backend
 from lensscope.values.positions import All
-from lensscope.values.sites import KINDS, Site
+from lensscope.values.site_kinds import KINDS
+from lensscope.values.sites import Site
 
 NONE = -1
 """The coordinate of a layer or head where a site has none, or all are taken together."""

@@ -15,16 +15,15 @@ from torch import Tensor
 from lensscope.effects.answers import Subject
 from lensscope.effects.metrics import Measure, PairMetric, checked
 from lensscope.effects.pairing import Group, Pair
-from lensscope.engine.calls import run_many
+from lensscope.engine.run_many import run_many
 from lensscope.errors import PatchError, PromptError
 from lensscope.lenses.files import resume, save
 from lensscope.model.backend import Backend
 from lensscope.progress import one_bar, progress
 from lensscope.store.files import path_of
 from lensscope.values.cache import Cache
-from lensscope.values.patches import Patch
 from lensscope.values.prompts import TokenizedPrompt
-from lensscope.values.sites import Site
+from lensscope.values.sites import Patch, Site
 
 Direction: TypeAlias = Literal["denoising", "noising"]
 

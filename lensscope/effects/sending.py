@@ -12,11 +12,11 @@ from torch import Tensor
 from lensscope.effects.measuring import Both, written
 from lensscope.effects.pairing import Group
 from lensscope.effects.receivers import LOGITS, Receiver, parallel, precedes
-from lensscope.engine.calls import run_many
+from lensscope.engine.run_many import run_many
 from lensscope.model.backend import Backend
-from lensscope.values.patches import Patch
 from lensscope.values.positions import resolve
 from lensscope.values.sites import (
+    Patch,
     Site,
     attn_out,
     head_out,

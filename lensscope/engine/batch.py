@@ -19,13 +19,12 @@ from torch import Tensor
 from lensscope.errors import PatchError
 from lensscope.model.backend import Backend
 from lensscope.values.operations import Operation
-from lensscope.values.patches import Patch, When
 from lensscope.values.positions import ALL, resolve
 from lensscope.values.prompts import TokenizedPrompt
-from lensscope.values.sites import Site
+from lensscope.values.site_kinds import Place
+from lensscope.values.sites import Patch, Site, When
 
 PaddingSide: TypeAlias = Literal["left", "right"]
-Place: TypeAlias = tuple[str, int | None]
 
 
 @dataclass(frozen=True, eq=False)

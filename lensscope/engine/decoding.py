@@ -14,7 +14,8 @@ from lensscope.engine.batch import Batch
 from lensscope.engine.finite import check_finite
 from lensscope.engine.hooks import hooks_for
 from lensscope.engine.sampling import Sampling
-from lensscope.model.backend import Backend, KeyValues
+from lensscope.model.backend import Backend
+from lensscope.model.key_values import KeyValues
 
 
 def decode(

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from lensscope.engine.joining import joins
+from lensscope.engine.join_trial import joins
 from lensscope.model import trials
 from lensscope.model.agreement import distance_of
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.head import head
 from lensscope.values.provenance import Provenance
-from lensscope.values.sites import KINDS
+from lensscope.values.site_kinds import KINDS
 
 if TYPE_CHECKING:
     import pandas as pd

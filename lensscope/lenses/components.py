@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.engine.calls import capture
+from lensscope.engine.capture import capture
 from lensscope.errors import LensError
 from lensscope.model.backend import Backend
 from lensscope.values.sites import Site, attn_out, head_out

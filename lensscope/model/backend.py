@@ -22,12 +22,14 @@ from torch import Tensor
 
 from lensscope.errors import SiteError
 from lensscope.model import attaching, trials
+from lensscope.model.key_values import KeyValues
 from lensscope.model.layouts import Layout
 from lensscope.model.structure import structure_of
 from lensscope.model.trials import Way
 from lensscope.model.weights import fingerprint
 from lensscope.values.provenance import Provenance
-from lensscope.values.sites import KINDS, Site
+from lensscope.values.site_kinds import KINDS, Place
+from lensscope.values.sites import Site
 
 Hook: TypeAlias = Callable[[Tensor], Tensor | None]
 TokenBatch: TypeAlias = Int[Tensor, "row pos"]
@@ -35,38 +37,6 @@ TokenBatch: TypeAlias = Int[Tensor, "row pos"]
 
 class StopForward(Exception):
     """Raised by a hook once nothing above it is needed; the forward that it ends catches it."""
-
-
-class KeyValues(ABC):
-    """Keys and values of the tokens that were run, one row of the batch each."""
-
-    @abstractmethod
-    def first(self, n: int) -> KeyValues:
-        """A copy that knows only the first ``n`` tokens."""
-
-    @abstractmethod
-    def repeat(self, n: int) -> None:
-        """Repeat the one row ``n`` times."""
-
-    @abstractmethod
-    def grow(self, *, keep: bool) -> None:
-        """From now on, give the one row, in each layer, to as many rows as come to that layer.
-
-        Args:
-            keep: hold on to the new keys and values; `settle` then gives all layers all rows.
-        """
-
-    @abstractmethod
-    def settle(self, rows: Sequence[int]) -> None:
-        """These rows in every layer; a row that a layer lacks is there as its row 0."""
-
-    @abstractmethod
-    def select(self, rows: Sequence[int]) -> None:
-        """Keep only these rows."""
-
-    @abstractmethod
-    def tensors(self) -> list[Tensor]:
-        """Keys and values of each layer, ``[row, …]``."""
 
 
 class Backend(ABC):
@@ -155,7 +125,7 @@ class Backend(ABC):
             )
         return trials.layouts(self)[kind, layer]
 
-    def layout(self, place: tuple[str, int | None]) -> Layout:
+    def layout(self, place: Place) -> Layout:
         """How a site's activations lie in the tensor that its hook point gives."""
         return self._layout(*place)
 
@@ -178,7 +148,7 @@ class Backend(ABC):
             rest = rest[1:]
         return (n_positions, *(n_keys if n < 0 else n for n in rest))
 
-    def check_writable(self, places: set[tuple[str, int | None]]) -> None:
+    def check_writable(self, places: set[Place]) -> None:
         """Refuse a write that would not mean what it says: a hook point whose tensor is shown but
         not used, or one that is not what is added to the residual stream.
 

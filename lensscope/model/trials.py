@@ -22,9 +22,9 @@ from torch import Tensor
 from lensscope.errors import ModelError
 from lensscope.model.attaching import apart
 from lensscope.model.layouts import Layout, Survey, site_at, surveyed, telling_length, watched
+from lensscope.values.site_kinds import Place
 
 T = TypeVar("T")
-Place: TypeAlias = tuple[str, int | None]
 Backend: TypeAlias = Any
 """A `lensscope.model.backend.Backend`, which stands on this file."""
 

@@ -26,14 +26,14 @@ from lensscope.effects.measuring import (
 )
 from lensscope.effects.metrics import PairMetric, as_metric
 from lensscope.effects.pairing import Group, Pair, PositionsLike, groups_of, pairs_of
-from lensscope.engine.calls import SitesLike
+from lensscope.engine.capture import SitesLike
 from lensscope.errors import PatchError
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.patching.result import PatchingResult, result_of
-from lensscope.values.patches import Patch
 from lensscope.values.positions import ALL, All
 from lensscope.values.prompts import PromptsLike
+from lensscope.values.sites import Patch
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from lensscope import checks
 from lensscope.effects.estimates import Estimate
 from lensscope.effects.measuring import Direction, Pairwise
 from lensscope.effects.pairing import PositionsLike
-from lensscope.engine.calls import SitesLike
+from lensscope.engine.capture import SitesLike
 from lensscope.errors import PatchError, PlanError
 from lensscope.lenses.checks import whole_number
 from lensscope.patching.activation import Asked, index_of

@@ -21,10 +21,9 @@ from lensscope.model.tokens import tokenize
 from lensscope.patching.activation import Asked, index_of
 from lensscope.patching.result import PatchingResult, result_of
 from lensscope.values.operations import Map
-from lensscope.values.patches import Patch
 from lensscope.values.positions import ALL, PositionLike, as_position
 from lensscope.values.prompts import PromptsLike
-from lensscope.values.sites import Site, pattern
+from lensscope.values.sites import Patch, Site, pattern
 
 
 @checks.door(PatchError, from_=checks.listed, to=checks.listed)

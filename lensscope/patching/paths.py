@@ -13,7 +13,7 @@ from lensscope.effects.measuring import Direction, Pairwise
 from lensscope.effects.pairing import PositionsLike, groups_of
 from lensscope.effects.receivers import ReceiversLike, check_order, precedes, receivers_of
 from lensscope.effects.sending import Paths
-from lensscope.engine.calls import SitesLike
+from lensscope.engine.capture import SitesLike
 from lensscope.errors import PatchError, SiteError
 from lensscope.patching.activation import Asked
 from lensscope.patching.result import PatchingResult, result_of

@@ -15,17 +15,16 @@ from lensscope.effects.answers import Answers, as_answers, most_probable
 from lensscope.effects.measuring import Pairwise, place
 from lensscope.effects.metrics import as_metric, probability
 from lensscope.effects.pairing import GroupLike, PositionsLike, groups_of
-from lensscope.engine.calls import SitesLike, capture
+from lensscope.engine.capture import SitesLike, capture
 from lensscope.errors import PatchError
 from lensscope.lenses.checks import number, whole_number
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
 from lensscope.patching.activation import Asked, index_of, patches_of
 from lensscope.patching.result import PatchingResult, result_of
-from lensscope.values.patches import Patch
 from lensscope.values.positions import ALL, span
 from lensscope.values.prompts import PromptsLike
-from lensscope.values.sites import embed, resid_post
+from lensscope.values.sites import Patch, embed, resid_post
 
 
 @checks.door(PatchError, subject=checks.listed, answer=as_answers)

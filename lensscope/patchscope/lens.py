@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.engine.calls import run_many
+from lensscope.engine.run_many import run_many
 from lensscope.errors import LensError
 from lensscope.lenses.lens import RESIDUAL, Lens, States
 from lensscope.model.backend import Backend

@@ -18,8 +18,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.engine.calls import capture, run_many
+from lensscope.engine.capture import capture
 from lensscope.engine.finite import check_states
+from lensscope.engine.run_many import run_many
 from lensscope.engine.runs import Runs
 from lensscope.errors import (
     BasisError,
@@ -37,10 +38,9 @@ from lensscope.model.tokens import tokenize
 from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.result import PatchscopeResult, Reading
 from lensscope.values.operations import Map, Resize, as_value
-from lensscope.values.patches import Patch
 from lensscope.values.positions import ALL, All, PositionLike, resolve
 from lensscope.values.prompts import PromptsLike, TokenizedPrompt
-from lensscope.values.sites import Site, resid_post, resid_pre
+from lensscope.values.sites import Patch, Site, resid_post, resid_pre
 from lensscope.values.transforms import BySite
 
 if TYPE_CHECKING:

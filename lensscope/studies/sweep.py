@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from lensscope.engine.calls import capture, generate, run_many
+from lensscope.engine.capture import capture
+from lensscope.engine.generate import generate
+from lensscope.engine.run_many import run_many
 from lensscope.engine.runs import Generation
 from lensscope.errors import StudyError
 from lensscope.lenses.checks import whole_number

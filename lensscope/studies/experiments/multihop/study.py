@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.engine.calls import capture
+from lensscope.engine.capture import capture
 from lensscope.errors import StudyError
 from lensscope.lenses.checks import several, whole_number
 from lensscope.model.tokens import tokenize

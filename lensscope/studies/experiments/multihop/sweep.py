@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from lensscope.engine.calls import run_many
+from lensscope.engine.run_many import run_many
 from lensscope.model.backend import Backend
 from lensscope.values.prompts import TokenizedPrompt
 from lensscope.values.sites import resid_post
