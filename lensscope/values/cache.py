@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -306,6 +305,5 @@ class Cache(Mapping[Site, Tensor]):
         return tensor
 
 
-def _many(numbers: SupportsIndex | Sequence[SupportsIndex]) -> list[int]:
-    parts = [numbers] if isinstance(numbers, SupportsIndex) else numbers
-    return [operator.index(part) for part in parts]
+def _many(numbers: Any) -> list[int]:
+    return [numbers] if isinstance(numbers, int) else list(numbers)
