@@ -14,6 +14,7 @@ from lensscope.effects.pairing import Group
 from lensscope.effects.receivers import LOGITS, Receiver, parallel, precedes
 from lensscope.engine.run_many import run_many
 from lensscope.model.backend import Backend
+from lensscope.model.trials import check_writable
 from lensscope.values.positions import resolve
 from lensscope.values.sites import (
     Patch,
@@ -127,7 +128,7 @@ class Paths:
                 mine = [one for one in some if one[0].kind == kind]
                 at = {"embed": resid_pre(0), "mlp_out": mlp_out(layer)}.get(kind, attn_out(layer))
                 if layer is not None:
-                    self.backend.check_writable({(at.kind, layer)})
+                    check_writable(self.backend, {(at.kind, layer)})
                 kept = self._run([self._patches(*one) for one in mine] + [[]], [at])[at]
                 for n, one in enumerate(mine):
                     self._sent[one] = dict.fromkeys(stages, kept[n] - kept[-1])

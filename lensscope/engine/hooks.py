@@ -11,8 +11,9 @@ from torch import Tensor
 from lensscope.engine.batch import Batch
 from lensscope.engine.states import KeptStates
 from lensscope.errors import SiteError
-from lensscope.model.backend import Backend, Hook, StopForward
+from lensscope.model.backend import Backend
 from lensscope.model.layouts import site_at
+from lensscope.model.passing import Hook, StopForward
 from lensscope.values.site_kinds import KINDS, Place
 
 

@@ -10,7 +10,7 @@ from lensscope.engine.execution import execute
 from lensscope.engine.planning import Plan
 from lensscope.model.backend import Backend
 from lensscope.model.tokens import tokenize
-from lensscope.model.trials import Trial, once, trial_tokens, verdict
+from lensscope.model.trying import Trial, once, trial_tokens, verdict
 from lensscope.values.sites import Patch, Site
 
 

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from lensscope.engine.batch import Batch, Row
-from lensscope.model.backend import Backend, Hook
+from lensscope.model.backend import Backend
 from lensscope.model.key_values import KeyValues
+from lensscope.model.passing import Hook
 from lensscope.values.sites import Site
 
 

@@ -11,9 +11,10 @@ from lensscope.engine.batch import Batch, Row
 from lensscope.engine.hooks import hooks_for
 from lensscope.engine.planning import Held
 from lensscope.engine.states import KeptStates
-from lensscope.model.backend import Backend, Hook
+from lensscope.model.backend import Backend
 from lensscope.model.key_values import KeyValues
 from lensscope.model.layouts import site_at
+from lensscope.model.passing import Hook
 from lensscope.values.site_kinds import Place
 
 

@@ -16,6 +16,7 @@ from lensscope.model.backend import Backend, TokenBatch
 from lensscope.model.key_values import BridgeKeyValues, HookedKeyValues, KeyValues
 from lensscope.model.rotary import forget_longest, is_rotary, rotary_class
 from lensscope.model.trials import Way
+from lensscope.model.trying import once
 
 
 def renamed(model: Any) -> AbstractContextManager[None]:
@@ -71,7 +72,7 @@ class BridgeBackend(Backend):
     def _rotary(self) -> list[Any]:
         """Modules whose rotary factors depend on the longest position that they are given."""
         modules = self._inner.modules()
-        return trials.once(self, "rotary", lambda: [m for m in modules if is_rotary(m)])
+        return once(self, "rotary", lambda: [m for m in modules if is_rotary(m)])
 
     def call(
         self,

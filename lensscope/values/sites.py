@@ -102,11 +102,8 @@ class Site:
         Raises:
             SiteError: not whole numbers.
         """
-        return replace(
-            self,
-            layer=self.layer if layer is None else layer,  # type: ignore[arg-type]
-            head=self.head if head is None else head,  # type: ignore[arg-type]
-        )
+        given: dict[str, Any] = {"layer": layer, "head": head}
+        return replace(self, **{name: n for name, n in given.items() if n is not None})
 
     def _whole_number(self, value: Any, name: str) -> int:
         try:
