@@ -64,6 +64,13 @@ def expected_logits(model, prompt, patches, plain):
     return oracle.logits(model, prompt, plain)
 
 
+def test_the_backend_of_a_backend_is_itself(llama):
+    backend = backend_of(llama)
+    assert backend_of(backend) is backend
+    states = [ls.capture(given, "Paris is", ls.resid_post(1)) for given in (llama, backend)]
+    assert torch.equal(*(cache[ls.resid_post(1)] for cache in states))
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_mixed_rows_equal_the_plain_loop(tiny, seed, no_hooks_left):
     prompt = PROMPT if seed else PROMPT[:6]
