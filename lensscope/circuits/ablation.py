@@ -257,7 +257,7 @@ def mean_states(
     total: dict[Site, Tensor] = {}
     for first in range(0, len(prompts), _PROMPTS_AT_ONCE):
         part = prompts[first : first + _PROMPTS_AT_ONCE]
-        cache = capture(backend.model, part, [Site(kind) for kind in kinds])  # type: ignore[arg-type]
+        cache = capture(backend, part, [Site(kind) for kind in kinds])  # type: ignore[arg-type]
         for site in cache:
             found = cache[site].double().sum(0)
             total[site] = total[site] + found if site in total else found

@@ -139,7 +139,7 @@ def most_probable(backend: Backend, prompts: Sequence[TokenizedPrompt]) -> list[
     Raises:
         PlanError: logits that are not numbers.
     """
-    out = run_many(backend.model, list(prompts), [[] for _ in prompts], top_k=1)
+    out = run_many(backend, list(prompts), [[] for _ in prompts], top_k=1)
     assert out.top_tokens is not None
     assert out.top_log_probabilities is not None
     unknown = int((~out.top_log_probabilities.isfinite()).sum())

@@ -166,7 +166,7 @@ class Estimate:
         """Patterns and what heads write in the run that is patched, as it is."""
         layers = range(self.backend.n_layers)
         places = [kind(n) for n in layers for kind in (pattern, head_out)]
-        return capture(self.backend.model, self.runs.base, places)
+        return capture(self.backend, self.runs.base, places)
 
     @cached_property
     def _refocused(self) -> Cache:
@@ -192,7 +192,7 @@ class Estimate:
                     row += [site.at(token).set(states[self._moved[token]]) for token in tokens]
             rows.append(row)
         out = run_many(
-            self.backend.model,
+            self.backend,
             self.runs.base,
             rows,
             positions=None,
@@ -214,7 +214,7 @@ class Estimate:
                 patches += [site.add(zero) for site, zero in zeros.items()]
                 patches += [] if dropped is None else self._constant(dropped)
                 out = run_many(
-                    self.backend.model,
+                    self.backend,
                     self.runs.base,
                     [patches],
                     metric=self.runs.measure,
@@ -248,11 +248,11 @@ class Estimate:
         """The embeddings of the run that is patched in."""
         pair = self.runs.pair
         other = pair.corrupted if self.runs.noising else pair.clean
-        return capture(self.backend.model, other, resid_pre(0))[resid_pre(0)][0]
+        return capture(self.backend, other, resid_pre(0))[resid_pre(0)][0]
 
     @cached_property
     def _outputs(self) -> Cache:
-        return capture(self.backend.model, self.runs.base, [attn_out, mlp_out])
+        return capture(self.backend, self.runs.base, [attn_out, mlp_out])
 
     def _constant(self, block: int) -> list[Patch]:
         """A block's outputs as they were, but constant: no gradient flows through them."""

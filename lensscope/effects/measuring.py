@@ -93,7 +93,7 @@ class Both:
     def sweep(self, patchsets: Sequence[Sequence[Patch]]) -> Float[Tensor, " row"]:
         """The metric of the base run under each list of patches."""
         out = run_many(
-            self.backend.model,
+            self.backend,
             self.base,
             patchsets,
             metric=self.measure,
@@ -119,7 +119,7 @@ def both(
     """
     pair = pairs[n]
     prompts = [pair.clean, pair.corrupted]
-    out = run_many(backend.model, prompts, [[], []], keep=list(sites), memory_budget=memory_budget)
+    out = run_many(backend, prompts, [[], []], keep=list(sites), memory_budget=memory_budget)
     assert out.logits is not None
     subject = Subject(backend, pair.clean, n, len(pairs), out.logits[0, 0])
     measure = checked(metric.bind(subject), metric.name)

@@ -99,7 +99,7 @@ class Paths:
 
     def _run(self, rows: Sequence[Sequence[Patch]], sites: Sequence[Site]) -> Mapping[Site, Tensor]:
         out = run_many(
-            self.backend.model,
+            self.backend,
             self.runs.base,
             rows,
             positions=None,

@@ -44,7 +44,7 @@ def check_heads(backend: Backend, layer: int | None) -> None:
     if layer not in known:
         tokens = [n % backend.d_vocab for n in range(3)]
         with backend.alone():
-            cache = capture(backend.model, tokens, [head_out(layer), attn_out(layer)])
+            cache = capture(backend, tokens, [head_out(layer), attn_out(layer)])
         attention = backend.model.blocks[layer].attn
         heads = cache[head_out(layer)][0]
         weight, bias = attention.W_O, getattr(attention, "b_O", None)

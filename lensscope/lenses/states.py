@@ -212,7 +212,7 @@ def gathered(
         shared = next(iter(ends))
         place = shared[0] if len(ends) == 1 and len(shared) == 1 else None
         at = {site: site if place is None else site.at(place) for site in kept}
-        cache = capture(backend.model, prompts, list(at.values()), memory_budget=memory_budget)
+        cache = capture(backend, prompts, list(at.values()), memory_budget=memory_budget)
         index = [
             (b, 0 if place is not None else token)
             for b, n in enumerate(numbers)

@@ -175,7 +175,7 @@ def _embeddings(asked: Asked, tokens: Sequence[tuple[int, ...]]) -> list[Float[T
     and some embed more narrowly than the residual stream is (OPT-350m)."""
     found = []
     for pair, some in zip(asked.pairs, tokens, strict=True):
-        states = capture(asked.backend.model, pair.clean, embed)[embed][0]
+        states = capture(asked.backend, pair.clean, embed)[embed][0]
         found.append(states[list(some)])
     return found
 
@@ -198,7 +198,7 @@ def embedding_deviation(
     table = asked.backend.model.W_E.detach()
     prompt = asked.pairs[0].clean
     ids = torch.tensor(prompt.ids, device=table.device)
-    given = capture(asked.backend.model, prompt, embed)[embed][0].float()
+    given = capture(asked.backend, prompt, embed)[embed][0].float()
     scale = given.norm() / table[ids].float().norm().clamp_min(1e-30)
     return float(table.float().std() * scale.to(table.device))
 

@@ -115,7 +115,7 @@ class PatchscopeLens(Lens):
         found = []
         for scope in self.scopes:
             target = self._target(backend, scope)
-            logits = run_many(target.model, scope.inspection.tokenized(target), [[]]).logits
+            logits = run_many(target, scope.inspection.tokenized(target), [[]]).logits
             assert logits is not None
             found.append(logits[0, 0])
         return _averaged(found)
@@ -138,7 +138,7 @@ class PatchscopeLens(Lens):
                 patchsets.append([scope.patch(written.at(place), value) for place in places])
         prompt = scope.inspection.tokenized(target)
         grad = torch.is_grad_enabled() and any(r.requires_grad for r in states.values())
-        logits = run_many(target.model, prompt, patchsets, grad=grad).logits
+        logits = run_many(target, prompt, patchsets, grad=grad).logits
         assert logits is not None
         return logits[:, 0].reshape(len(states), n_rows, -1)
 

@@ -290,7 +290,7 @@ class Patchscope:
             for r in readings
         ]
         runs = run_many(
-            target.model,
+            target,
             prompt,
             patchsets,
             positions=None,
@@ -315,7 +315,7 @@ class Patchscope:
         kind = replace(where, kind=read.kind, head=read.head)
         sources = layers_of(here, kind, layers)
         sites = [kind(layer) for layer in sources]
-        cache = capture(here.model, prompts, sites)
+        cache = capture(here, prompts, sites)
         readings = []
         for n, prompt in enumerate(prompts):
             own = cache.sel(prompt=n)

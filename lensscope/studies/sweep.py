@@ -278,7 +278,7 @@ class SweepStudy(Study):
         """What is read of each sample, ``[source layer, token, width]``."""
         sites = [self.site(self.scopes[0])(layer) for layer in self.sources()]
         cache = capture(
-            self.backend.model,
+            self.backend,
             [list(s.prompt.ids) for s in samples],
             sites,
             prepend_bos=False,
@@ -320,7 +320,7 @@ class SweepStudy(Study):
                 value = self.value(scope, state, source, target)
                 patchsets.append([scope.patch(kind(target).at(p), value) for p in places])
             runs = run_many(
-                self.target.model,
+                self.target,
                 list(prompt.ids),
                 patchsets,
                 positions=None,
@@ -335,7 +335,7 @@ class SweepStudy(Study):
     def generated(self, prompts: Sequence[str], prepend_bos: bool | None = None) -> list[Said]:
         """What the target model says after a prompt, unpatched."""
         out = generate(
-            self.target.model,
+            self.target,
             list(prompts),
             max_new_tokens=self.max_new_tokens,
             prepend_bos=prepend_bos,

@@ -183,7 +183,7 @@ class Identity:
         found: list[int] = []
         for first in range(0, len(sets), _ROWS):
             runs = run_many(
-                target.model,
+                target,
                 prompt,
                 sets[first : first + _ROWS],
                 top_k=1,

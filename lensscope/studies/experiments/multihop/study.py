@@ -184,7 +184,7 @@ class Multihop(Study):
         reads = [self.read(item, way) for item in items]
         sites = [resid_post(layer) for layer in self.sources()]
         cache = capture(
-            self.backend.model,
+            self.backend,
             [prompt for prompt, _ in reads],
             sites,
             memory_budget=self.memory_budget,

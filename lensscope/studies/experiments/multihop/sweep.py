@@ -50,7 +50,7 @@ def texts_after(
     found: list[str] = []
     for first in range(0, len(sets), _ROWS):
         runs = run_many(
-            backend.model,
+            backend,
             prompt,
             sets[first : first + _ROWS],
             positions=None,
