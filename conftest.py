@@ -12,13 +12,14 @@ from jaxtyping import install_import_hook
 import tests.typecheck  # noqa: F401  jaxtyping looks it up by name
 
 with install_import_hook("lensscope", "tests.typecheck.check"):
+    import lensscope.engine.run_many
+
     import lensscope as ls
     import lensscope.circuits.from_effects
     import lensscope.circuits.growth
     import lensscope.circuits.inspecting
     import lensscope.circuits.transformer_lens
     import lensscope.cli.command
-    import lensscope.engine.calls
     import lensscope.engine.planning
     import lensscope.lenses.compare
     import lensscope.lenses.fit_report

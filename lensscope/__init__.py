@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from lensscope.effects.metrics import logit_difference as logit_difference
     from lensscope.effects.metrics import probability as probability
     from lensscope.effects.metrics import rank as rank
-    from lensscope.engine.calls import capture as capture
-    from lensscope.engine.calls import generate as generate
-    from lensscope.engine.calls import run as run
-    from lensscope.engine.calls import run_many as run_many
+    from lensscope.engine.capture import capture as capture
+    from lensscope.engine.generate import generate as generate
     from lensscope.engine.planning import Plan as Plan
+    from lensscope.engine.run import run as run
+    from lensscope.engine.run_many import run_many as run_many
     from lensscope.engine.runs import Generation as Generation
     from lensscope.engine.runs import Run as Run
     from lensscope.engine.runs import Runs as Runs
@@ -59,11 +59,11 @@ if TYPE_CHECKING:
     from lensscope.patchscope.result import PatchscopeResult as PatchscopeResult
     from lensscope.patchscope.scope import Patchscope as Patchscope
     from lensscope.values.cache import Cache as Cache
-    from lensscope.values.patches import Move as Move
-    from lensscope.values.patches import Patch as Patch
     from lensscope.values.positions import ALL as ALL
     from lensscope.values.positions import span as span
     from lensscope.values.provenance import Provenance as Provenance
+    from lensscope.values.sites import Move as Move
+    from lensscope.values.sites import Patch as Patch
     from lensscope.values.sites import Site as Site
     from lensscope.values.sites import attn_out as attn_out
     from lensscope.values.sites import embed as embed
@@ -100,7 +100,6 @@ _HOMES = {
     "lenses.tuned": "TunedLens",
     "effects.metrics": "kl_divergence log_probability logit_difference probability rank",
     "model.loading": "load_model",
-    "values.patches": "Move Patch",
     "patching.activation": "activation_patching",
     "patching.attribution": "attribution_patching",
     "patching.knockout": "attention_knockout",
@@ -113,8 +112,8 @@ _HOMES = {
     "values.provenance": "Provenance",
     "patchscope.result": "PatchscopeResult",
     "engine.runs": "Generation Run Runs",
-    "values.sites": "Site attn_out embed head_out k mlp_hidden mlp_out pattern q resid_mid "
-    "resid_post resid_pre v",
+    "values.sites": "Move Patch Site attn_out embed head_out k mlp_hidden mlp_out pattern q "
+    "resid_mid resid_post resid_pre v",
     "engine.support": "support",
     "values.transforms": "affine identity scaled_to",
 }

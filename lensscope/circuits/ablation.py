@@ -22,10 +22,9 @@ from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
 from lensscope.progress import one_bar, progress
-from lensscope.values.patches import Patch
 from lensscope.values.positions import resolve
 from lensscope.values.prompts import PromptsLike, TokenizedPrompt
-from lensscope.values.sites import Site
+from lensscope.values.sites import Patch, Site
 
 Ablation: TypeAlias = Literal["corrupted", "mean"]
 _PROMPTS_AT_ONCE = 16
@@ -255,7 +254,7 @@ def mean_states(
     total: dict[Site, Tensor] = {}
     for first in range(0, len(prompts), _PROMPTS_AT_ONCE):
         part = prompts[first : first + _PROMPTS_AT_ONCE]
-        cache = capture(backend.model, part, [Site(kind) for kind in kinds])  # type: ignore[arg-type]
+        cache = capture(backend, part, [Site(kind) for kind in kinds])  # type: ignore[arg-type]
         for site in cache:
             found = cache[site].double().sum(0)
             total[site] = total[site] + found if site in total else found

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.engine.calls import run_many
+from lensscope.engine.run_many import run_many
 from lensscope.errors import LensscopeError, PlanError, PromptError
 from lensscope.model.backend import Backend
 from lensscope.model.token_texts import labels_of

@@ -193,7 +193,7 @@ class Estimate:
                     row += [site.at(token).set(states[self._moved[token]]) for token in tokens]
             rows.append(row)
         out = run_many(
-            self.backend.model,
+            self.backend,
             self.runs.base,
             rows,
             positions=None,
@@ -216,7 +216,7 @@ class Estimate:
                 patches += [site.add(zero) for site, zero in zeros.items()]
                 patches += [] if dropped is None else self._constant(dropped)
                 out = run_many(
-                    self.backend.model,
+                    self.backend,
                     self.runs.base,
                     [patches],
                     metric=self.runs.measure,

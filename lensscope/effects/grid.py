@@ -11,7 +11,8 @@ from lensscope.engine.calls import SitesLike, as_sites
 from lensscope.errors import SiteError, SweepError
 from lensscope.model.backend import Backend
 from lensscope.values.positions import All
-from lensscope.values.sites import KINDS, Site
+from lensscope.values.site_kinds import KINDS
+from lensscope.values.sites import Site
 
 NONE = -1
 """The coordinate of a layer or head where a site has none, or all are taken together."""

@@ -16,9 +16,8 @@ from lensscope.engine.calls import run_many
 from lensscope.errors import SweepError
 from lensscope.model.backend import Backend
 from lensscope.values.cache import Cache
-from lensscope.values.patches import Patch
 from lensscope.values.prompts import TokenizedPrompt
-from lensscope.values.sites import Site
+from lensscope.values.sites import Patch, Site
 
 Direction: TypeAlias = Literal["denoising", "noising"]
 
@@ -88,7 +87,7 @@ class Both:
     def sweep(self, patchsets: Sequence[Sequence[Patch]]) -> Float[Tensor, " row"]:
         """The metric of the base run under each list of patches."""
         out = run_many(
-            self.backend.model,
+            self.backend,
             self.base,
             patchsets,
             metric=self.measure,
@@ -114,7 +113,7 @@ def both(
     """
     pair = pairs[n]
     prompts = [pair.clean, pair.corrupted]
-    out = run_many(backend.model, prompts, [[], []], keep=list(sites), memory_budget=memory_budget)
+    out = run_many(backend, prompts, [[], []], keep=list(sites), memory_budget=memory_budget)
     assert out.logits is not None
     case = Case(backend, pair.clean, n, len(pairs), out.logits[0, 0])
     measure = checked(metric.bind(case), metric.name)

@@ -8,7 +8,8 @@ from typing import Any, Final, Literal, TypeAlias
 from lensscope.effects.grid import Cell
 from lensscope.errors import SiteError, SweepError
 from lensscope.model.backend import Backend
-from lensscope.values.sites import KINDS, Site
+from lensscope.values.site_kinds import KINDS
+from lensscope.values.sites import Site
 
 LOGITS: Final = "logits"
 """The receiver at the end: the final norm and the unembedding."""

@@ -12,11 +12,12 @@ from torch import Tensor
 from lensscope.effects.measuring import Both, written
 from lensscope.effects.pairing import TokenGroup
 from lensscope.effects.receivers import LOGITS, Receiver, parallel, precedes
-from lensscope.engine.calls import run_many
+from lensscope.engine.run_many import run_many
 from lensscope.model.backend import Backend
-from lensscope.values.patches import Patch
+from lensscope.model.trials import check_writable
 from lensscope.values.positions import resolve
 from lensscope.values.sites import (
+    Patch,
     Site,
     attn_out,
     head_out,
@@ -98,7 +99,7 @@ class Paths:
 
     def _run(self, rows: Sequence[Sequence[Patch]], sites: Sequence[Site]) -> Mapping[Site, Tensor]:
         out = run_many(
-            self.backend.model,
+            self.backend,
             self.runs.base,
             rows,
             positions=None,
@@ -127,7 +128,7 @@ class Paths:
                 mine = [one for one in some if one[0].kind == kind]
                 at = {"embed": resid_pre(0), "mlp_out": mlp_out(layer)}.get(kind, attn_out(layer))
                 if layer is not None:
-                    self.backend.check_writable({(at.kind, layer)})
+                    check_writable(self.backend, {(at.kind, layer)})
                 kept = self._run([self._patches(*one) for one in mine] + [[]], [at])[at]
                 for n, one in enumerate(mine):
                     self._sent[one] = dict.fromkeys(stages, kept[n] - kept[-1])

@@ -17,6 +17,7 @@ from lensscope.errors import SweepError
 from lensscope.patching.result import PatchingResult, result_of
 from lensscope.values.positions import ALL
 from lensscope.values.prompts import PromptsLike
+from lensscope.values.sites import Patch
 
 
 @checks.door(SweepError)

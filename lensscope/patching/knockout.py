@@ -22,10 +22,9 @@ from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
 from lensscope.patching.result import PatchingResult, result_of
 from lensscope.values.operations import Map
-from lensscope.values.patches import Patch
 from lensscope.values.positions import ALL, PositionLike, as_position
 from lensscope.values.prompts import PromptsLike
-from lensscope.values.sites import Site, pattern
+from lensscope.values.sites import Patch, Site, pattern
 
 
 @checks.door(SweepError, from_=checks.listed, to=checks.listed)

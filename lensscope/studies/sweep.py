@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from lensscope.engine.calls import capture, generate, run_many
+from lensscope.engine.capture import capture
+from lensscope.engine.generate import generate
+from lensscope.engine.run_many import run_many
 from lensscope.engine.runs import Generation
 from lensscope.errors import StudyError
 from lensscope.lenses.checks import whole_number
@@ -277,7 +279,7 @@ class SweepStudy(Study):
         """What is read of each sample, ``[source layer, token, width]``."""
         sites = [self.site(self.scopes[0])(layer) for layer in self.sources()]
         cache = capture(
-            self.backend.model,
+            self.backend,
             [list(s.prompt.ids) for s in samples],
             sites,
             prepend_bos=False,
@@ -319,7 +321,7 @@ class SweepStudy(Study):
                 value = self.value(scope, state, source, target)
                 patchsets.append([scope.patch(kind(target).at(p), value) for p in places])
             runs = run_many(
-                self.target.model,
+                self.target,
                 list(prompt.ids),
                 patchsets,
                 positions=None,
@@ -334,7 +336,7 @@ class SweepStudy(Study):
     def generated(self, prompts: Sequence[str], prepend_bos: bool | None = None) -> list[Said]:
         """What the target model says after a prompt, unpatched."""
         out = generate(
-            self.target.model,
+            self.target,
             list(prompts),
             max_new_tokens=self.max_new_tokens,
             prepend_bos=prepend_bos,

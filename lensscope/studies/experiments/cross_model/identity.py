@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lensscope.engine.calls import run_many
+from lensscope.engine.run_many import run_many
 from lensscope.errors import StudyError
 from lensscope.lenses.states import Asked, Gathered, asked, gathered
 from lensscope.model.token_texts import labels_of
@@ -183,7 +183,7 @@ class Identity:
         found: list[int] = []
         for first in range(0, len(sets), _ROWS):
             runs = run_many(
-                target.model,
+                target,
                 prompt,
                 sets[first : first + _ROWS],
                 top_k=1,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.engine.calls import capture
+from lensscope.engine.capture import capture
 from lensscope.errors import StudyError
 from lensscope.lenses.checks import several, whole_number
 from lensscope.model.tokens import tokenize
@@ -184,7 +184,7 @@ class Multihop(Study):
         reads = [self.read(item, way) for item in items]
         sites = [resid_post(layer) for layer in self.sources()]
         cache = capture(
-            self.backend.model,
+            self.backend,
             [prompt for prompt, _ in reads],
             sites,
             memory_budget=self.memory_budget,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from lensscope.engine.calls import run_many
+from lensscope.engine.run_many import run_many
 from lensscope.model.backend import Backend
 from lensscope.values.prompts import TokenizedPrompt
 from lensscope.values.sites import resid_post
@@ -50,7 +50,7 @@ def texts_after(
     found: list[str] = []
     for first in range(0, len(sets), _ROWS):
         runs = run_many(
-            backend.model,
+            backend,
             prompt,
             sets[first : first + _ROWS],
             positions=None,
