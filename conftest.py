@@ -12,8 +12,6 @@ from jaxtyping import install_import_hook
 import tests.typecheck  # noqa: F401  jaxtyping looks it up by name
 
 with install_import_hook("lensscope", "tests.typecheck.check"):
-    import lensscope.engine.run_many
-
     import lensscope as ls
     import lensscope.circuits.from_effects
     import lensscope.circuits.growth
@@ -21,6 +19,7 @@ with install_import_hook("lensscope", "tests.typecheck.check"):
     import lensscope.circuits.transformer_lens
     import lensscope.cli.command
     import lensscope.engine.planning
+    import lensscope.engine.run_many
     import lensscope.lenses.compare
     import lensscope.lenses.fit_report
     import lensscope.lenses.reader

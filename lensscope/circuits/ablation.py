@@ -16,7 +16,7 @@ from lensscope.circuits.wiring import Wiring
 from lensscope.effects.measuring import Both, both, written
 from lensscope.effects.metrics import PairMetric, as_metric
 from lensscope.effects.pairing import Pair, TokenGroup, check_pairs, groups_of, pairs_of
-from lensscope.engine.calls import capture
+from lensscope.engine.capture import capture
 from lensscope.errors import CircuitError, PositionError, PromptError, SiteError
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of

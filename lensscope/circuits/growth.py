@@ -15,7 +15,7 @@ from lensscope.effects.measuring import Direction
 from lensscope.effects.numbers import mean_effect
 from lensscope.effects.paths import measured_paths
 from lensscope.effects.receivers import LOGITS, Receiver, precedes
-from lensscope.engine.calls import as_sites
+from lensscope.engine.capture import as_sites
 from lensscope.errors import CircuitError
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of

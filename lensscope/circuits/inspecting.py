@@ -11,7 +11,7 @@ import torch
 from lensscope.circuits.ablation import tokens_of
 from lensscope.circuits.naming import check_heads
 from lensscope.circuits.wiring import Wiring
-from lensscope.engine.calls import capture
+from lensscope.engine.capture import capture
 from lensscope.errors import PromptError
 from lensscope.lenses.components import as_residual
 from lensscope.model.classes import backend_of

@@ -16,8 +16,8 @@ from lensscope.errors import LensscopeError, PlanError, PromptError
 from lensscope.model.backend import Backend
 from lensscope.model.token_texts import labels_of
 from lensscope.model.tokens import ids_of
-from lensscope.values.patches import Patch
 from lensscope.values.prompts import TokenizedPrompt
+from lensscope.values.sites import Patch
 
 Answer: TypeAlias = "str | int | tuple[str | int, ...]"
 """A token as text or id, or several of which any will do."""
@@ -143,7 +143,7 @@ def most_probable(
         PlanError: logits that are not numbers.
     """
     rows: list[list[Patch]] = [[] for _ in prompts]
-    out = run_many(backend.model, list(prompts), rows, top_k=1, memory_budget=memory_budget)
+    out = run_many(backend, list(prompts), rows, top_k=1, memory_budget=memory_budget)
     assert out.top_tokens is not None
     assert out.top_log_probabilities is not None
     unknown = int((~out.top_log_probabilities.isfinite()).sum())

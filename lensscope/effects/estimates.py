@@ -16,13 +16,13 @@ from torch import Tensor
 from lensscope.effects.grid import Cell
 from lensscope.effects.measuring import Both
 from lensscope.effects.pairing import TokenGroup
-from lensscope.engine.calls import SitesLike, capture, run_many
+from lensscope.engine.capture import SitesLike, capture
+from lensscope.engine.run_many import run_many
 from lensscope.errors import PlanError, SweepError
 from lensscope.model.backend import Backend
 from lensscope.values.cache import Cache
-from lensscope.values.patches import Patch
 from lensscope.values.prompts import TokenizedPrompt
-from lensscope.values.sites import Site, attn_out, head_out, mlp_out, pattern, resid_pre
+from lensscope.values.sites import Patch, Site, attn_out, head_out, mlp_out, pattern, resid_pre
 
 
 class Estimate:
@@ -258,7 +258,7 @@ class Estimate:
 
     def _captured(self, prompt: TokenizedPrompt, sites: SitesLike) -> Cache:
         budget = self.runs.memory_budget
-        return capture(self.backend.model, prompt, sites, memory_budget=budget)
+        return capture(self.backend, prompt, sites, memory_budget=budget)
 
     def _constant(self, block: int) -> list[Patch]:
         """A block's outputs as they were, but constant: no gradient flows through them."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lensscope.checks import whole_number
-from lensscope.engine.calls import SitesLike, as_sites
+from lensscope.engine.capture import SitesLike, as_sites
 from lensscope.errors import SiteError, SweepError
 from lensscope.model.backend import Backend
 from lensscope.values.positions import All

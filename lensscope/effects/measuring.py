@@ -12,7 +12,7 @@ from torch import Tensor
 from lensscope.effects.answers import Case
 from lensscope.effects.metrics import Measure, PairMetric, checked
 from lensscope.effects.pairing import Pair, TokenGroup
-from lensscope.engine.calls import run_many
+from lensscope.engine.run_many import run_many
 from lensscope.errors import SweepError
 from lensscope.model.backend import Backend
 from lensscope.values.cache import Cache

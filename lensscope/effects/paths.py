@@ -14,7 +14,7 @@ from lensscope.effects.pairing import PositionsLike, groups_of
 from lensscope.effects.receivers import ReceiversLike, check_order, precedes, receivers_of
 from lensscope.effects.sending import Paths
 from lensscope.effects.sweeping import Measured, Sweep
-from lensscope.engine.calls import SitesLike
+from lensscope.engine.capture import SitesLike
 from lensscope.errors import SiteError, SweepError
 from lensscope.values.positions import ALL
 from lensscope.values.prompts import PromptsLike

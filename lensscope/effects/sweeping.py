@@ -28,14 +28,14 @@ from lensscope.effects.pairing import (
     groups_of,
     pairs_of,
 )
-from lensscope.engine.calls import SitesLike
+from lensscope.engine.capture import SitesLike
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.store.files import path_of
-from lensscope.values.patches import Patch
 from lensscope.values.positions import ALL, All
 from lensscope.values.prompts import PromptsLike
 from lensscope.values.provenance import Provenance
+from lensscope.values.sites import Patch
 
 MeasurePair: TypeAlias = Callable[[int, Both, list[Cell]], tuple[Tensor, float]]
 """Of the number of a pair, its two runs and its cells: the metric of each cell, ``[cell, …]``, and

@@ -12,12 +12,11 @@ from lensscope.effects.grid import Cell
 from lensscope.effects.measuring import Both, Direction
 from lensscope.effects.pairing import PositionsLike
 from lensscope.effects.sweeping import Sweep
-from lensscope.engine.calls import SitesLike
+from lensscope.engine.capture import SitesLike
 from lensscope.errors import SweepError
 from lensscope.patching.result import PatchingResult, result_of
 from lensscope.values.positions import ALL
 from lensscope.values.prompts import PromptsLike
-from lensscope.values.sites import Patch
 
 
 @checks.door(SweepError)

@@ -16,7 +16,7 @@ from lensscope.effects.grid import Cell
 from lensscope.effects.measuring import Both, Direction
 from lensscope.effects.pairing import PositionsLike
 from lensscope.effects.sweeping import Sweep
-from lensscope.engine.calls import SitesLike
+from lensscope.engine.capture import SitesLike
 from lensscope.errors import PlanError, SweepError
 from lensscope.patching.result import PatchingResult, result_of
 from lensscope.patching.verification import verified

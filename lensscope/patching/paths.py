@@ -10,7 +10,7 @@ from lensscope.effects.measuring import Direction
 from lensscope.effects.pairing import PositionsLike
 from lensscope.effects.paths import measured_paths
 from lensscope.effects.receivers import ReceiversLike
-from lensscope.engine.calls import SitesLike
+from lensscope.engine.capture import SitesLike
 from lensscope.errors import SweepError
 from lensscope.patching.result import PatchingResult, result_of
 from lensscope.values.positions import ALL

@@ -19,15 +19,14 @@ from lensscope.effects.measuring import Both, place
 from lensscope.effects.metrics import probability
 from lensscope.effects.pairing import GroupLike, PositionsLike, groups_of
 from lensscope.effects.sweeping import Sweep
-from lensscope.engine.calls import SitesLike, capture
+from lensscope.engine.capture import SitesLike, capture
 from lensscope.errors import SweepError
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
 from lensscope.patching.result import PatchingResult, result_of
-from lensscope.values.patches import Patch
 from lensscope.values.positions import span
 from lensscope.values.prompts import PromptsLike, TokenizedPrompt
-from lensscope.values.sites import embed, resid_post
+from lensscope.values.sites import Patch, embed, resid_post
 
 
 @checks.door(SweepError, subject=checks.listed, answer=as_answers)
