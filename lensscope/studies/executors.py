@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import torch
 from torch import Tensor
@@ -18,67 +18,62 @@ from lensscope.progress import one_bar
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lensscope.studies.study import Loader, Study
+Measure: TypeAlias = Callable[[str, Mapping[str, Tensor]], "pd.DataFrame"]
+"""Runs one part, given what all parts share."""
 
 _REACH_S: Final = 5.0
 _TRIES: Final = 3
 
 
 def local(
-    study: Study, keys: Sequence[str], shared: Mapping[str, Tensor]
+    measure: Measure, keys: Sequence[str], shared: Mapping[str, Tensor]
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """Parts one after another in this process."""
     for key in keys:
         with one_bar(), torch.no_grad():
-            found = study.measure(key, shared)
+            found = measure(key, shared)
         yield key, found
 
 
 class Worker:
-    """What an actor does: load the models once, then run parts.
+    """What an actor does: begin once, then run parts.
 
     Args:
-        study: without its models.
-        loaders: of its models.
-        expected: the fingerprints that the models must have.
+        begin: loads the models, and gives what runs a part.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        loaders: Mapping[str, Loader],
-        expected: Mapping[str, Any],
-    ) -> None:
+    def __init__(self, begin: Callable[[], Measure]) -> None:
         from lensscope.progress import be_quiet
 
         be_quiet()
-        self.study = replace(study, **dict[str, Any](loaders)).loaded()
-        found = self.study.provenances()
-        differ = [name for name in expected if found[name] != expected[name]]
-        if differ:
-            raise StudyError(
-                "A worker loads another model than this process has.",
-                got=repr(found[differ[0]]),
-                expected=repr(expected[differ[0]]),
-                instead="ls.load_model with the same arguments on all machines; a model whose "
-                "weights were edited needs a function that loads and edits it",
-            )
+        self._measure = begin()
 
     def measure(self, key: str, shared: Mapping[str, Tensor]) -> tuple[str, pd.DataFrame]:
         """One part."""
         with torch.no_grad():
-            return key, self.study.measure(key, shared)
+            return key, self._measure(key, shared)
+
+
+@dataclass(frozen=True)
+class Workers:
+    """What is asked of Ray.
+
+    Attributes:
+        number: how many actors; ``None`` for as many as the cluster serves.
+        gpus: GPUs for each of them.
+        address: of a cluster that runs; ``None`` for the one that is connected, or this machine.
+    """
+
+    number: int | None
+    gpus: float
+    address: str | None
 
 
 def on_ray(
-    study: Study,
-    loaders: Mapping[str, Loader],
+    begin: Callable[[], Measure],
     keys: Sequence[str],
     shared: Mapping[str, Tensor],
-    num_workers: int | None,
-    num_gpus: float,
-    address: str | None,
-    expected: Mapping[str, Any],
+    asked: Workers,
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """Parts by Ray's actors, in the order in which they finish.
 
@@ -90,22 +85,22 @@ def on_ray(
     if not keys:
         return
     ray = _ray()
-    with _cluster(ray, address):
+    with _cluster(ray, asked.address):
         have = ray.cluster_resources()
         gpus, cpus = have.get("GPU", 0), int(have.get("CPU", 1))
-        if num_gpus > gpus:
+        if asked.gpus > gpus:
             raise StudyError(
                 "The cluster has not so many GPUs.",
-                got=f"num_gpus={num_gpus} for each worker",
+                got=f"num_gpus={asked.gpus} for each worker",
                 expected=f"at most {gpus:g}",
                 instead="num_gpus=0 for workers on CPUs",
             )
-        most = int(gpus // num_gpus) if num_gpus else cpus
-        workers = min(most if num_workers is None else num_workers, len(keys))
+        most = int(gpus // asked.gpus) if asked.gpus else cpus
+        workers = min(most if asked.number is None else asked.number, len(keys))
         if workers < 1 or workers > most:
             raise StudyError(
                 "The cluster does not serve so many workers.",
-                got=f"num_workers={num_workers}",
+                got=f"num_workers={asked.number}",
                 expected=f"1 to {most}",
                 instead=f"num_workers={most}",
             )
@@ -114,9 +109,9 @@ def on_ray(
         held = ray.put(dict(shared))
         # a part that kills each worker that is given it must end the study, not go on for ever
         actor = ray.remote(Worker).options(
-            num_cpus=1, num_gpus=num_gpus, max_restarts=-1, max_task_retries=_TRIES
+            num_cpus=1, num_gpus=asked.gpus, max_restarts=-1, max_task_retries=_TRIES
         )
-        actors = [actor.remote(study, dict(loaders), dict(expected)) for _ in range(workers)]
+        actors = [actor.remote(begin) for _ in range(workers)]
         try:
             yield from ActorPool(actors).map_unordered(
                 lambda a, key: a.measure.remote(key, held), keys

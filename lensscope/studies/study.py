@@ -11,6 +11,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
@@ -25,13 +26,12 @@ from lensscope.model.classes import backend_of
 from lensscope.model.loading import loader_of
 from lensscope.progress import one_bar, progress
 from lensscope.store.files import path_of, refusals
-from lensscope.studies.executors import local, on_ray
+from lensscope.studies.executors import Measure, Workers, local, on_ray
 from lensscope.studies.folder import Folder
+from lensscope.studies.result import StudyResult
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from lensscope.studies.result import StudyResult
 
 Executor: TypeAlias = Literal["local", "ray"]
 Loader: TypeAlias = Callable[[], Any]
@@ -193,21 +193,13 @@ class Study(ABC):
                 missing = [key for key in keys if key not in finished]
                 with progress(len(keys), study.kind, "part", initial=len(finished)) as bar:
                     if executor == "local":
-                        parts = local(study, missing, shared)
+                        parts = local(study.measure, missing, shared)
                     else:
-                        loaders = {name: _loader(m) for name, m in self.models.items()}
-                        none: dict[str, Any] = dict.fromkeys(loaders)
-                        bare = replace(self, **none)
-                        parts = on_ray(
-                            bare,
-                            loaders,
-                            missing,
-                            shared,
-                            num_workers,
-                            num_gpus,
-                            address,
-                            manifest["models"],
-                        )
+                        loaders: dict[str, Any] = {n: _loader(m) for n, m in self.models.items()}
+                        # no model is sent: those that are loaded have a loader in their place
+                        begin = partial(_begun, replace(self, **loaders), manifest["models"])
+                        workers = Workers(num_workers, num_gpus, address)
+                        parts = on_ray(begin, missing, shared, workers)
                     for key, frame in parts:
                         folder.write(key, frame)
                         bar.update(1)
@@ -279,6 +271,26 @@ def _loader(model: Any) -> Loader:
             instead="def load(): …, and model=load",
         )
     return found
+
+
+def _begun(study: Study, expected: Mapping[str, Any]) -> Measure:
+    """What runs a part, where a study's models are loaded anew.
+
+    Raises:
+        StudyError: they are others than `expected`.
+    """
+    loaded = study.loaded()
+    found = loaded.provenances()
+    differ = [name for name in expected if found[name] != expected[name]]
+    if differ:
+        raise StudyError(
+            "A worker loads another model than this process has.",
+            got=repr(found[differ[0]]),
+            expected=repr(expected[differ[0]]),
+            instead="ls.load_model with the same arguments on all machines; a model whose "
+            "weights were edited needs a function that loads and edits it",
+        )
+    return loaded.measure
 
 
 def _session(executor: str) -> dict[str, Any]:

@@ -104,6 +104,19 @@ class CrossModel(EntityResolution):
         """The held-out texts of each part."""
         return groups(len(self.split()[1]), _GROUP, self.seed)
 
+    def _words(self, maps: Mapping[tuple[int, int], Affine] | None = None) -> Identity:
+        """The token-identity patchscope over texts."""
+        return Identity(
+            self.backend,
+            self.target,
+            self.identity,
+            self.pairs(),
+            self.random_draws,
+            self.seed,
+            self.memory_budget,
+            maps or {},
+        )
+
     # ---------------------------------------------------------------- running
 
     def arguments(self) -> dict[str, Any]:
@@ -143,7 +156,7 @@ class CrossModel(EntityResolution):
             )
         super().check()
         self.identity.inspection.placed(self.target)
-        Identity(self, {}).check(self.split()[1])
+        self._words().check(self.split()[1])
 
     def check_models(self, scope: Patchscope) -> None:
         """There is a map between all bases, or will be."""
@@ -152,7 +165,7 @@ class CrossModel(EntityResolution):
         """Means and random vectors, and for each pair of layers a map."""
         found = dict(super().prepare())
         held = self.split()[1]
-        found["nulls-text"] = Identity(self, {}).nulls(held)
+        found["nulls-text"] = self._words().nulls(held)
         pairs = self.pairs()
         for target in dict.fromkeys(t for _, t in pairs):
             own = [s for s, t in pairs if t == target]
@@ -190,7 +203,7 @@ class CrossModel(EntityResolution):
         kind, _, rest = key.partition("-")
         if kind == "identity":
             items, held = self.groups()[int(rest)], self.split()[1]
-            return Identity(self, maps).measure(items, held, shared["nulls-text"])
+            return self._words(maps).measure(items, held, shared["nulls-text"])
         return super(CrossModel, replace(self, maps=maps)).measure(key, shared)
 
     def value(self, scope: Patchscope, state: Tensor, source: int, target: int) -> Tensor:
