@@ -14,11 +14,12 @@ from torch import Tensor
 
 from lensscope.errors import LensscopeError, StudyError
 from lensscope.progress import one_bar
+from lensscope.studies.parts import Part
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Measure: TypeAlias = Callable[[str, Mapping[str, Tensor]], "pd.DataFrame"]
+Measure: TypeAlias = Callable[[Part, Mapping[str, Tensor]], "pd.DataFrame"]
 """Runs one part, given what all parts share."""
 
 _REACH_S: Final = 5.0
@@ -26,13 +27,13 @@ _TRIES: Final = 3
 
 
 def local(
-    measure: Measure, keys: Sequence[str], shared: Mapping[str, Tensor]
-) -> Iterator[tuple[str, pd.DataFrame]]:
+    measure: Measure, parts: Sequence[Part], shared: Mapping[str, Tensor]
+) -> Iterator[tuple[Part, pd.DataFrame]]:
     """Parts one after another in this process."""
-    for key in keys:
+    for part in parts:
         with one_bar(), torch.no_grad():
-            found = measure(key, shared)
-        yield key, found
+            found = measure(part, shared)
+        yield part, found
 
 
 class Worker:
@@ -48,10 +49,10 @@ class Worker:
         be_quiet()
         self._measure = begin()
 
-    def measure(self, key: str, shared: Mapping[str, Tensor]) -> tuple[str, pd.DataFrame]:
+    def measure(self, part: Part, shared: Mapping[str, Tensor]) -> tuple[Part, pd.DataFrame]:
         """One part."""
         with torch.no_grad():
-            return key, self._measure(key, shared)
+            return part, self._measure(part, shared)
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,10 @@ class Workers:
 
 def on_ray(
     begin: Callable[[], Measure],
-    keys: Sequence[str],
+    parts: Sequence[Part],
     shared: Mapping[str, Tensor],
     asked: Workers,
-) -> Iterator[tuple[str, pd.DataFrame]]:
+) -> Iterator[tuple[Part, pd.DataFrame]]:
     """Parts by Ray's actors, in the order in which they finish.
 
     Ray starts an actor that died again, and what it was at.
@@ -82,7 +83,7 @@ def on_ray(
     Raises:
         StudyError: Ray is not installed or not to be reached, or a worker cannot start.
     """
-    if not keys:
+    if not parts:
         return
     ray = _ray()
     with _cluster(ray, asked.address):
@@ -96,7 +97,7 @@ def on_ray(
                 instead="num_gpus=0 for workers on CPUs",
             )
         most = int(gpus // asked.gpus) if asked.gpus else cpus
-        workers = min(most if asked.number is None else asked.number, len(keys))
+        workers = min(most if asked.number is None else asked.number, len(parts))
         if workers < 1 or workers > most:
             raise StudyError(
                 "The cluster does not serve so many workers.",
@@ -114,7 +115,7 @@ def on_ray(
         actors = [actor.remote(begin) for _ in range(workers)]
         try:
             yield from ActorPool(actors).map_unordered(
-                lambda a, key: a.measure.remote(key, held), keys
+                lambda a, part: a.measure.remote(part, held), parts
             )
         except ray.exceptions.RayTaskError as error:
             cause = error.cause

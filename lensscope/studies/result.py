@@ -19,6 +19,7 @@ from lensscope.show.tables import brief, latex, markdown
 from lensscope.signs import without_control
 from lensscope.store.json_text import json_text, records
 from lensscope.studies.folder import Folder
+from lensscope.studies.parts import CELLS
 from lensscope.studies.report import study_section
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class StudyResult(Shown):
             **where: values of columns, such as ``source_layer=12``.
         """
         found = []
-        for part in self.folder.read("cells-"):
+        for part in CELLS.of(self.folder):
             own = part[part["name"] == name]
             for column, value in where.items():
                 if column not in own:

@@ -28,6 +28,7 @@ from lensscope.progress import one_bar, progress
 from lensscope.store.files import path_of, refusals
 from lensscope.studies.executors import Measure, Workers, local, on_ray
 from lensscope.studies.folder import Folder
+from lensscope.studies.parts import Part
 from lensscope.studies.result import StudyResult
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Study(ABC):
         """Everything that decides the results, as JSON has it."""
 
     @abstractmethod
-    def keys(self) -> list[str]:
+    def parts(self) -> list[Part]:
         """The parts, in order."""
 
     @abstractmethod
@@ -88,8 +89,23 @@ class Study(ABC):
         """What all parts need of the models, found once."""
 
     @abstractmethod
-    def measure(self, key: str, shared: Mapping[str, Tensor]) -> pd.DataFrame:
+    def measure(self, part: Part, shared: Mapping[str, Tensor]) -> pd.DataFrame:
         """One part: a line a cell."""
+
+    @classmethod
+    @abstractmethod
+    def summary(cls, folder: Folder) -> StudyResult:
+        """What the finished parts say, from the folder alone, in memory that does not grow with
+        them."""
+
+    def keys(self) -> list[str]:
+        """What the parts are called on disk, in order."""
+        return [part.key for part in self.parts()]
+
+    @property
+    def backend(self) -> Backend:
+        """The model as lensscope uses it."""
+        return backend_of(self.model)
 
     @property
     def models(self) -> dict[str, Any]:
@@ -175,7 +191,8 @@ class Study(ABC):
         study.check()
         temporary = out is None
         folder = Folder(_place(out))
-        keys = study.keys()
+        parts = study.parts()
+        keys = [part.key for part in parts]
         manifest: dict[str, Any] = {
             "study": study.kind,
             "arguments": study.arguments(),
@@ -190,18 +207,18 @@ class Study(ABC):
                     shared = folder.shared(study._prepared)
                 folder.check_parts()
                 finished = folder.done()
-                missing = [key for key in keys if key not in finished]
+                missing = [part for part in parts if part.key not in finished]
                 with progress(len(keys), study.kind, "part", initial=len(finished)) as bar:
                     if executor == "local":
-                        parts = local(study.measure, missing, shared)
+                        done = local(study.measure, missing, shared)
                     else:
                         loaders: dict[str, Any] = {n: _loader(m) for n, m in self.models.items()}
                         # no model is sent: those that are loaded have a loader in their place
                         begin = partial(_begun, replace(self, **loaders), manifest["models"])
                         workers = Workers(num_workers, num_gpus, address)
-                        parts = on_ray(begin, missing, shared, workers)
-                    for key, frame in parts:
-                        folder.write(key, frame)
+                        done = on_ray(begin, missing, shared, workers)
+                    for part, frame in done:
+                        folder.write(part.key, frame)
                         bar.update(1)
             result = self.summary(folder)
         except BaseException:
@@ -216,19 +233,6 @@ class Study(ABC):
         with torch.no_grad():
             # safetensors keeps no empty file
             return {"none": torch.zeros(1), **self.prepare()}
-
-    @classmethod
-    @abstractmethod
-    def summary(cls, folder: Folder) -> StudyResult:
-        """What the finished parts say, from the folder alone, in memory that does not grow with
-        them."""
-
-    # ---------------------------------------------------------------- what all have
-
-    @property
-    def backend(self) -> Backend:
-        """The model as lensscope uses it."""
-        return backend_of(self.model)
 
 
 def _place(out: str | Path | None) -> Path:

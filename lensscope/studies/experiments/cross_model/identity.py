@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lensscope.engine.calls import run_many
 from lensscope.errors import StudyError
 from lensscope.lenses.states import Asked, Gathered, asked, gathered
 from lensscope.model.backend import Backend
 from lensscope.model.token_texts import labels_of
 from lensscope.patchscope.scope import Patchscope
 from lensscope.studies.controls import Spread, as_long_as
+from lensscope.studies.parts import IDENTITY
 from lensscope.studies.texts import Text
+from lensscope.studies.writes import into_placeholder, runs_of
 from lensscope.values.sites import resid_post
 from lensscope.values.transforms import Affine
 
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _AT_ONCE: Final = 32
-_ROWS: Final = 1024
-"""Texts, and rows of a sweep, that are run together."""
+"""Texts that are run together."""
 
 
 def same_word(one: str, other: str) -> bool:
@@ -96,8 +97,6 @@ class Identity:
             texts: all of them.
             nulls: the mean of each source layer, and what is drawn.
         """
-        import pandas as pd
-
         pairs = self.pairs
         own = [texts[item] for item in items]
         states, said = self._states(own, final=True)
@@ -146,7 +145,7 @@ class Identity:
                 line(each, condition, draw, s, t, word)
         for n in range(len(items)):
             line(n, "prior", 0, -1, -1, prior)
-        return pd.DataFrame(lines)
+        return IDENTITY.frame(lines)
 
     def _reads(self, texts: Sequence[Text]) -> list[Asked]:
         prompts = [text if isinstance(text, str) else list(text) for text in texts]
@@ -190,21 +189,14 @@ class Identity:
     def _words(self, written: Sequence[tuple[int, int, Tensor]]) -> list[str]:
         """What the target says after its prompt as it is, then with each state written."""
         target, scope = self.target, self.scope
-        prompt, places = scope.inspection.tokenized(target), scope.inspection.placed(target)
-        kind = scope.write.whole
-        sets: list[Any] = [[]]
-        for source, layer, state in written:
-            value = self.maps[source, layer](state.float()).to(target.device, target.dtype)
-            sets.append([scope.patch(kind(layer).at(place), value) for place in places])
+        values = (
+            (layer, self.maps[source, layer](state.float()).to(target.device, target.dtype))
+            for source, layer, state in written
+        )
+        writes = chain([[]], (into_placeholder(scope, target, *value) for value in values))
+        prompt = scope.inspection.tokenized(target)
         found: list[int] = []
-        for first in range(0, len(sets), _ROWS):
-            runs = run_many(
-                target.model,
-                prompt,
-                sets[first : first + _ROWS],
-                top_k=1,
-                memory_budget=self.memory_budget,
-            )
+        for runs in runs_of(target, prompt, writes, top_k=1, memory_budget=self.memory_budget):
             assert runs.top_tokens is not None
             found += runs.top_tokens[:, 0, 0].tolist()
         return list(labels_of(target, found))

@@ -26,15 +26,16 @@ from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.scope import layers_of
 from lensscope.studies.controls import Spread, as_long_as
 from lensscope.studies.experiments.multihop.summary import WAYS, multihop_result
-from lensscope.studies.experiments.multihop.sweep import Written, texts_after
 from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers
+from lensscope.studies.parts import QUESTIONS, Part
 from lensscope.studies.places import LEAD_IN
 from lensscope.studies.questions import Question, unrelated
 from lensscope.studies.questions import questions as read_questions
 from lensscope.studies.result import StudyResult
 from lensscope.studies.scoring import contains
 from lensscope.studies.study import BUDGET, Study
+from lensscope.studies.writes import said_after
 from lensscope.values.prompts import TokenizedPrompt
 from lensscope.values.sites import resid_post
 
@@ -44,6 +45,25 @@ if TYPE_CHECKING:
 _AT_ONCE: Final = 32
 """Prompts that are run together."""
 _CHAIN, _BACK = range(len(WAYS))
+
+
+@dataclass(frozen=True)
+class Written:
+    """A state of a sweep and where it goes.
+
+    Attributes:
+        condition: what it is the state of.
+        draw: which one, of several.
+        source: its layer.
+        target: where it is written.
+        state: ``[d_model]``.
+    """
+
+    condition: str
+    draw: int
+    source: int
+    target: int
+    state: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +157,8 @@ class Multihop(Study):
             "memory_budget": self.memory_budget,
         }
 
-    def keys(self) -> list[str]:
-        return [f"cells-{item:06d}" for item in range(len(self.questions))]
+    def parts(self) -> list[Part]:
+        return [QUESTIONS.part(item) for item in range(len(self.questions))]
 
     def check(self) -> None:
         """Refuse what cannot be run, before anything is.
@@ -192,11 +212,9 @@ class Multihop(Study):
         at = [token for _, token in reads]
         return torch.stack([cache[site][range(len(items)), at] for site in sites], 1)
 
-    def measure(self, key: str, shared: Mapping[str, Tensor]) -> pd.DataFrame:
+    def measure(self, part: Part, shared: Mapping[str, Tensor]) -> pd.DataFrame:
         """A line for each text of a question: alone, and by way, condition and cell."""
-        import pandas as pd
-
-        item = int(key.split("-")[1])
+        (item,) = part.numbers
         question, other = self.questions[item], self.others()[item]
         lines: list[dict[str, Any]] = []
 
@@ -219,19 +237,16 @@ class Multihop(Study):
             own, others = self._states([item, other], way)
             nulls = {"mean": [shared["mean"][way]], "drawn": [*shared["drawn"][:, way]]}
             sweep = self._sweep(item, way, own, others, nulls)
-            prior, *texts = texts_after(
-                self.backend,
-                *self.written(item, way),
-                sweep,
-                max_new_tokens=self.max_new_tokens,
-                memory_budget=self.memory_budget,
-            )
-            line(way, prior, None, "prior")
+            prompt, token = self.written(item, way)
+            writes = [[], *([resid_post(w.target).at(token).set(w.state)] for w in sweep)]
+            budget = (self.max_new_tokens, self.memory_budget)
+            prior, *texts = said_after(self.backend, prompt, writes, *budget)
+            line(way, prior.text, None, "prior")
             if way == _BACK:
-                line(-1, prior, None, "alone")
-            for written, text in zip(sweep, texts, strict=True):
-                line(way, text, written, written.condition)
-        return pd.DataFrame(lines)
+                line(-1, prior.text, None, "alone")
+            for written, said in zip(sweep, texts, strict=True):
+                line(way, said.text, written, written.condition)
+        return QUESTIONS.frame(lines)
 
     def _sweep(
         self,

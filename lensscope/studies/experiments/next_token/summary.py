@@ -15,6 +15,7 @@ from lensscope.studies.axes import CONDITIONS, controls
 from lensscope.studies.figures import layer_chart
 from lensscope.studies.folder import Folder
 from lensscope.studies.folds import Folds, best
+from lensscope.studies.parts import TEXTS
 from lensscope.studies.result import StudyResult
 from lensscope.studies.summary import LEVEL, chosen, edges, few, unchosen, with_interval, with_lift
 
@@ -33,13 +34,13 @@ class _Tally:
 
     def take(self, folder: Folder, seed: int) -> None:
         """Count the finished parts; each token of a text counts as much as any other."""
-        for frame in folder.read("cells-", ["item"]):
+        for frame in TEXTS.of(folder, ["item"]):
             self.counted[frame["item"].unique()] = True
         self.folds = Folds.among(self.counted, seed)
         shape = (len(CONDITIONS), len(METRICS), len(self.lenses), len(self.layers))
         self.sums = Sums.empty((self.folds.number, *shape))
         by = ["condition", "lens", "layer", "position"]
-        for frame in folder.read("cells-"):
+        for frame in TEXTS.of(folder):
             for text, own in frame.groupby("item"):
                 values, number = np.full(shape, np.nan), np.zeros(shape)
                 means = own.groupby(by, sort=False)[list(METRICS)].mean()
