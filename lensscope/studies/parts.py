@@ -81,74 +81,37 @@ class Part:
         return "-".join([self.kind.name, *(f"{number:0{n}d}" for number, n in numbers)])
 
 
-_ITEM: Final = {"item": int, "name": str}
-_LAYERS: Final = {"source_layer": int, "target_layer": int}
-_TEXT: Final = {"text": str, "first_token_id": int}
-_CELL: Final = {**_ITEM, "variant": int, "condition": str, "draw": int, **_LAYERS, "text": str}
+def _each(kind: type, *names: str) -> dict[str, type]:
+    return dict.fromkeys(names, kind)
 
-CELLS: Final = Kind(
-    "cells",
-    (6, 3),
-    {
-        **_ITEM,
-        "variant": int,
-        "name_tokens": int,
-        "condition": str,
-        "scope": int,
-        **_LAYERS,
-        "place": int,
-        "position": int,
-        "token": str,
-        **_TEXT,
-    },
-)
+
+_ITEM: Final = {"item": int, "name": str}
+_LAYERS: Final = _each(int, "source_layer", "target_layer")
+_TEXT: Final = {"text": str, "first_token_id": int}
+_WRITTEN: Final = {"variant": int, "condition": str, "draw": int, **_LAYERS, "text": str}
+_NULLS: Final = ("shuffled", "mean", "drawn", "random")
+
+_PLACED: Final = {"condition": str, "scope": int, **_LAYERS, "place": int, "position": int}
+_SAMPLE: Final = {**_ITEM, **_each(int, "variant", "name_tokens")}
+CELLS: Final = Kind("cells", (6, 3), {**_SAMPLE, **_PLACED, "token": str, **_TEXT})
 """Texts of some samples of a sweep, by batch and 0; its scores are the sweep's metrics, for the
 item and for another one (``…_shuffled``)."""
-CONTROLS: Final = Kind(
-    "control", (3, 3), {"condition": str, "scope": int, "draw": int, **_LAYERS, **_TEXT}
-)
+_CONTROL: Final = {"condition": str, "scope": int, "draw": int}
+CONTROLS: Final = Kind("control", (3, 3), {**_CONTROL, **_LAYERS, **_TEXT})
 """Texts of a vector that is no item's, by inspection prompt and draw."""
-PROBES: Final = Kind(
-    "probe",
-    (3, 3),
-    {
-        "item": int,
-        "variant": int,
-        "source_layer": int,
-        "by_subject": bool,
-        **dict.fromkeys(("probe", "shuffled", "majority"), float),
-    },
-)
+_RIGHT: Final = _each(float, "probe", "shuffled", "majority")
+_TESTED: Final = _each(int, "item", "variant", "source_layer")
+PROBES: Final = Kind("probe", (3, 3), {**_TESTED, "by_subject": bool, **_RIGHT})
 """What the probe of a layer says of the samples that it is tested on, by layer and 0."""
-LENSES: Final = Kind(
-    "lens",
-    (3, 5),
-    {
-        "item": int,
-        "variant": int,
-        "lens": str,
-        "source_layer": int,
-        **dict.fromkeys(("state", "shuffled", "mean", "drawn", "random"), bool),
-    },
-)
+_READ: Final = {**_each(int, "item", "variant"), "lens": str, "source_layer": int}
+LENSES: Final = Kind("lens", (3, 5), {**_READ, **_each(bool, "state", *_NULLS)})
 """Whether a lens reads the object of some subjects, by lens and batch."""
-IDENTITY: Final = Kind("identity", (6,), {**_CELL, "source_says": str, "precision_at_1": float})
+_WORDS: Final = {"source_says": str, "precision_at_1": float}
+IDENTITY: Final = Kind("identity", (6,), {**_ITEM, **_WRITTEN, **_WORDS})
 """What the target says of some texts' last tokens, by group of texts."""
-QUESTIONS: Final = Kind("cells", (6,), {**_CELL, "answered": float})
+QUESTIONS: Final = Kind("cells", (6,), {**_ITEM, **_WRITTEN, "answered": float})
 """Answers to a question in two steps, by question."""
-TEXTS: Final = Kind(
-    "cells",
-    (6,),
-    {
-        **_ITEM,
-        "position": int,
-        "lens": str,
-        "layer": int,
-        "condition": str,
-        "draw": int,
-        "predicted": int,
-        "precision_at_1": float,
-        "surprisal": float,
-    },
-)
+_LENS: Final = {"lens": str, "layer": int, "condition": str, "draw": int, "predicted": int}
+_SCORES: Final = _each(float, "precision_at_1", "surprisal")
+TEXTS: Final = Kind("cells", (6,), {**_ITEM, "position": int, **_LENS, **_SCORES})
 """What lenses read in the tokens of some texts, by group of texts."""

@@ -155,15 +155,8 @@ class StudyResult(Shown):
 
     def section(self) -> str:
         """What it says, as a piece of HTML."""
-        return study_section(
-            self.caption,
-            self.headline,
-            self.notes,
-            self.charts,
-            self.panels,
-            self.tables,
-            self.manifest,
-        )
+        shown = (self.charts, self.panels, self.tables)
+        return study_section(self.caption, self.headline, self.notes, *shown, self.manifest)
 
     def _json(self) -> str:
         tables = {"headline": self.headline, "cells": self.frame(), **self.tables}

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import shutil
-import subprocess
 import tempfile
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
 
@@ -30,6 +27,7 @@ from lensscope.studies.executors import Measure, Workers, local, on_ray
 from lensscope.studies.folder import Folder
 from lensscope.studies.parts import Part
 from lensscope.studies.result import StudyResult
+from lensscope.studies.session import session
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,17 +37,6 @@ Loader: TypeAlias = Callable[[], Any]
 
 BUDGET: Final = 1 << 30
 """Bytes for the batches of a part. Fixed, so that every machine cuts the same batches."""
-_VERSIONS: Final = (
-    "lensscope",
-    "transformer-lens",
-    "transformers",
-    "torch",
-    "numpy",
-    "pandas",
-    "scikit-learn",
-    "rouge-score",
-    "ray",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +189,7 @@ class Study(ABC):
         }
         try:
             with folder.locked():
-                folder.begin(manifest, _session(executor))
+                folder.begin(manifest, session(executor))
                 with one_bar():
                     shared = folder.shared(study._prepared)
                 folder.check_parts()
@@ -295,29 +282,3 @@ def _begun(study: Study, expected: Mapping[str, Any]) -> Measure:
             "weights were edited needs a function that loads and edits it",
         )
     return loaded.measure
-
-
-def _session(executor: str) -> dict[str, Any]:
-    """When and with what a study is run."""
-    versions = {}
-    for name in _VERSIONS:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return {
-        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "executor": executor,
-        "versions": versions,
-        "git": _revision(),
-    }
-
-
-def _revision() -> str | None:
-    """The git revision of the folder that the study is run in, where there is one."""
-    asked = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        found = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip() or None

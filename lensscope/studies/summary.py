@@ -29,6 +29,16 @@ def edges(sums: Sums, metric: str) -> tuple[NDArray[Any], NDArray[Any]]:
     return sums.unbounded(LEVEL) if metric in _UNBOUNDED else sums.interval(LEVEL)
 
 
+def numbers(sums: Sums, metric: str = "") -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """The means of a metric, with the edges of their interval."""
+    return (sums.means, *edges(sums, metric))
+
+
+def named(name: str, of: Sequence[Any]) -> dict[str, Any]:
+    """A value and its edges, as they are called everywhere."""
+    return dict(zip((name, f"{name}_low", f"{name}_high"), of, strict=True))
+
+
 def dataset(tally: Tally) -> xr.Dataset:
     """Every cell by condition, with its interval, over all items; and the lift."""
     axes, sums = tally.axes, tally.whole
@@ -52,7 +62,7 @@ def _dataset(axes: Axes, sums: Sums, outer: list[str]) -> xr.Dataset:
     variables: dict[str, Any] = {}
     for n, metric in enumerate(axes.metrics):
         own = sums[:, n]
-        variables |= _layers_of(axes, metric, (own.means, *edges(own, metric)), outer)
+        variables |= _layers_of(axes, metric, numbers(own, metric), outer)
     return xr.Dataset(variables, coords)
 
 
@@ -88,11 +98,8 @@ def fixed_targets(tally: Tally, scope: int) -> xr.Dataset:
     held = Sums(np.stack([row.of for row in rows], -1))
     variables: dict[str, Any] = {}
     for n, metric in enumerate(axes.metrics):
-        own = held[:, n]
-        for ending, values in zip(
-            ("", "_low", "_high"), (own.means, *edges(own, metric)), strict=True
-        ):
-            variables[metric + ending] = (["condition", "source_layer"], values)
+        for name, values in named(metric, numbers(held[:, n], metric)).items():
+            variables[name] = (["condition", "source_layer"], values)
     coords = {"condition": list(CONDITIONS), "source_layer": list(axes.sources)}
     return xr.Dataset(variables, coords)
 
@@ -170,7 +177,7 @@ def _layers(axes: Axes, at: tuple[int, ...] | None) -> dict[str, Any]:
 
 def with_interval(sums: Sums, names: Sequence[str], metric: str = "") -> dict[str, float]:
     """Means ``[name]`` as columns, each with its interval."""
-    return _columns(names, (sums.means, *edges(sums, metric)))
+    return _columns(names, numbers(sums, metric))
 
 
 def with_lift(sums: Sums) -> dict[str, float]:
@@ -179,11 +186,8 @@ def with_lift(sums: Sums) -> dict[str, float]:
 
 
 def _columns(names: Sequence[str], of: Sequence[Any]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for n, name in enumerate(names):
-        for ending, values in zip(("", "_low", "_high"), of, strict=True):
-            found[name + ending] = float(values[n])
-    return found
+    each = [named(name, [float(values[n]) for values in of]) for n, name in enumerate(names)]
+    return {name: value for own in each for name, value in own.items()}
 
 
 def few(number: int, what: str = "items") -> tuple[str, ...]:

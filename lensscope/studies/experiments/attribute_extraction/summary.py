@@ -24,6 +24,7 @@ from lensscope.studies.summary import (
     few,
     fixed_targets,
     headline,
+    named,
     places,
     pooled_cells,
     unchosen,
@@ -169,10 +170,10 @@ def _lines(tally: Tally) -> Iterator[dict[str, Any]]:
                 "source_layer": row["source_layer"],
                 "chosen": row["chosen"],
                 "items": row["items"],
-                **{f"accuracy{e}": row[f"state{e}"] for e in ("", "_low", "_high")},
-                **{f"control{e}": row[f"{largest}{e}"] for e in ("", "_low", "_high")},
+                **named("accuracy", [row[name] for name in named("state", range(3))]),
+                **named("control", [row[name] for name in named(largest, range(3))]),
                 "which control": TITLES[largest],
-                **dict.fromkeys((f"selectivity{e}" for e in ("", "_low", "_high")), np.nan),
+                **named("selectivity", [np.nan] * 3),
             }
 
 
@@ -218,12 +219,7 @@ class _Method:
         means = np.where(had, np.nan_to_num(held.means[1:], nan=-1.0), -2.0)
         worst = 1 + int(means.argmax())
         titles = list(self.titles.values())
-        selectivity: dict[str, float] = dict.fromkeys(
-            (f"selectivity{e}" for e in ("", "_low", "_high")), np.nan
-        )
-        if self.titles is _PROBE:
-            above = with_lift(held[:2])
-            selectivity = {k.replace("lift", "selectivity"): v for k, v in above.items()}
+        above = with_lift(held[:2]).values() if self.titles is _PROBE else [np.nan] * 3
         return {
             "method": self.name,
             "scored by": "class" if self.titles is _PROBE else "first token",
@@ -233,7 +229,7 @@ class _Method:
             **with_interval(held[:1], ("accuracy",)),
             **with_interval(held[worst : worst + 1], ("control",)),
             "which control": titles[worst],
-            **selectivity,
+            **named("selectivity", [*above]),
         }
 
 

@@ -11,15 +11,15 @@ import pandas as pd
 
 from lensscope.stats.intervals import Sums
 from lensscope.studies.axes import CONDITIONS, Axes, controls
+from lensscope.studies.experiments.multihop.prompts import WAYS
 from lensscope.studies.figures import heat_maps, layer_chart
 from lensscope.studies.folder import Folder
 from lensscope.studies.folds import Folds
 from lensscope.studies.parts import QUESTIONS
 from lensscope.studies.result import StudyResult
-from lensscope.studies.summary import dataset, few, headline, unchosen, with_interval
+from lensscope.studies.summary import dataset, few, headline, named, unchosen, with_interval
 from lensscope.studies.tally import Tally, of_cells
 
-WAYS: Final = ("chain of thought", "back-patching")
 _SHOWN: Final = 12
 
 
@@ -83,9 +83,9 @@ def _alone(known: Any, folds: Folds) -> pd.DataFrame:
     """The line of the questions as they are, of those that fixed cells are scored on."""
     scored = [folds.scored(item) for item in range(len(known))]
     held = Sums.each(known[scored, None], 1.0)
-    empty = {
-        f"{name}{end}": np.nan for name in (*CONDITIONS, "lift") for end in ("", "_low", "_high")
-    }
+    empty: dict[str, float] = {}
+    for name in (*CONDITIONS, "lift"):
+        empty |= named(name, [np.nan] * 3)
     line: dict[str, Any] = {
         "way": "alone",
         "cells": "nothing written",

@@ -17,7 +17,16 @@ from lensscope.studies.folder import Folder
 from lensscope.studies.folds import Folds, best
 from lensscope.studies.parts import TEXTS
 from lensscope.studies.result import StudyResult
-from lensscope.studies.summary import LEVEL, chosen, edges, few, unchosen, with_interval, with_lift
+from lensscope.studies.summary import (
+    LEVEL,
+    chosen,
+    few,
+    named,
+    numbers,
+    unchosen,
+    with_interval,
+    with_lift,
+)
 
 METRICS: Final = ("precision_at_1", "surprisal")
 
@@ -106,15 +115,11 @@ def _dataset(tally: _Tally) -> xr.Dataset:
     """Every cell by condition, with its interval, over all texts."""
     sums = tally.sums.sum(0)
     variables: dict[str, Any] = {}
-    for n, name in enumerate(METRICS):
-        own = sums[:, n]
-        for ending, values in zip(
-            ("", "_low", "_high"), (own.means, *edges(own, name)), strict=True
-        ):
-            variables[name + ending] = (("condition", "lens", "layer"), values)
-    lifts = sums[:, 0].lift(0, LEVEL)
-    for ending, values in zip(("", "_low", "_high"), lifts, strict=True):
-        variables["lift" + ending] = (("lens", "layer"), values)
+    for n, metric in enumerate(METRICS):
+        for name, values in named(metric, numbers(sums[:, n], metric)).items():
+            variables[name] = (("condition", "lens", "layer"), values)
+    for name, values in named("lift", sums[:, 0].lift(0, LEVEL)).items():
+        variables[name] = (("lens", "layer"), values)
     coords = {"condition": list(CONDITIONS), "lens": tally.lenses, "layer": tally.layers}
     return xr.Dataset(variables, coords).assign(texts=int(tally.counted.sum()))
 
