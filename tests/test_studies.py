@@ -280,6 +280,18 @@ def test_the_same_call_again_does_only_what_is_missing(attribute, found, monkeyp
     assert len(again.manifest["sessions"]) == len(found.manifest["sessions"]) + 1
 
 
+def test_parts_are_on_disk_as_they_say(attribute, found):
+    parts = attribute.loaded().parts()
+    assert {part.key for part in parts} == found.folder.done()
+    for part in parts:
+        columns = list(part.kind.columns)
+        assert list(found.folder.part(part.key))[: len(columns)] == columns
+
+
+def test_what_is_public_and_nothing_else():
+    assert dir(ls.studies) == sorted(ls.studies.__all__)
+
+
 def test_a_result_comes_from_its_folder_alone(found):
     again = ls.studies.load(found.folder.path)
     pd.testing.assert_frame_equal(again.headline, found.headline)
