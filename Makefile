@@ -7,7 +7,8 @@ VENV_TL3 ?= .venv-tl3
 TL3 := transformer-lens==3.9.0
 # What the registry gives today, torch aside: a rename is seen here before a user sees it.
 VENV_NEWEST ?= .venv-newest
-CORE := $(addprefix tests/test_,$(addsuffix .py,micro laws engine traps trials patchscope token_texts loading))
+CORE := $(addsuffix .py,$(addprefix tests/,$(addprefix engine/test_,micro laws engine traps) \
+	$(addprefix model/test_,trials token_texts loading) patchscope/test_patchscope))
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 export HF_HUB_OFFLINE ?= 1
 # Tests run side by side, each on one thread: most are too small to use more.
@@ -27,6 +28,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 test-tl3: $(VENV_TL3)/.dev
 	OMP_NUM_THREADS=1 $(VENV_TL3)/bin/python -m pytest -n $(PYTEST_JOBS) -m line tests
@@ -56,7 +58,7 @@ format: $(VENV)/.dev
 
 # Run the notebooks again and keep their outputs.
 notebooks: $(VENV)/.dev
-	$(BIN)/jupyter-execute --inplace notebooks/*.ipynb
+	TQDM_DISABLE=1 $(BIN)/jupyter-execute --inplace notebooks/*.ipynb
 
 clean:
 	rm -rf $(VENV) $(VENV_TL3) $(VENV_NEWEST) build dist *.egg-info

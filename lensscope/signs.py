@@ -19,6 +19,12 @@ def without_control(text: str) -> str:
     return text.translate(_PICTURES)
 
 
+def visible(text: str) -> str:
+    """Line breaks and other control characters as signs, so that a cell stays on one line."""
+    shown = without_control(text.replace("\n", "⏎").replace("\t", "⇥"))
+    return shown if shown.strip() or not shown else "␣" * len(shown)
+
+
 def escape(text: str, quote: bool = True) -> str:
     """A text as it stands in SVG, HTML and XML, whatever is in it."""
     return html.escape(without_control(text), quote)

@@ -72,7 +72,7 @@ def demo(
         say(quiet, "Loading the demo model …")
         from lensscope.model.loading import load_model
         from lensscope.patchscope.scope import Patchscope
-        from lensscope.show.pages import page, patchscope_section
+        from lensscope.show.pages import page
 
         model = load_model()
         scope = Patchscope.entity_description()
@@ -80,7 +80,7 @@ def demo(
         for entity in DEMO_ENTITIES:
             say(quiet, f"Inspecting {entity!r} at every layer …")
             result = scope.inspect(model, entity)
-            sections.append(patchscope_section(result))
+            sections.append(result.section())
             if not quiet:
                 print_table(result)
         write(html, page("What the model thinks these are", sections))

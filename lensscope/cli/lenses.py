@@ -91,9 +91,8 @@ def read(
             raise usage("one of --prompt and --prompts is needed", 'such as --prompt "The Eiffel"')
         if len(lens) > 2:
             raise usage("two lenses go side by side at most", "give --lens once or twice")
-        from lensscope.lenses.notes import as_html
         from lensscope.model.loading import load_model
-        from lensscope.show.pages import page
+        from lensscope.show.pages import page, rendered
         from lensscope.values import sites
 
         lenses = _lenses(lens, allow_pickle)
@@ -130,8 +129,9 @@ def read(
         if html is not None:
             title = " and ".join(one.title for one in readings)
             pair = readings[0].to_svg(value=colour, beside=readings[1])
-            notes = as_html(readings[0].notes)
-            write(html, page(title, [f"{notes}<div class='wide'>{pair}</div>"]))
+            write(
+                html, page(title, [rendered("beside.html", notes=readings[0].notes, picture=pair)])
+            )
             say(quiet, f"Page written to {html}")
         whole = "[" + ",\n".join(one.to_json() for one in readings) + "]"
         if json == "-":

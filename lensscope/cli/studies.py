@@ -16,6 +16,7 @@ from lensscope.cli.study_options import (
     Gpus,
     Inspection,
     Layers,
+    MatchChoice,
     Out,
     Processing,
     Resume,
@@ -131,6 +132,9 @@ def attribute_extraction(
         typer.Option(help="logit, token-identity, or a lens file. May be given again."),
     ] = ["logit"],  # noqa: B006  typer's way
     probe: Annotated[bool, typer.Option(help="Fit probes, which need scikit-learn.")] = True,
+    match: Annotated[
+        MatchChoice, typer.Option(help="What is correct: whole words, or any substring.")
+    ] = MatchChoice.words,
     random_draws: Draws = 2,
     seed: Seed = 0,
     model: ModelName = "demo",
@@ -170,6 +174,7 @@ def attribute_extraction(
             only_known=only_known,
             lenses=readers,
             probe=probe,
+            match=match.value,
             random_draws=random_draws,
             seed=seed,
         )

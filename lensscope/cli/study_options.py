@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from lensscope.studies.study import Study
 
 
+class MatchChoice(str, Enum):
+    """What is correct."""
+
+    words = "words"
+    substring = "substring"
+
+
 class ExecutorChoice(str, Enum):
     """Where parts are run."""
 

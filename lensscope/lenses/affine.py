@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from lensscope import checks
+from lensscope.checks import number, whole_number
 from lensscope.errors import LensError
-from lensscope.lenses.checks import number, whole_number
 from lensscope.lenses.corpus import Corpus, Piece, Texts, named
-from lensscope.lenses.lens import RESIDUAL, concrete
 from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.moments import Moments
 from lensscope.lenses.notes import begins_with_bos
 from lensscope.lenses.origin import HEADER as ORIGIN
 from lensscope.lenses.origin import Origin
+from lensscope.lenses.places import RESIDUAL, concrete
 from lensscope.lenses.states import Asked, gathered
 from lensscope.lenses.translators import Translator, canonical, check_translators
 from lensscope.model.backend import Backend

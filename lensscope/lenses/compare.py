@@ -12,14 +12,15 @@ import torch
 import xarray as xr
 
 from lensscope import checks
+from lensscope.checks import number, whole_number
+from lensscope.checks import several as listed
 from lensscope.errors import LensError
-from lensscope.lenses.checks import number, whole_number
-from lensscope.lenses.checks import several as listed
 from lensscope.lenses.comparison import VALUES, LensComparison, summarised
 from lensscope.lenses.files import resume, save
-from lensscope.lenses.lens import Lens, concrete
+from lensscope.lenses.lens import Lens
 from lensscope.lenses.measures import compared
 from lensscope.lenses.notes import notes_on
+from lensscope.lenses.places import concrete
 from lensscope.lenses.states import Asked, Gathered, asked, gathered, inside_words
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of

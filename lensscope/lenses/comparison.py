@@ -13,8 +13,10 @@ import xarray as xr
 
 from lensscope import checks
 from lensscope.errors import LensError
-from lensscope.lenses.notes import as_caption
+from lensscope.show.lines import Chart, Line, to_plotly, to_svg
+from lensscope.show.pages import rendered
 from lensscope.show.showing import Shown, written
+from lensscope.show.terminal import table_of
 from lensscope.stats.intervals import Sums, ratio_interval
 from lensscope.store.json_text import json_text, records
 from lensscope.values.provenance import Provenance
@@ -80,24 +82,18 @@ class LensComparison(Shown):
         Raises:
             LensError: not one of `VALUES`, or a next token that is not known.
         """
-        from lensscope.show.lines import to_plotly
-
         return to_plotly(self._chart(value))
 
     @checks.door(LensError)
     def to_svg(self, path: str | Path | None = None, *values: str) -> str:
         """Such lines as SVG, one chart beside the other: precision@1 and surprisal unless told
         otherwise; written to ``path`` if there is one."""
-        from lensscope.show.lines import to_svg
-
         return written(to_svg(*map(self._chart, values or ("precision_at_1", "surprisal"))), path)
 
     def _svg(self) -> str:
         return self.to_svg()
 
-    def _chart(self, value: str) -> Any:
-        from lensscope.show.lines import Chart, Line
-
+    def _chart(self, value: str) -> Chart:
         if value not in self.data:
             raise LensError(
                 "This was not measured.",
@@ -126,44 +122,45 @@ class LensComparison(Shown):
         Args:
             every: leave out all but every so many layers (and the last).
         """
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
         layers = self.data["layer"].values.tolist()
         step = every or max(1, round(len(layers) / 12))
         shown = [n for i, n in enumerate(layers) if i % step == 0 or n == layers[-1]]
-        table = Table(
-            title=Text("precision@1, surprisal (nats)"),
-            caption=Text(
-                as_caption(
-                    self.notes,
-                    f"{self.settings['prompts']} prompts, {self.values.sizes['read']} tokens, "
-                    f"{self.provenance.model}; ± is half of a {self.level:.0%} interval",
-                )
-            ),
-            box=box.SIMPLE_HEAD,
-        )
-        table.add_column("layer", justify="right")
-        for lens in self.data["lens"].values:
-            table.add_column(Text(str(lens)))
+        lenses = self.data["lens"].values
+        rows = []
         for layer in shown:
-            cells = []
-            for lens in self.data["lens"].values:
+            cells = [str(layer)]
+            for lens in lenses:
                 own = self.data.sel(lens=lens, layer=layer)
                 found = [
                     f"{own[v].item():.{n}f}{_half(own, v, n)}"
                     for v, n in (("precision_at_1", 2), ("surprisal", 1))
                 ]
                 cells.append("–" if np.isnan(own["entropy"].item()) else " ".join(found))
-            table.add_row(str(layer), *cells)
-        return table
+            rows.append(cells)
+        return table_of(
+            "precision@1, surprisal (nats)",
+            ["layer", *map(str, lenses)],
+            rows,
+            caption=f"{self.settings['prompts']} prompts, {self.values.sizes['read']} tokens, "
+            f"{self.provenance.model}; ± is half of a {self.level:.0%} interval",
+            notes=self.notes,
+            numbers=[0],
+        )
 
     def section(self) -> str:
         """What it says, as a piece of HTML: charts and the whole table."""
-        from lensscope.show.pages import comparison_section
-
-        return comparison_section(self)
+        pairs = (("precision_at_1", "surprisal"), ("kl", "entropy"))
+        return rendered(
+            "comparison.html",
+            prompts=self.settings["prompts"],
+            tokens=self.values.sizes["read"],
+            model=self.provenance.model,
+            level=self.level,
+            notes=self.notes,
+            charts=[self.to_svg(None, *pair) for pair in pairs],
+            values=[name for name in VALUES if name in self.data],
+            rows=self.frame().to_dict("records"),
+        )
 
     def _json(self) -> str:
         return json_text(

@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from lensscope.checks import whole_number
 from lensscope.checks.plain import goes_through
 from lensscope.errors import LensError, PromptError
-from lensscope.lenses.checks import whole_number
 from lensscope.lenses.notes import begins_with_bos
 from lensscope.lenses.states import lines_of
 from lensscope.model.backend import Backend

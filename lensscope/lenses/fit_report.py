@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from lensscope.errors import LensError
 from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.scores import SCORES
+from lensscope.show.lines import Chart, Line, to_svg
+from lensscope.show.pages import rendered
 from lensscope.show.showing import Shown
-from lensscope.signs import escape
+from lensscope.show.terminal import table_of
 from lensscope.store.json_text import json_text, records
 
 if TYPE_CHECKING:
@@ -51,32 +53,24 @@ class FitReport(Shown):
 
     def table(self) -> Table:
         """Divergence and cross-entropy by site and corpus; or how it was fitted."""
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title=Text(self.title), box=box.SIMPLE_HEAD)
         measured = self._measured
         if not measured:
-            table.add_column("setting")
-            table.add_column("value")
-            for name, value in self.lens.settings.items():
-                table.add_row(name, Text(str(value)))
-            return table
+            settings = [(name, str(value)) for name, value in self.lens.settings.items()]
+            return table_of(self.title, ["setting", "value"], settings)
         lines = [
             "KL of the final distribution from the lens', and cross-entropy of the next token, "
             "nats; before: the logit lens."
         ]
-        for name in ("site", *SCORES):
-            table.add_column(name.replace("_", " "), justify="right")
+        rows: list[list[str] | None] = []
         for n, scores in enumerate(measured):
             which = f"{n + 1}: " if len(measured) > 1 else ""
             lines.append(which + self._summary(scores))
-            table.add_section()
+            rows.append(None)
             for _, row in scores.iterrows():
-                table.add_row(which + row["site"], *(f"{row[c]:.3f}" for c in SCORES))
-        table.caption = Text("\n".join(lines))
-        return table
+                rows.append([which + row["site"], *(f"{row[c]:.3f}" for c in SCORES)])
+        columns = [name.replace("_", " ") for name in ("site", *SCORES)]
+        numbers = range(len(columns))
+        return table_of(self.title, columns, rows, notes=lines, numbers=numbers)
 
     @staticmethod
     def _summary(scores: pd.DataFrame) -> str:
@@ -86,26 +80,17 @@ class FitReport(Shown):
 
     def section(self) -> str:
         """The chart, and a table for each corpus."""
-        settings = escape(json_text(dict(self.lens.settings), indent=None))
-        intro = f"<p>{escape(repr(self.lens))}<br>{settings}</p>"
-        if not self._measured:
-            return intro
-        head = "".join(f"<th class='n'>{c.replace('_', ' ')}</th>" for c in ("site", *SCORES))
-        parts = []
-        for scores in self._measured:
-            body = "".join(
-                f"<tr><td>{row['site']}</td>"
-                + "".join(f"<td class='n'>{row[c]:.3f}</td>" for c in SCORES)
-                + "</tr>"
-                for _, row in scores.iterrows()
-            )
-            about = f"<p>{escape(self._summary(scores))}</p>"
-            parts.append(f"{about}<table><tr>{head}</tr>{body}</table>")
-        return f"{intro}{self._svg()}{''.join(parts)}"
+        measured = self._measured
+        return rendered(
+            "fit.html",
+            lens=repr(self.lens),
+            settings=json_text(dict(self.lens.settings), indent=None),
+            chart=self._svg() if measured else "",
+            scores=SCORES,
+            corpora=[(self._summary(s), s.to_dict("records")) for s in measured],
+        )
 
     def _svg(self) -> str:
-        from lensscope.show.lines import Chart, Line, to_svg
-
         if not self._measured:
             raise LensError(
                 "There is no picture of this fit.",

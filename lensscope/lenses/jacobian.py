@@ -12,16 +12,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
+from lensscope.checks import several, whole_number
 from lensscope.errors import BasisError, LensError
-from lensscope.lenses.checks import refuse_inference_mode, whole_number
-from lensscope.lenses.checks import several as listed
+from lensscope.lenses.checks import refuse_inference_mode
 from lensscope.lenses.components import as_residual
 from lensscope.lenses.corpus import Corpus, Texts, named
 from lensscope.lenses.files import load_pickled, resume, save
 from lensscope.lenses.jacobians import piece_jacobians
-from lensscope.lenses.lens import COMPONENTS
 from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.origin import Origin
+from lensscope.lenses.places import COMPONENTS
 from lensscope.lenses.translators import Translator, canonical, check_translators
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
@@ -109,7 +109,7 @@ class JacobianLens(LinearLens):
         below = backend.n_layers - 1
         wanted = list(range(below))
         if layers is not None:
-            wanted = listed(layers, "layers", "layers=[10, 20]")
+            wanted = several(layers, "layers", "layers=[10, 20]")
         found = [s.layer for n in wanted for s in backend.concrete(resid_post(n))]
         chosen = sorted({n for n in found if n is not None})
         if not chosen or chosen[-1] >= below:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,19 +14,15 @@ from torch import Tensor
 
 from lensscope import checks
 from lensscope.errors import LensError
+from lensscope.lenses.places import States, concrete
+from lensscope.lenses.reader import read
+from lensscope.lenses.reading import LensReading
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.head import rows_at_once
 from lensscope.values.positions import PositionLike
 from lensscope.values.prompts import PromptsLike
 from lensscope.values.sites import Site, resid_post
-
-if TYPE_CHECKING:
-    from lensscope.lenses.reading import LensReading
-
-RESIDUAL: Final = ("resid_pre", "resid_mid", "resid_post")
-COMPONENTS: Final = ("attn_out", "mlp_out", "head_out")
-States: TypeAlias = Mapping[Site, Float[Tensor, "row width"]]
 
 
 class Lens(ABC):
@@ -189,8 +185,6 @@ class Lens(ABC):
             >>> reading.data.predicted.sel(layer=29, position=8, rank=0).item()
             ' Paris'
         """
-        from lensscope.lenses.reader import read
-
         return read(
             self,
             model,
@@ -204,34 +198,3 @@ class Lens(ABC):
             prepend_bos=prepend_bos,
             memory_budget=memory_budget,
         )
-
-
-def concrete(backend: Backend, sites: Site | Sequence[Site]) -> list[Site]:
-    """Sites with layer and head, each once, all of them vectors that a lens may read.
-
-    Raises:
-        LensError: a site that is no vector of the residual stream, or has a position.
-        SiteError: layer or head out of range.
-    """
-    found: dict[Site, None] = {}
-    asked: Any = [sites] if isinstance(sites, Site) else sites
-    for site in asked if isinstance(asked, Iterable) else [asked]:
-        if not isinstance(site, Site) or site.kind not in RESIDUAL + COMPONENTS:
-            raise LensError(
-                "A lens cannot read this.",
-                got=repr(site),
-                expected=f"one of {', '.join(RESIDUAL + COMPONENTS)}",
-                instead="ls.resid_post, or [ls.resid_post(12), ls.resid_post(20)]",
-            )
-        if site.position is not None:
-            raise LensError(
-                "A site that a lens reads has no position of its own.",
-                got=repr(site),
-                expected="a kind and layers; positions= says which tokens",
-                instead=f"sites=ls.{site.kind}({site.layer}), positions={site.position!r}",
-            )
-        for one in backend.concrete(site):
-            heads = range(backend.n_heads) if one.kind == "head_out" else [None]
-            each = [one] if one.head is not None else [one.whole(one.layer, h) for h in heads]
-            found.update(dict.fromkeys(each))
-    return list(found)

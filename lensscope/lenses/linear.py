@@ -16,29 +16,21 @@ from torch import Tensor
 from lensscope import checks
 from lensscope.errors import LensError
 from lensscope.lenses.corpus import Texts, drawn, named
-from lensscope.lenses.files import load, save
-from lensscope.lenses.lens import RESIDUAL, Lens, States
-from lensscope.lenses.origin import HEADER as ORIGIN
+from lensscope.lenses.lens import Lens
+from lensscope.lenses.linear_file import read_lens, write_lens
 from lensscope.lenses.origin import Origin
+from lensscope.lenses.places import RESIDUAL, States
 from lensscope.lenses.scores import scores_frame, scores_on
-from lensscope.lenses.translators import Translator, canonical, check_translators
+from lensscope.lenses.translators import Translator, canonical
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.head import unembed
 from lensscope.store.files import path_of
-from lensscope.store.json_text import conform
 from lensscope.values.sites import Site, resid_post
 from lensscope.values.transforms import Affine
 
 _UNKNOWN: Final = 1 << 30
 """So many layers has a model of which it is not known."""
-_HEADER: Final = {
-    "name": str,
-    "origin": ORIGIN,
-    "sites": [[(str, int, None)]],
-    "residual": [bool],
-    "settings": dict,
-}
 _L = TypeVar("_L", bound="LinearLens")
 
 
@@ -259,21 +251,16 @@ class LinearLens(Lens):
             LensError: a folder.
             FileError: no path, a full disk, a refusal; what was there before stays.
         """
-        tensors = {f"history.{name}": value for name, value in self.history.items()}
-        for n, translator in enumerate(self.translators.values()):
-            tensors[f"{n}.matrix"] = translator.matrix
-            if translator.bias is not None:
-                tensors[f"{n}.bias"] = translator.bias
-        header = {
-            "kind": type(self).__name__,
-            "name": self.name,
-            "origin": self.origin.to_json(),
-            "sites": [[site.kind, site.layer] for site in self.translators],
-            "residual": [t.residual for t in self.translators.values()],
-            "settings": dict(self.settings),
-            **self._header(),
-        }
-        return save(path_of(path), header, tensors)
+        return write_lens(
+            path_of(path),
+            type(self).__name__,
+            self.name,
+            self.origin,
+            self.translators,
+            self.settings,
+            self.history,
+            self._header(),
+        )
 
     _shape: ClassVar[Mapping[str, Any]] = {}
     """What else must be in a header."""
@@ -296,40 +283,7 @@ class LinearLens(Lens):
             LensError: no such file, not whole, a pickle, or not a lens of this kind.
             FileError: no path.
         """
-        header, tensors = load(path_of(path), cls.__name__)
-        try:
-            conform(header, {**_HEADER, **cls._shape}, "the header")
-            if len(header["residual"]) != len(header["sites"]) or not header["sites"]:
-                raise ValueError(f"{len(header['sites'])} sites, {len(header['residual'])} maps")
-            translators = {
-                Site(kind, layer): Translator(
-                    tensors[f"{n}.matrix"], tensors.get(f"{n}.bias"), header["residual"][n]
-                )
-                for n, (kind, layer) in enumerate(header["sites"])
-            }
-            origin, extra = Origin.from_json(header["origin"]), cls._extra(header)
-            name, settings = header["name"], header["settings"]
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise LensError(
-                f"{path} is not a whole lens.",
-                got=f"{type(error).__name__}: {error}",
-                expected="a file that lens.save(path) wrote",
-                instead="the file again, from where it came",
-            ) from error
-        check_translators(translators, str(path))
-        history = {
-            name.removeprefix("history."): value
-            for name, value in tensors.items()
-            if name.startswith("history.")
-        }
-        return cls(
-            translators,
-            origin,
-            name=name,
-            settings=settings,
-            history=history,
-            **extra,
-        )
+        return cls(**read_lens(path_of(path), cls.__name__, cls._shape, cls._extra))
 
     def __repr__(self) -> str:
         there = self.origin.provenance

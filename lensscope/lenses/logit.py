@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lensscope.lenses.components import as_residual
-from lensscope.lenses.lens import Lens, States
+from lensscope.lenses.lens import Lens
+from lensscope.lenses.places import States
 from lensscope.model.backend import Backend
 from lensscope.model.head import unembed
 from lensscope.values.sites import Site

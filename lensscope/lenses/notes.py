@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from lensscope.model.backend import Backend
-from lensscope.signs import escape
 from lensscope.values.positions import PositionLike, Span, inside_word
 from lensscope.values.prompts import TokenizedPrompt
 
@@ -49,13 +47,3 @@ def parts_of_words(
     word = inside_word(position, prompt, occurrence)
     text = position.text if isinstance(position, Span) else position
     return [f"{text!r} is found inside the word {word!r}."] if word else []
-
-
-def as_html(notes: Sequence[str]) -> str:
-    """Notes as a piece of HTML."""
-    return "".join(f"<p><strong>Note:</strong> {escape(note)}</p>" for note in notes)
-
-
-def as_caption(notes: Sequence[str], *more: Any) -> str:
-    """Notes below other lines."""
-    return "\n".join([*filter(None, map(str, more)), *notes])

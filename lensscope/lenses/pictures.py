@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from lensscope.errors import LensError
 from lensscope.show.heatmaps import Panel, short
 from lensscope.show.lines import Chart, Line
 
-if TYPE_CHECKING:
-    from lensscope.lenses.reading import LensReading
-
 _CELL = 9
 _HOVERED = 10
 
 
-def lens_panels(reading: LensReading, value: str = "probability") -> list[Panel]:
+def axis_of(data: xr.Dataset) -> str:
+    """``"layer"``, or ``"site"`` where several sites share a layer."""
+    return "site" if "site" in data.dims else "layer"
+
+
+def lens_panels(data: xr.Dataset, title: str, value: str = "probability") -> list[Panel]:
     """A lens table for each prompt: layers down, tokens across.
+
+    Args:
+        data: of a `LensReading`.
+        title: what was read, and by what.
+        value: what colours the cells.
 
     Raises:
         LensError: the value was not measured.
     """
-    data, axis = reading.data, reading.axis
+    axis = axis_of(data)
     colours = np.exp(data["log_probability"].isel(rank=0)) if value == "probability" else None
     if colours is None:
-        colours = _measured(reading, value)
+        colours = _measured(data, value)
     known = np.isfinite(colours.values)
     if not known.any():
         raise LensError(
@@ -48,7 +56,7 @@ def lens_panels(reading: LensReading, value: str = "probability") -> list[Panel]
         shown = colours.isel(prompt=n).values
         panels.append(
             Panel(
-                title=f"{reading.title}: {short(str(own['prompt'].item()), 90)}",
+                title=f"{title}: {short(str(own['prompt'].item()), 90)}",
                 x=tuple(short(str(own["token"].values[i]), _CELL) for i in slots),
                 y=tuple(names),
                 x_title="token",
@@ -92,9 +100,14 @@ def _hover(own: Any, layer: int, slot: int) -> str:
     return "\n".join(f"{w!r} {p:.3f}" for w, p in zip(map(str, words), shares, strict=True))
 
 
-def _measured(reading: LensReading, value: str) -> Any:
-    per_cell = {"prompt", reading.axis, "position"}
-    known = [str(name) for name, v in reading.data.items() if set(v.dims) == per_cell]
+def _per_cell(data: xr.Dataset) -> list[str]:
+    """What was measured of each cell."""
+    cell = {"prompt", axis_of(data), "position"}
+    return [str(name) for name, values in data.items() if set(values.dims) == cell]
+
+
+def _measured(data: xr.Dataset, value: str) -> Any:
+    known = _per_cell(data)
     if value not in known:
         raise LensError(
             "This was not measured.",
@@ -104,26 +117,25 @@ def _measured(reading: LensReading, value: str) -> Any:
             if value.startswith("target")
             else 'lens.read(model, prompt, measures="all")',
         )
-    return reading.data[value]
+    return data[value]
 
 
-def trajectories(reading: LensReading, value: str | None, prompt: int = 0) -> Chart:
+def trajectories(data: xr.Dataset, title: str, value: str | None, prompt: int = 0) -> Chart:
     """Lines over layers: one for each target, of the last token that was read; or one for each
     token.
 
     Raises:
         LensError: nothing of the kind was measured, or several sites share a layer.
     """
-    data = reading.data
     of_targets = [n for n in ("target_log_probability", "target_rank") if n in data]
     chosen = value if value is not None else next(iter(of_targets), None)
     if chosen is None:
-        per_cell = {"prompt", reading.axis, "position"}
-        chosen = next((str(n) for n, v in data.items() if set(v.dims) == per_cell), "entropy")
-    if reading.axis == "site" or not 0 <= prompt < data.sizes["prompt"]:
+        chosen = next(iter(_per_cell(data)), "entropy")
+    axis = axis_of(data)
+    if axis == "site" or not 0 <= prompt < data.sizes["prompt"]:
         raise LensError(
             "There is no line over layers.",
-            got=f"prompt {prompt} of {data.sizes['prompt']}, axis {reading.axis}",
+            got=f"prompt {prompt} of {data.sizes['prompt']}, axis {axis}",
             expected="a prompt that was read, at one kind of site",
             instead="lens.read(model, prompt, sites=ls.resid_post)",
         )
@@ -137,7 +149,7 @@ def trajectories(reading: LensReading, value: str | None, prompt: int = 0) -> Ch
             for n, name in enumerate(own["target"].values)
         ]
     else:
-        values = _measured(reading, chosen).isel(prompt=prompt)
+        values = _measured(data, chosen).isel(prompt=prompt)
         lines = [
             Line(
                 f"{own['token_index'].values[i]} {short(str(own['token'].values[i]), 20)}",
@@ -147,7 +159,7 @@ def trajectories(reading: LensReading, value: str | None, prompt: int = 0) -> Ch
             for i in slots
         ]
     what = chosen.replace("_", " ")
-    title = f"{reading.title}: {short(str(own['prompt'].item()), 30)}"
+    title = f"{title}: {short(str(own['prompt'].item()), 30)}"
     if chosen in of_targets:
         title += f" [{short(str(own['token'].values[slots[-1]]), 10)}]"
     return Chart(title, "layer", what, tuple(lines))

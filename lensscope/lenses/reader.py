@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
 
+from lensscope.checks import whole_number
 from lensscope.errors import LensError
-from lensscope.lenses.checks import whole_number
-from lensscope.lenses.lens import Lens, concrete
 from lensscope.lenses.measures import MEASURES
 from lensscope.lenses.measures import read as measured
 from lensscope.lenses.notes import notes_on
+from lensscope.lenses.places import States, concrete
 from lensscope.lenses.reading import LensReading
 from lensscope.lenses.states import Asked, asked, gathered, inside_words
 from lensscope.model.backend import Backend
@@ -30,8 +30,30 @@ from lensscope.values.prompts import PromptsLike, TokenizedPrompt
 from lensscope.values.sites import Site
 
 
+@runtime_checkable
+class Reads(Protocol):
+    """What reading asks of a lens; see `lensscope.lenses.lens.Lens`."""
+
+    name: str
+
+    def check(self, backend: Backend, sites: Sequence[Site]) -> None:
+        """Refuse a model or sites."""
+
+    def each(self, backend: Backend, states: States) -> Iterator[tuple[Site, Tensor]]:
+        """The logits of states at each site."""
+
+    def rows(self, backend: Backend, n_sites: int) -> int:
+        """How many rows it is best given at a time."""
+
+    def on(self, device: torch.device) -> Reads:
+        """The same, on a device."""
+
+    def sites(self, backend: Backend) -> list[Site]:
+        """The sites that are read unless told otherwise."""
+
+
 def read(
-    lens: Lens,
+    lens: Reads,
     model: Any,
     prompts: PromptsLike | Path,
     sites: Site | Sequence[Site] | None,

@@ -13,9 +13,13 @@ import xarray as xr
 from lensscope import checks
 from lensscope.errors import LensError
 from lensscope.lenses.measures import MEASURES
-from lensscope.lenses.notes import as_caption
-from lensscope.patchscope.result import visible
+from lensscope.lenses.pictures import axis_of, lens_panels, paired, trajectories
+from lensscope.show import heatmaps, lines
+from lensscope.show.heatmaps import Panel
+from lensscope.show.pages import page, rendered
 from lensscope.show.showing import Shown, written
+from lensscope.show.terminal import table_of
+from lensscope.signs import visible
 from lensscope.store.json_text import json_text, records
 from lensscope.values.provenance import Provenance
 from lensscope.values.sites import Site
@@ -75,7 +79,7 @@ class LensReading(Shown):
     @property
     def axis(self) -> str:
         """``"layer"``, or ``"site"`` where several sites share a layer."""
-        return "site" if "site" in self.data.dims else "layer"
+        return axis_of(self.data)
 
     def frame(self) -> pd.DataFrame:
         """One line a prompt, layer, position and rank, with the columns of `FRAME_COLUMNS`, then
@@ -106,10 +110,8 @@ class LensReading(Shown):
         Raises:
             LensError: it was not measured.
         """
-        from lensscope.show.heatmaps import to_plotly
-
         panels, name = self._panels(value, beside)
-        return to_plotly(panels, name, across=2 if beside is not None else 1)
+        return heatmaps.to_plotly(panels, name, across=2 if beside is not None else 1)
 
     @checks.door(LensError, value=checks.text, beside=_READING)
     def to_svg(
@@ -119,10 +121,8 @@ class LensReading(Shown):
         beside: LensReading | None = None,
     ) -> str:
         """The same picture as SVG, which needs no script; written to ``path`` if there is one."""
-        from lensscope.show.heatmaps import to_svg
-
         panels, name = self._panels(value, beside)
-        return written(to_svg(panels, name, across=2 if beside is not None else 1), path)
+        return written(heatmaps.to_svg(panels, name, 2 if beside is not None else 1), path)
 
     @checks.door(LensError, value=checks.text)
     def to_html(self, path: str | Path | None = None, value: str = "probability") -> str:
@@ -132,17 +132,13 @@ class LensReading(Shown):
             path: where to.
             value: what colours the cells, as in `plot`.
         """
-        from lensscope.show.pages import lens_section, page
-
-        return written(page(self.title, [lens_section(self, value)]), path)
+        return written(page(self.title, [self._section(value)]), path)
 
     def _svg(self) -> str:
         return self.to_svg()
 
-    def _panels(self, value: str, beside: LensReading | None) -> tuple[list[Any], str]:
-        from lensscope.lenses.pictures import lens_panels, paired
-
-        panels = lens_panels(self, value)
+    def _panels(self, value: str, beside: LensReading | None) -> tuple[list[Panel], str]:
+        panels = lens_panels(self.data, self.title, value)
         if beside is not None and not (
             np.array_equal(self.data["prompt"].values, beside.data["prompt"].values)
             and np.array_equal(self.data["token_index"].values, beside.data["token_index"].values)
@@ -154,7 +150,7 @@ class LensReading(Shown):
                 instead="beside=other.read(model, prompt)",
             )
         if beside is not None:
-            panels = paired(panels, lens_panels(beside, value))
+            panels = paired(panels, lens_panels(beside.data, beside.title, value))
         return panels, "p(token)" if value == "probability" else value.replace("_", " ")
 
     @checks.door(LensError, value=checks.text, prompt=checks.whole(0))
@@ -169,26 +165,31 @@ class LensReading(Shown):
         Raises:
             LensError: it was not measured.
         """
-        from lensscope.lenses.pictures import trajectories
-        from lensscope.show.lines import to_plotly
-
-        return to_plotly(trajectories(self, value, prompt))
+        return lines.to_plotly(trajectories(self.data, self.title, value, prompt))
 
     @checks.door(LensError, value=checks.text, prompt=checks.whole(0))
     def trajectories_svg(
         self, value: str | None = None, prompt: int = 0, path: str | Path | None = None
     ) -> str:
         """The same lines as SVG; written to ``path`` if there is one."""
-        from lensscope.lenses.pictures import trajectories
-        from lensscope.show.lines import to_svg
-
-        return written(to_svg(trajectories(self, value, prompt)), path)
+        return written(lines.to_svg(trajectories(self.data, self.title, value, prompt)), path)
 
     def section(self) -> str:
         """What it says, as a piece of HTML: a lens table for each prompt."""
-        from lensscope.show.pages import lens_section
+        return self._section()
 
-        return lens_section(self)
+    def _section(self, value: str = "probability") -> str:
+        panels = lens_panels(self.data, self.title, value)
+        return rendered(
+            "lens.html",
+            title=self.title,
+            model=self.provenance.model,
+            notes=self.notes,
+            value=value.replace("_", " "),
+            panels=panels,
+            low=min(panel.low for panel in panels),
+            high=max(panel.high for panel in panels),
+        )
 
     def _json(self) -> str:
         frame = self.frame()
@@ -214,45 +215,38 @@ class LensReading(Shown):
         """For the terminal: layers down, tokens across, the most probable token in each cell; of a
         single token, its most probable tokens across. Of the first prompts and last tokens only,
         where there are many."""
-        from rich import box
-        from rich.table import Table
         from rich.text import Text
 
         name, several = self.axis, self.data.sizes["prompt"] > 1
         single = bool(((self.data["token_index"] >= 0).sum("position") == 1).all())
-        table = Table(title=Text(self.title), box=box.SIMPLE_HEAD)
-        table.add_column(name, justify="right")
+        columns, rows = [name], list[list[Any] | None]()
         for n in range(min(_PROMPTS_SHOWN, self.data.sizes["prompt"])):
             own = self.data.isel(prompt=n)
             slots = [i for i, t in enumerate(own["token_index"].values) if t >= 0][-_TOKENS_SHOWN:]
             ranks = range(min(5, own.sizes["rank"])) if single else range(1)
             tokens = [visible(str(own["token"].values[i])) for i in slots]
             heads = [f"top {r + 1}" for r in ranks] if single else tokens
-            for head in heads if n == 0 else ():
-                table.add_column(Text(head))
+            columns += heads if n == 0 else []
+            width = len(columns) - 1
             if several:
-                table.add_section()
                 shown = [visible(str(own["prompt"].item()))[-40:]] if single else heads
-                width = len(table.columns) - 1
-                table.add_row("", *(Text(t, style="bold") for t in shown[:width]))
+                rows += [None, ["", *(Text(t, style="bold") for t in shown[:width])]]
             for k in range(own.sizes[name]):
                 row = [
-                    Text(
-                        f"{visible(str(own['predicted'].values[k, i, r]))} "
-                        f"{np.exp(own['log_probability'].values[k, i, r]):.2f}"
-                    )
+                    f"{visible(str(own['predicted'].values[k, i, r]))} "
+                    f"{np.exp(own['log_probability'].values[k, i, r]):.2f}"
                     for i in slots
                     for r in ranks
                 ]
-                width = len(table.columns) - 1
-                table.add_row(str(own[name].values[k]), *row[:width])
-        notes = []
+                rows.append([str(own[name].values[k]), *row[:width]])
+        left = []
         if self.data.sizes["prompt"] > _PROMPTS_SHOWN:
-            notes.append(f"the first {_PROMPTS_SHOWN} of {self.data.sizes['prompt']} prompts")
+            left.append(f"the first {_PROMPTS_SHOWN} of {self.data.sizes['prompt']} prompts")
         if self.data.sizes["position"] > _TOKENS_SHOWN:
-            notes.append(f"the last {_TOKENS_SHOWN} tokens of each")
-        table.caption = Text(as_caption(self.notes, "; ".join(notes))) or None
-        return table
+            left.append(f"the last {_TOKENS_SHOWN} tokens of each")
+        return table_of(
+            self.title, columns, rows, caption="; ".join(left), notes=self.notes, numbers=[0]
+        )
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}: {size}" for name, size in self.data.sizes.items())

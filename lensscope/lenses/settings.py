@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
+from lensscope.checks import number, whole_number
 from lensscope.errors import LensError
-from lensscope.lenses.checks import number, whole_number
 
 _WARM_UP: Final = 20
 _NUMBERS: Final[dict[str, Any]] = {

@@ -17,9 +17,9 @@ from lensscope.engine.calls import capture
 from lensscope.engine.finite import check_states
 from lensscope.errors import PositionError, PromptError
 from lensscope.lenses.checks import refuse_nan
-from lensscope.lenses.lens import States
 from lensscope.lenses.measures import FinalDistribution
 from lensscope.lenses.notes import parts_of_words
+from lensscope.lenses.places import States
 from lensscope.model.backend import Backend
 from lensscope.model.head import unembed
 from lensscope.model.tokens import tokenize

@@ -16,7 +16,7 @@ from torch import Tensor
 from lensscope.errors import LensError
 from lensscope.lenses.corpus import Corpus, counted, some_rows
 from lensscope.lenses.files import resume, save
-from lensscope.lenses.lens import States
+from lensscope.lenses.places import States
 from lensscope.lenses.settings import Training
 from lensscope.lenses.states import Asked, gathered
 from lensscope.lenses.translators import Translator

@@ -14,13 +14,14 @@ from lensscope import checks
 from lensscope.errors import LensError
 from lensscope.lenses.checks import refuse_inference_mode
 from lensscope.lenses.corpus import Corpus, Texts, named, pieces
-from lensscope.lenses.lens import RESIDUAL, concrete
 from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.origin import Origin
+from lensscope.lenses.places import RESIDUAL, concrete
 from lensscope.lenses.scores import scores_on
 from lensscope.lenses.settings import Training
 from lensscope.lenses.training import Trainer
 from lensscope.lenses.translators import Translator, canonical, check_translators
+from lensscope.lenses.tuned_lens_folder import read_folder, write_folder
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.store.files import path_of
@@ -186,8 +187,6 @@ class TunedLens(LinearLens):
             LensError: no such file, not whole, not a lens, or pickle that was not allowed.
         """
         if path_of(path).is_dir():
-            from lensscope.lenses.tuned_lens_folder import read_folder
-
             return cls(*read_folder(path_of(path), allow_pickle=allow_pickle))
         return super().load(path)
 
@@ -203,9 +202,9 @@ class TunedLens(LinearLens):
             LensError: it lacks the input of a block, or was fitted on folded weights.
             BasisError: another model.
         """
-        from lensscope.lenses.tuned_lens_folder import write_folder
-
-        return write_folder(self, path_of(folder), backend_of(model))
+        backend = backend_of(model)
+        self.origin.check(backend, f"The {self.name}")
+        return write_folder(self.translators, path_of(folder), backend)
 
 
 def _trained(backend: Backend, sites: Site | Sequence[Site]) -> list[Site]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import torch
 
@@ -26,9 +27,6 @@ from lensscope.values.sites import Site, resid_pre
 _CONFIG: Final = "config.json"
 _PARAMETERS: Final = "params.pt"
 _SAFE: Final = "params.safetensors"
-
-if TYPE_CHECKING:
-    from lensscope.lenses.tuned import TunedLens
 
 
 def read_folder(folder: Path, *, allow_pickle: bool) -> tuple[dict[Site, Translator], Origin]:
@@ -122,18 +120,16 @@ def _parameters(folder: Path, *, allow_pickle: bool) -> dict[str, Any]:
     return {re.sub(r"^(layer_translators|probes)\.", "", str(k)): v for k, v in state.items()}
 
 
-def write_folder(lens: TunedLens, folder: Path, backend: Backend) -> Path:
-    """Write a lens as such a folder.
+def write_folder(translators: Mapping[Site, Translator], folder: Path, backend: Backend) -> Path:
+    """Write the translators of a model as such a folder.
 
     Raises:
-        LensError: it lacks the input of a block, was fitted on folded weights, or something else
-            is in the folder.
-        BasisError: another model than it was fitted on.
+        LensError: they lack the input of a block, are of folded weights, or something else is in
+            the folder.
         FileError: a full disk, a refusal; what was there before stays.
     """
-    lens.origin.check(backend, f"The {lens.name}")
-    missing = [n for n in range(backend.n_layers) if resid_pre(n) not in lens.translators]
-    more = [site for site in lens.translators if site.kind != "resid_pre"]
+    missing = [n for n in range(backend.n_layers) if resid_pre(n) not in translators]
+    more = [site for site in translators if site.kind != "resid_pre"]
     if missing or more or backend.processing != "raw":
         raise LensError(
             "The tuned-lens library has no place for this lens.",
@@ -144,7 +140,7 @@ def write_folder(lens: TunedLens, folder: Path, backend: Backend) -> Path:
         )
     state = {}
     for n in range(backend.n_layers):
-        translator = lens.translators[resid_pre(n)]
+        translator = translators[resid_pre(n)]
         bias = translator.bias
         state[f"{n}.weight"] = translator.matrix.clone()
         state[f"{n}.bias"] = torch.zeros(backend.d_model) if bias is None else bias.clone()

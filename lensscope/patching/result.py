@@ -13,6 +13,7 @@ import xarray as xr
 from lensscope import checks
 from lensscope.effects.grid import AXES, NONE
 from lensscope.errors import PatchError
+from lensscope.show.pages import rendered
 from lensscope.show.showing import Shown
 from lensscope.signs import without_control
 from lensscope.stats.intervals import ratio_interval
@@ -201,9 +202,18 @@ class PatchingResult(Shown):
 
     def section(self) -> str:
         """What it says, as a piece of HTML: heat maps, and the largest effects."""
-        from lensscope.show.pages import patching_section
-
-        return patching_section(self)
+        mean = self.mean()
+        return rendered(
+            "patching.html",
+            title=self.title,
+            settings=self.settings,
+            model=self.provenance.model,
+            baselines=self.baselines,
+            pairs=self.data.sizes["pair"],
+            width=float((mean["effect_high"] - mean["effect_low"]).mean()),
+            largest=self._named(self.top(20)),
+            picture=self._svg(),
+        )
 
     def _svg(self) -> str:
         from lensscope.patching.heatmaps import panels

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lensscope import checks
-from lensscope.errors import PromptError
+from lensscope.errors import LensscopeError, PromptError
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
@@ -104,3 +104,17 @@ class InspectionPrompt:
                 )
             places.append(held[0])
         return tuple(places)
+
+
+def an_inspection(value: Any, name: str, error: type[LensscopeError]) -> InspectionPrompt:
+    """A check: an inspection prompt, or the text of one with placeholder ``"x"``."""
+    if isinstance(value, InspectionPrompt):
+        return value
+    if isinstance(value, str):
+        return InspectionPrompt(value)
+    raise error(
+        "This is not an inspection prompt.",
+        got=checks.seen(value),
+        expected="a text with its placeholder, or an InspectionPrompt",
+        instead='ls.Patchscope("The largest city in x")',
+    )

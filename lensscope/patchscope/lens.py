@@ -5,22 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.engine.calls import run_many
 from lensscope.errors import LensError
-from lensscope.lenses.lens import RESIDUAL, Lens, States
+from lensscope.lenses.lens import Lens
+from lensscope.lenses.places import RESIDUAL, States
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.head import rows_at_once
+from lensscope.patchscope.writing import Writer, write_and_decode
 from lensscope.values.sites import Site
-
-if TYPE_CHECKING:
-    from lensscope.patchscope.scope import Patchscope
 
 _SWEEP: Final = 480
 """Cells of a sweep whose logits are held at a time."""
@@ -39,7 +37,7 @@ class PatchscopeLens(Lens):
         name: what the lens is called.
     """
 
-    scopes: tuple[Patchscope, ...]
+    scopes: tuple[Writer, ...]
     name: str = "patchscope"
 
     @property
@@ -115,32 +113,38 @@ class PatchscopeLens(Lens):
         found = []
         for scope in self.scopes:
             target = self._target(backend, scope)
-            logits = run_many(target.model, scope.inspection.tokenized(target), [[]]).logits
-            assert logits is not None
-            found.append(logits[0, 0])
+            found.append(_next(target, scope, [None])[0])
         return _averaged(found)
 
     @staticmethod
-    def _target(backend: Backend, scope: Patchscope) -> Backend:
+    def _target(backend: Backend, scope: Writer) -> Backend:
         return backend if scope.model is None else backend_of(scope.model)
 
-    def _sweep(self, backend: Backend, scope: Patchscope, states: States) -> Tensor:
+    def _sweep(self, backend: Backend, scope: Writer, states: States) -> Tensor:
         """``[site, row, d_vocab]``."""
         target = self._target(backend, scope)
-        places = scope.inspection.placed(target)
-        n_rows = len(next(iter(states.values())))
-        patchsets = []
+        writes: list[tuple[Site, Tensor] | None] = []
         for site, rows in states.items():
             written = _written(scope, site, target.n_layers)
             assert written is not None
-            for row in rows:
-                value = scope.mapped(row, target, site)
-                patchsets.append([scope.patch(written.at(place), value) for place in places])
-        prompt = scope.inspection.tokenized(target)
+            writes += [(written, scope.mapped(row, target, site)) for row in rows]
         grad = torch.is_grad_enabled() and any(r.requires_grad for r in states.values())
-        logits = run_many(target.model, prompt, patchsets, grad=grad).logits
-        assert logits is not None
-        return logits[:, 0].reshape(len(states), n_rows, -1)
+        logits = _next(target, scope, writes, grad=grad)
+        return logits.reshape(len(states), -1, logits.shape[-1])
+
+
+def _next(
+    target: Backend,
+    scope: Writer,
+    writes: Sequence[tuple[Site, Tensor] | None],
+    *,
+    grad: bool = False,
+) -> Float[Tensor, "row d_vocab"]:
+    """The logits of the next token, with each state written into the inspection prompt."""
+    prompt, places = scope.inspection.tokenized(target), scope.inspection.placed(target)
+    (runs,) = write_and_decode(target, prompt, places, writes, patch=scope.patch, grad=grad)
+    assert runs.logits is not None
+    return runs.logits[:, 0]
 
 
 def _averaged(found: Sequence[Tensor]) -> Tensor:
@@ -151,7 +155,7 @@ def _averaged(found: Sequence[Tensor]) -> Tensor:
     return each.logsumexp(0) - math.log(len(found))
 
 
-def _written(scope: Patchscope, site: Site, n_layers: int) -> Site | None:
+def _written(scope: Writer, site: Site, n_layers: int) -> Site | None:
     """Where a state that was read at a site is written: the same place, by the name that the
     patchscope writes by; ``None`` if it has none."""
     write = scope.write.whole

@@ -11,9 +11,11 @@ import pandas as pd
 import xarray as xr
 from torch import Tensor
 
-from lensscope.lenses.notes import as_caption
+from lensscope.patchscope.pictures import patchscope_panels, patchscope_section
+from lensscope.show.heatmaps import Panel, to_plotly, to_svg
 from lensscope.show.showing import Shown
-from lensscope.signs import without_control
+from lensscope.show.terminal import table_of
+from lensscope.signs import visible
 from lensscope.store.json_text import json_text, records
 from lensscope.values.provenance import Provenance
 
@@ -32,6 +34,7 @@ FRAME_COLUMNS: Final = (
     "first_token_probability",
 )
 _ROWS_SHOWN: Final = 60
+_SAID: Final = ("text", "logit_lens", "token")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +53,6 @@ class Reading:
     text_out: str = ""
     first_token: str = ""
     first_token_probability: float = float("nan")
-
-    @property
-    def label(self) -> tuple[int, int, int | None, int]:
-        return (self.prompt, self.slot, self.source_layer, self.target_layer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,20 +190,26 @@ class PatchscopeResult(Shown):
 
     def plot(self) -> go.Figure:
         """A plotly figure: layers by tokens, or source by target layers; the text in each cell."""
-        from lensscope.show.heatmaps import patchscope_panels, to_plotly
-
-        return to_plotly(patchscope_panels(self), "p(first token)")
+        return to_plotly(self._panels(), "p(first token)")
 
     def section(self) -> str:
         """What it says, as a piece of HTML."""
-        from lensscope.show.pages import patchscope_section
-
-        return patchscope_section(self)
+        return patchscope_section(
+            self._everything(),
+            inspection=self.inspection,
+            placeholder=self.placeholder,
+            source=self.source.model,
+            target=self.target.model,
+            plan=self.plan,
+            notes=self.notes,
+        )
 
     def _svg(self) -> str:
-        from lensscope.show.heatmaps import patchscope_panels, to_svg
+        return to_svg(self._panels(), "p(first token)")
 
-        return to_svg(patchscope_panels(self), "p(first token)")
+    def _panels(self) -> list[Panel]:
+        crossed = {"source_layer", "target_layer"} <= set(self.data.dims)
+        return patchscope_panels(self._everything(), crossed=crossed)
 
     def _json(self) -> str:
         rows = records(self._everything())
@@ -224,10 +229,6 @@ class PatchscopeResult(Shown):
 
     def table(self) -> Table:
         """A table for the terminal."""
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
         frame = self._everything()
         columns = {
             "prompt": "prompt",
@@ -250,35 +251,21 @@ class PatchscopeResult(Shown):
         title = str(first["prompt"])
         if "token" in one and first["token"]:
             title += f"  [{first['token'].strip()}]"
-        table = Table(
-            title=Text(title if "prompt" in one else "patchscope"),
-            caption=Text(as_caption(self.notes, f"inspection prompt: …{self.inspection[-60:]!r}")),
-            box=box.SIMPLE_HEAD,
-        )
-        for column in shown:
-            right = column.endswith("layer")
-            table.add_column(columns[column], justify="right" if right else "left")
-        for _, row in frame.head(_ROWS_SHOWN).iterrows():
-            table.add_row(
-                *(
-                    Text(
-                        visible(str(row[c]))
-                        if c in ("text", "logit_lens", "token")
-                        else str(row[c])
-                    )
-                    for c in shown
-                )
-            )
+        rows = [
+            [(visible if c in _SAID else str)(str(row[c])) for c in shown]
+            for _, row in frame.head(_ROWS_SHOWN).iterrows()
+        ]
         if len(frame) > _ROWS_SHOWN:
-            table.add_row(*["…"] * len(shown))
-        return table
+            rows.append(["…"] * len(shown))
+        return table_of(
+            title if "prompt" in one else "patchscope",
+            [columns[c] for c in shown],
+            rows,
+            caption=f"inspection prompt: …{self.inspection[-60:]!r}",
+            notes=self.notes,
+            numbers=[n for n, c in enumerate(shown) if c.endswith("layer")],
+        )
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}: {size}" for name, size in self.data.sizes.items())
         return f"PatchscopeResult({sizes}; {self.source.model} -> {self.target.model})"
-
-
-def visible(text: str) -> str:
-    """Line breaks and other control characters as signs, so that a cell stays on one line."""
-    shown = without_control(text.replace("\n", "⏎").replace("\t", "⇥"))
-    return shown if shown.strip() or not shown else "␣" * len(shown)

@@ -1,4 +1,4 @@
-"""Pictures, from results alone: plotly figures, and SVG that needs neither script nor browser."""
+"""Heat maps, of panels alone: plotly figures, and SVG that needs neither script nor browser."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from lensscope.signs import escape, without_control
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-    from lensscope.patchscope.result import PatchscopeResult
 
 _SHADES: Final = ((247, 251, 255), (107, 174, 214), (8, 48, 107))
 # Red below zero, white at it, blue above; told apart also by those who do not tell red from green.
@@ -52,41 +50,6 @@ class Panel:
     def shades(self) -> tuple[tuple[int, int, int], ...]:
         """Red, green and blue of the least, the middle and the greatest value."""
         return _DIVERGING if self.diverging else _SHADES
-
-
-def patchscope_panels(result: PatchscopeResult) -> list[Panel]:
-    """For each prompt, layers by tokens; for a grid, for each token source by target layers."""
-    frame = result._everything()
-    crossed = "target_layer" in result.data.dims and "source_layer" in result.data.dims
-    by = ["prompt_index", "position"] if crossed else ["prompt_index"]
-    row = "source_layer" if frame["source_layer"].notna().any() else "target_layer"
-    panels = []
-    for _, group in frame.groupby(by, sort=False, dropna=False):
-        group = group.assign(column=group["target_layer" if crossed else "position"].fillna(0))
-        pivot = {
-            name: group.pivot(index=row, columns="column", values=name)
-            for name in ("first_token_probability", "first_token", "text")
-        }
-        tokens = group.drop_duplicates("column").set_index("column")["token"]
-        columns = list(pivot["text"].columns)
-        title = str(group["prompt"].iloc[0])
-        brief = crossed and len(columns) > 6  # a whole text is too long for so many columns
-        width = 6 if brief else max(24, min(78, 170 // len(columns)))
-        shown = pivot["first_token" if brief else "text"]
-        panels.append(
-            Panel(
-                title=f"{title} [{group['token'].iloc[0].strip()}]" if crossed else title,
-                x=tuple(str(c) if crossed else f"{tokens[c].strip()}" for c in columns),
-                y=tuple(str(v) for v in shown.index),
-                x_title="target layer" if crossed else "token that is read",
-                y_title=row.replace("_", " "),
-                values=tuple(map(tuple, pivot["first_token_probability"].to_numpy(dtype=float))),
-                texts=tuple(tuple(short(str(t), width) for t in r) for r in shown.to_numpy()),
-                hovers=tuple(tuple(str(t) for t in r) for r in pivot["text"].to_numpy()),
-                cell_width=width,
-            )
-        )
-    return panels
 
 
 def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.Figure:

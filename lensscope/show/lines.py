@@ -1,4 +1,4 @@
-"""Lines over layers, from results alone: plotly figures, and SVG that needs no script."""
+"""Lines over layers, of numbers alone: plotly figures, and SVG that needs no script."""
 
 from __future__ import annotations
 

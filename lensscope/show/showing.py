@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lensscope import checks
 from lensscope.errors import PatchError
+from lensscope.show.pages import page, rendered
 from lensscope.signs import without_control
 from lensscope.store.files import write
 
@@ -41,20 +42,15 @@ class Shown(ABC):
     def _json(self) -> str: ...
 
     @checks.door(PatchError)
-    @checks.door(PatchError)
     def to_svg(self, path: str | Path | None = None) -> str:
         """A picture as SVG, which needs no script; written to ``path`` if there is one."""
         return written(self._svg(), path)
 
     @checks.door(PatchError)
-    @checks.door(PatchError)
     def to_html(self, path: str | Path | None = None) -> str:
         """A page that needs nothing else; written to ``path`` if there is one."""
-        from lensscope.show.pages import page
-
         return written(page(self.title, [self.section()]), path)
 
-    @checks.door(PatchError)
     @checks.door(PatchError)
     def to_json(self, path: str | Path | None = None) -> str:
         """All of it with provenance, as JSON; written to ``path`` if there is one."""
@@ -75,9 +71,7 @@ class Shown(ABC):
         return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
     def _repr_html_(self) -> str:
-        from lensscope.show.pages import STYLE
-
-        return f"<style>{STYLE}</style><div class='lensscope'>{self.section()}</div>"
+        return rendered("piece.html", section=self.section())
 
 
 class Tame:

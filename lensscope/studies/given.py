@@ -12,7 +12,8 @@ from lensscope.errors import StudyError
 from lensscope.lenses.checks import several
 from lensscope.lenses.lens import Lens
 from lensscope.patchscope.inspection import InspectionPrompt
-from lensscope.patchscope.scope import Patchscope, TargetLayers
+from lensscope.patchscope.layers import TargetLayers
+from lensscope.patchscope.scope import Patchscope
 from lensscope.values.transforms import Affine, ScaledTo, identity
 
 

@@ -13,13 +13,14 @@ from lensscope.engine.calls import capture, generate
 from lensscope.errors import StudyError
 from lensscope.lenses.checks import whole_number
 from lensscope.model.backend import Backend
-from lensscope.patchscope.scope import Patchscope, TargetLayers, layers_of
+from lensscope.patchscope.layers import TargetLayers, layers_of
+from lensscope.patchscope.scope import Patchscope
 from lensscope.studies.controls import of_no_item
 from lensscope.studies.given import signature
 from lensscope.studies.items import Items, Sample
 from lensscope.studies.parts import CELLS, CONTROLS, Part
 from lensscope.studies.places import LEAD_IN
-from lensscope.studies.writes import Said, into_placeholder, said, said_after
+from lensscope.studies.said import Said, said, said_after
 from lensscope.values.sites import Site
 from lensscope.values.transforms import Affine
 
@@ -240,15 +241,15 @@ class Sweep:
 
     def texts(self, scope: Patchscope, writes: Iterable[tuple[Tensor, int, int]]) -> list[Said]:
         """What the target model says of states, each with its source and its target layer."""
+        kind, inspection = scope.write.whole, scope.inspection
         return said_after(
             self.target,
-            scope.inspection.tokenized(self.target),
-            (
-                into_placeholder(scope, self.target, t, self.value(scope, state, s, t))
-                for state, s, t in writes
-            ),
+            inspection.tokenized(self.target),
+            inspection.placed(self.target),
+            ((kind(t), self.value(scope, state, s, t)) for state, s, t in writes),
             self.grid.max_new_tokens,
             self.memory_budget,
+            scope.patch,
         )
 
     def generated(self, prompts: Sequence[str], prepend_bos: bool | None = None) -> list[Said]:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lensscope.studies.items import Sample
 from lensscope.studies.parts import CELLS, CONTROLS, Part
+from lensscope.studies.said import Said
 from lensscope.studies.sweep import Sweep
-from lensscope.studies.writes import Said
 
 if TYPE_CHECKING:
     import pandas as pd

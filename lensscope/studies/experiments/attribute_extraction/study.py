@@ -21,7 +21,8 @@ from lensscope.lenses.checks import whole_number
 from lensscope.lenses.lens import Lens
 from lensscope.lenses.logit import LogitLens
 from lensscope.patchscope.inspection import InspectionPrompt
-from lensscope.patchscope.scope import Patchscope, TargetLayers
+from lensscope.patchscope.layers import TargetLayers
+from lensscope.patchscope.scope import Patchscope
 from lensscope.studies.experiments.attribute_extraction.items import Mentions, Subjects
 from lensscope.studies.experiments.attribute_extraction.probing import Probing, probed, probing
 from lensscope.studies.experiments.attribute_extraction.summary import attribute_result

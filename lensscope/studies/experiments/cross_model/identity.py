@@ -16,10 +16,11 @@ from lensscope.lenses.states import Asked, Gathered, asked, gathered
 from lensscope.model.backend import Backend
 from lensscope.model.token_texts import labels_of
 from lensscope.patchscope.scope import Patchscope
+from lensscope.patchscope.writing import write_and_decode
 from lensscope.studies.controls import Spread, as_long_as
 from lensscope.studies.parts import IDENTITY
+from lensscope.studies.said import ROWS
 from lensscope.studies.texts import Text
-from lensscope.studies.writes import into_placeholder, runs_of
 from lensscope.values.sites import resid_post
 from lensscope.values.transforms import Affine
 
@@ -189,14 +190,22 @@ class Identity:
     def _words(self, written: Sequence[tuple[int, int, Tensor]]) -> list[str]:
         """What the target says after its prompt as it is, then with each state written."""
         target, scope = self.target, self.scope
-        values = (
-            (layer, self.maps[source, layer](state.float()).to(target.device, target.dtype))
+        kind, inspection = scope.write.whole, scope.inspection
+        writes = (
+            (kind(layer), self.maps[source, layer](state.float()).to(target.device, target.dtype))
             for source, layer, state in written
         )
-        writes = chain([[]], (into_placeholder(scope, target, *value) for value in values))
-        prompt = scope.inspection.tokenized(target)
         found: list[int] = []
-        for runs in runs_of(target, prompt, writes, top_k=1, memory_budget=self.memory_budget):
+        for runs in write_and_decode(
+            target,
+            inspection.tokenized(target),
+            inspection.placed(target),
+            chain([None], writes),
+            patch=scope.patch,
+            top_k=1,
+            at_once=ROWS,
+            memory_budget=self.memory_budget,
+        ):
             assert runs.top_tokens is not None
             found += runs.top_tokens[:, 0, 0].tolist()
         return list(labels_of(target, found))

@@ -26,7 +26,8 @@ from lensscope.lenses.corpus import python_docs
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.patchscope.inspection import InspectionPrompt
-from lensscope.patchscope.scope import Patchscope, layers_of
+from lensscope.patchscope.layers import layers_of
+from lensscope.patchscope.scope import Patchscope
 from lensscope.studies.controls import groups
 from lensscope.studies.described import Described, Scores
 from lensscope.studies.entities import Entity, entities_of

@@ -21,7 +21,7 @@ from lensscope import checks
 from lensscope.engine.calls import capture
 from lensscope.errors import StudyError
 from lensscope.lenses.checks import several, whole_number
-from lensscope.patchscope.scope import layers_of
+from lensscope.patchscope.layers import layers_of
 from lensscope.studies.controls import Spread, as_long_as
 from lensscope.studies.experiments.multihop.prompts import (
     BACK,
@@ -37,9 +37,9 @@ from lensscope.studies.places import LEAD_IN
 from lensscope.studies.questions import Question, unrelated
 from lensscope.studies.questions import questions as read_questions
 from lensscope.studies.result import StudyResult
+from lensscope.studies.said import said_after
 from lensscope.studies.scoring import contains
 from lensscope.studies.study import BUDGET, Study
-from lensscope.studies.writes import said_after
 from lensscope.values.sites import resid_post
 
 if TYPE_CHECKING:
@@ -192,9 +192,9 @@ class Multihop(Study):
             nulls = {"mean": [shared["mean"][way]], "drawn": [*shared["drawn"][:, way]]}
             sweep = self._sweep(item, way, own, others, nulls)
             prompt, token = written(self.backend, question, way, self.placeholder)
-            writes = [[], *([resid_post(w.target).at(token).set(w.state)] for w in sweep)]
+            writes = [None, *((resid_post(one.target), one.state) for one in sweep)]
             budget = (self.max_new_tokens, self.memory_budget)
-            prior, *texts = said_after(self.backend, prompt, writes, *budget)
+            prior, *texts = said_after(self.backend, prompt, [token], writes, *budget)
             line(way, prior.text, None, "prior")
             if way == BACK:
                 line(-1, prior.text, None, "alone")

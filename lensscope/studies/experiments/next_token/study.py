@@ -20,13 +20,15 @@ from lensscope import checks
 from lensscope.errors import StudyError
 from lensscope.lenses.checks import refuse_nan, whole_number
 from lensscope.lenses.compare import readable
-from lensscope.lenses.lens import Lens, States
+from lensscope.lenses.lens import Lens
 from lensscope.lenses.logit import LogitLens
 from lensscope.lenses.measures import agreement
+from lensscope.lenses.places import States
 from lensscope.lenses.states import Asked, Gathered, asked, gathered
 from lensscope.model.head import rows_at_once
+from lensscope.patchscope.layers import layers_of
 from lensscope.patchscope.lens import PatchscopeLens
-from lensscope.patchscope.scope import Patchscope, layers_of
+from lensscope.patchscope.scope import Patchscope
 from lensscope.studies.controls import Spread, as_long_as, groups
 from lensscope.studies.experiments.next_token.summary import next_token_result
 from lensscope.studies.folder import Folder

@@ -1,0 +1,115 @@
+"""States written into a prompt, and what a model then says: the one way in which this is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from lensscope.engine.calls import run_many
+from lensscope.engine.runs import Runs
+from lensscope.model.backend import Backend
+from lensscope.patchscope.inspection import InspectionPrompt
+from lensscope.values.operations import Map
+from lensscope.values.patches import Patch
+from lensscope.values.prompts import TokenizedPrompt
+from lensscope.values.sites import Site
+from lensscope.values.transforms import BySite
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """What inspecting, and the lens, ask of a `Patchscope`."""
+
+    @property
+    def inspection(self) -> InspectionPrompt:
+        """The target prompt."""
+
+    @property
+    def write(self) -> Site:
+        """The kind of site that is written; with a layer, always that layer."""
+
+    @property
+    def read(self) -> Site | None:
+        """The kind of site that is read; ``None`` for the kind that is written."""
+
+    @property
+    def transform(self) -> Map | BySite | None:
+        """The map from what is read to what is written."""
+
+    @property
+    def model(self) -> Any:
+        """The target model; ``None`` for the source model."""
+
+    @property
+    def mix(self) -> float:
+        """How far the placeholder's state is replaced."""
+
+    @property
+    def match_norm(self) -> bool:
+        """Whether what is written gets the length of what it replaces."""
+
+    def mapped(
+        self, state: Float[Tensor, " d_in"], target: Backend, site: Site | None
+    ) -> Float[Tensor, " d_out"]:
+        """What is written of a state read at a site."""
+
+    def patch(self, site: Site, value: Float[Tensor, " d_out"]) -> Patch:
+        """The write of a value at a place."""
+
+    def check_width(self, here: Backend, target: Backend, width: int, read: int) -> None:
+        """Refuse what is too wide or too narrow for where it is written."""
+
+    def check_models(self, here: Backend, target: Backend) -> None:
+        """Refuse to go from one model to another without a map."""
+
+
+def write_and_decode(
+    target: Backend,
+    prompt: TokenizedPrompt,
+    places: Sequence[int],
+    writes: Iterable[tuple[Site, Float[Tensor, " width"]] | None],
+    *,
+    patch: Callable[[Site, Tensor], Patch] = Site.set,
+    max_new_tokens: int = 0,
+    top_k: int | None = None,
+    at_once: int | None = None,
+    grad: bool = False,
+    memory_budget: int | None = None,
+) -> Iterator[Runs]:
+    """Write each state into a prompt, at all its places, and let the model go on from there.
+
+    Args:
+        target: the model that says something.
+        prompt: its prompt.
+        places: the tokens that are written; of a patchscope its placeholders.
+        writes: a row each: a state, mapped already, and the site with its layer that it is written
+            at; ``None`` leaves the prompt as it is.
+        patch: the write of a state at a place; of a patchscope its own.
+        max_new_tokens: how much is generated. If nothing is, the logits of the next token are kept.
+        top_k: keep so many most probable next tokens in place of the logits.
+        at_once: so many rows are taken from ``writes`` and run at a time; all by default.
+        grad: let gradients flow from the logits to the states.
+        memory_budget: bytes that the runs may take.
+
+    Yields:
+        The runs of ``at_once`` rows, in order.
+
+    Raises:
+        PatchError, SiteError, PromptError, ModelError, BudgetError: as `lensscope.run_many`.
+    """
+    rows = iter(writes)
+    while some := list(islice(rows, at_once)):
+        yield run_many(
+            target.model,
+            prompt,
+            [[patch(row[0].at(place), row[1]) for place in places] if row else [] for row in some],
+            positions=None if max_new_tokens else -1,
+            top_k=top_k,
+            max_new_tokens=max_new_tokens,
+            grad=grad,
+            memory_budget=memory_budget,
+        )

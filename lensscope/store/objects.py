@@ -1,0 +1,173 @@
+"""Values as they are, in one file and back: numbers, texts, arrays, data sets, frozen dataclasses.
+
+A tree of JSON says what there is; arrays and tensors lie beside it as such. Nothing in a file is
+run: of classes, only those are made again that whoever reads it names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from torch import Tensor
+
+from lensscope.errors import FileError
+from lensscope.store.json_text import conform, read_json
+from lensscope.store.tensors import DamagedError, read_tensors, write_tensors
+
+_FORMAT: Final = "lensscope-result-1"
+_TREE: Final = "tree"
+
+
+def write_object(path: str | Path, value: Any, kind: str) -> Path:
+    """Write a value; what is at ``path`` is replaced only once all is written.
+
+    Args:
+        path: of a file.
+        value: numbers, texts, ``None``, tensors, arrays, data sets, frames; lists, tuples, mappings
+            and dataclasses of these.
+        kind: what it is.
+
+    Raises:
+        FileError: the disk is full, or refuses.
+        TypeError: something that is none of these.
+    """
+    held: dict[str, Tensor] = {}
+    tree = json.dumps(_told(value, held), allow_nan=False).encode()
+    held[_TREE] = torch.frombuffer(bytearray(tree), dtype=torch.uint8)
+    return write_tensors(Path(path), {"format": _FORMAT, "kind": kind}, held)
+
+
+def read_object(path: str | Path, kind: str, classes: Sequence[type]) -> Any:
+    """What `write_object` wrote.
+
+    Args:
+        path: of the file.
+        kind: what it must be.
+        classes: the dataclasses that may be in it.
+
+    Raises:
+        FileError: no such file, not whole, or something else.
+    """
+    try:
+        header, held = read_tensors(path)
+        conform(header, {"format": str, "kind": str}, "the header")
+        if header["format"] != _FORMAT:
+            raise DamagedError(f"format {header['format'][:80]!r}")
+        if header["kind"] != kind:
+            raise DamagedError(f"a {header['kind'][:80]}")
+        tree = read_json(bytes(held[_TREE].numpy()))
+        return _made(tree, held, {one.__name__: one for one in classes})
+    except (ValueError, TypeError, LookupError) as error:
+        raise FileError(
+            f"{path} does not hold a {kind}.",
+            got=f"{type(error).__name__}: {error}"[:400],
+            expected=f"a file of format {_FORMAT}, as {kind}.save(path) wrote it",
+            instead=f"{kind}.load(path) of such a file, or make it again",
+        ) from error
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _told(value: Any, held: dict[str, Tensor]) -> Any:
+    """A value as JSON, with what is too large for it put beside."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"float": str(value)}
+    if isinstance(value, list):
+        return [_told(one, held) for one in value]
+    if isinstance(value, tuple):
+        return {"tuple": [_told(one, held) for one in value]}
+    if isinstance(value, xr.Dataset):
+        parts = {"data": value.data_vars, "coords": value.coords}
+        return {
+            "dataset": {
+                part: [[str(n), list(v.dims), _told(v.values, held)] for n, v in some.items()]
+                for part, some in parts.items()
+            }
+        }
+    if isinstance(value, Mapping):
+        return {"map": [[_told(k, held), _told(v, held)] for k, v in value.items()]}
+    if isinstance(value, Tensor):
+        return {"tensor": _put(value.detach().cpu(), held)}
+    if isinstance(value, np.ndarray):
+        return _told_array(value, held)
+    if isinstance(value, pd.DataFrame):
+        columns = [[_told(n, held), _told(value[n].to_numpy(), held)] for n in value.columns]
+        return {"frame": columns}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
+        told = {name: _told(one, held) for name, one in fields.items()}
+        return {"of": type(value).__name__, "fields": told}
+    raise TypeError(f"{type(value).__name__} cannot be written")
+
+
+def _told_array(array: np.ndarray[Any, Any], held: dict[str, Tensor]) -> Any:
+    if array.dtype.kind in "biuf":
+        return {"array": _put(torch.from_numpy(np.array(array)), held)}
+    items = [_told(one, held) for one in array.ravel().tolist()]
+    return {"items": items, "shape": list(array.shape), "text": array.dtype.kind == "U"}
+
+
+def _put(tensor: Tensor, held: dict[str, Tensor]) -> str:
+    name = f"t{len(held)}"
+    held[name] = tensor.contiguous().clone()  # safetensors refuses tensors that share memory
+    return name
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _made(told: Any, held: Mapping[str, Tensor], classes: Mapping[str, type]) -> Any:
+    """The value of which JSON tells."""
+    if isinstance(told, list):
+        return [_made(one, held, classes) for one in told]
+    if not isinstance(told, dict):
+        return told
+    what: str = next(iter(told), "")
+    inner: Any = told.get(what)
+
+    def made(one: Any) -> Any:
+        return _made(one, held, classes)
+
+    if what == "float":
+        return float(inner)
+    if what == "tuple":
+        return tuple(map(made, inner))
+    if what == "map":
+        return {made(key): made(value) for key, value in inner}
+    if what == "tensor":
+        return held[inner].clone()
+    if what == "array":
+        return held[inner].numpy().copy()
+    if what == "items":
+        return _made_items(list(map(made, inner)), told["shape"], text=told["text"])
+    if what == "dataset":
+        return xr.Dataset(
+            *({n: (dims, made(values)) for n, dims, values in inner[p]} for p in ("data", "coords"))
+        )
+    if what == "frame":
+        return pd.DataFrame({made(name): made(values) for name, values in inner})
+    if what == "of":
+        return classes[inner](**{name: made(one) for name, one in told["fields"].items()})
+    raise ValueError(f"nothing is called {what[:40]!r}")
+
+
+def _made_items(items: list[Any], shape: Sequence[int], *, text: bool) -> np.ndarray[Any, Any]:
+    if text:
+        return np.array(items, dtype=str).reshape(shape)
+    array = np.empty(len(items), dtype=object)
+    for n, one in enumerate(items):
+        array[n] = one
+    return array.reshape(shape)
