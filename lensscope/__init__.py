@@ -83,13 +83,18 @@ if TYPE_CHECKING:
 
 # Names are imported when first used: `lensscope --help` must not wait for torch.
 _HOMES = {
-    "values.cache": "Cache",
     "circuits.circuit": "Circuit",
-    "engine.calls": "capture generate run run_many",
-    "errors": "BasisError BudgetError CacheError CheckpointError CircuitError FileError LensError "
-    "LensscopeError ModelError ModelNotFoundError PatchError PlanError PositionError PromptError "
-    "SiteError StudyError SweepError",
-    "patchscope.inspection": "InspectionPrompt",
+    "effects.metrics": "kl_divergence log_probability logit_difference probability rank",
+    "engine.capture": "capture",
+    "engine.generate": "generate",
+    "engine.planning": "Plan",
+    "engine.run": "run",
+    "engine.run_many": "run_many",
+    "engine.runs": "Generation Run Runs",
+    "engine.support": "support",
+    "errors": "BasisError BudgetError CacheError CheckpointError CircuitError FileError "
+    "LensError LensscopeError ModelError ModelNotFoundError PatchError PlanError "
+    "PositionError PromptError SiteError StudyError SweepError",
     "lenses.affine": "AffineLens",
     "lenses.compare": "compare",
     "lenses.comparison": "LensComparison",
@@ -98,7 +103,6 @@ _HOMES = {
     "lenses.logit": "LogitLens",
     "lenses.reading": "LensReading",
     "lenses.tuned": "TunedLens",
-    "effects.metrics": "kl_divergence log_probability logit_difference probability rank",
     "model.loading": "load_model",
     "patching.activation": "activation_patching",
     "patching.attribution": "attribution_patching",
@@ -106,15 +110,14 @@ _HOMES = {
     "patching.paths": "path_patching",
     "patching.result": "PatchingResult",
     "patching.tracing": "causal_trace",
+    "patchscope.inspection": "InspectionPrompt",
+    "patchscope.result": "PatchscopeResult",
     "patchscope.scope": "Patchscope",
-    "engine.planning": "Plan",
+    "values.cache": "Cache",
     "values.positions": "ALL span",
     "values.provenance": "Provenance",
-    "patchscope.result": "PatchscopeResult",
-    "engine.runs": "Generation Run Runs",
-    "values.sites": "Move Patch Site attn_out embed head_out k mlp_hidden mlp_out pattern q "
-    "resid_mid resid_post resid_pre v",
-    "engine.support": "support",
+    "values.sites": "attn_out embed head_out k mlp_hidden mlp_out Move Patch pattern q resid_mid "
+    "resid_post resid_pre Site v",
     "values.transforms": "affine identity scaled_to",
 }
 # Modules that are used as such: `ls.pairs.ioi(model)`.
