@@ -47,17 +47,21 @@ from tests import families
 collect_ignore = ["tests/bad_input.py"]
 
 
-# Tests of both classes of TransformerLens, and of what is tried, loaded and worked out by hand.
-_OF_THE_LINE = {"tiny", "few", "backend", "hooked_transformer"}
+# Tests of what is tried, loaded and worked out by hand, and of families beside plain Hugging Face.
 _FILES_OF_THE_LINE = ("test_trials", "test_models", "test_micro", "test_families")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what depends on the TransformerLens line: `make test-tl3` runs these."""
+    """Mark what depends on the TransformerLens line: `make test-tl3` runs these.
+
+    Beside those files, that is whatever runs on a class that only one line has: the bridge of both
+    lines is judged by the families.
+    """
     for item in items:
-        if _OF_THE_LINE & set(getattr(item, "fixturenames", ())) or (
-            item.path.stem in _FILES_OF_THE_LINE
-        ):
+        given = getattr(getattr(item, "callspec", None), "params", {}).values()
+        kinds = {one if isinstance(one, str) else getattr(one, "backend", None) for one in given}
+        direct = "hooked_transformer" in getattr(item, "fixturenames", ())
+        if "hooked" in kinds or direct or item.path.stem in _FILES_OF_THE_LINE:
             item.add_marker("line")
 
 
