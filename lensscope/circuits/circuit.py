@@ -13,8 +13,8 @@ from lensscope.circuits.naming import COMPONENTS, NODES, order_of, owner, short_
 from lensscope.circuits.scored import Scored
 from lensscope.effects.receivers import LOGITS, Receiver
 from lensscope.errors import PatchError, SiteError
-from lensscope.show.heatmaps import short
 from lensscope.show.showing import Shown
+from lensscope.signs import short
 from lensscope.values.prompts import PromptsLike
 from lensscope.values.provenance import Provenance
 from lensscope.values.sites import Site
@@ -274,7 +274,7 @@ class Circuit(Scored, Formed, Shown):
         rows += [(f"{short_name(s)} → {short_name(r, group)}", e, "") for (s, r), e in edges]
         for name, effect, words in rows:
             cells = [Text(name), Text(f"{effect:+.3f}")]
-            table.add_row(*cells, *([Text(short(words, 60))] if said else []))
+            table.add_row(*cells, *([Text(words and short(words, 60))] if said else []))
         return table
 
     def section(self) -> str:

@@ -9,8 +9,9 @@ import numpy as np
 import xarray as xr
 
 from lensscope.errors import LensError
-from lensscope.show.heatmaps import Panel, short
+from lensscope.show.heatmaps import Panel
 from lensscope.show.lines import Chart, Line
+from lensscope.signs import short
 
 _CELL = 9
 _HOVERED = 10

@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from lensscope.show.heatmaps import Panel, short
+from lensscope.show.heatmaps import Panel
 from lensscope.show.pages import rendered
+from lensscope.signs import short
 
 
 def patchscope_panels(frame: pd.DataFrame, *, crossed: bool) -> list[Panel]:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from lensscope.signs import escape, without_control
+from lensscope.show.colours import (
+    DIVERGING,
+    NOTHING,
+    PALE_TEXT,
+    SHADES,
+    Colour,
+    ink,
+    mixed,
+    rgb,
+)
+from lensscope.show.svg import drawing, svg_text
+from lensscope.signs import escape
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-_SHADES: Final = ((247, 251, 255), (107, 174, 214), (8, 48, 107))
-# Red below zero, white at it, blue above; told apart also by those who do not tell red from green.
-_DIVERGING: Final = ((178, 24, 43), (255, 255, 255), (33, 102, 172))
 
 
 @dataclass(frozen=True)
@@ -47,9 +54,21 @@ class Panel:
     diverging: bool = False
 
     @property
-    def shades(self) -> tuple[tuple[int, int, int], ...]:
-        """Red, green and blue of the least, the middle and the greatest value."""
-        return _DIVERGING if self.diverging else _SHADES
+    def shades(self) -> tuple[Colour, ...]:
+        """The colours of the least, the middle and the greatest value."""
+        return DIVERGING if self.diverging else SHADES
+
+    def colours(self, value: float, low: float, high: float) -> tuple[str, str]:
+        """The ground and the text of a cell.
+
+        Args:
+            value: what the cell stands for; NaN where there is nothing.
+            low, high: the values of the first and the last shade.
+        """
+        if math.isnan(value):
+            return rgb(NOTHING), ink(NOTHING)
+        ground = mixed((value - low) / max(high - low, 1e-12), self.shades)
+        return rgb(ground), ink(ground)
 
 
 def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.Figure:
@@ -76,10 +95,10 @@ def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.
                 x=list(range(len(panel.x))),
                 y=list(range(len(panel.y))),
                 text=[[_html(t) for t in r] for r in panel.texts],
-                customdata=[[_html(t).replace("\n", "<br>") for t in r] for r in panel.hovers],
-                texttemplate="%{text}",
+                customdata=_beside(panel, low, high),
+                texttemplate="<span style='color:%{customdata[1]}'>%{text}</span>",
                 textfont={"size": 11},
-                hovertemplate=f"{value_title} %{{z:.3f}}<br>%{{customdata}}<extra></extra>",
+                hovertemplate=f"{value_title} %{{z:.3f}}<br>%{{customdata[0]}}<extra></extra>",
                 colorscale=[[i / 2, f"rgb{shade}"] for i, shade in enumerate(panel.shades)],
                 zmin=low,
                 zmax=high,
@@ -124,14 +143,7 @@ def to_svg(panels: Sequence[Panel], value_title: str, across: int = 1) -> str:
             parts.append(drawn)
             left, tallest = left + wide + 20, max(tallest, tall)
         width, top = max(width, left - 20), top + tallest
-    # What stands side by side is made smaller rather than cut off.
-    fit = " style='max-width:100%;height:auto'" if across > 1 else ""
-    return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:.0f}' height='{top}'{fit} "
-        f"viewBox='0 0 {width:.0f} {top}'><rect width='100%' height='100%' fill='white'/>"
-        + "".join(parts)
-        + "</svg>\n"
-    )
+    return drawing(width, top, "".join(parts))
 
 
 def _panel_svg(
@@ -154,69 +166,32 @@ def _panel_svg(
             if math.isnan(value):
                 continue
             x = left + j * cell
-            fill, ink = _shade((value - low) / max(high - low, 1e-12), panel)
+            ground, text_fill = panel.colours(value, low, high)
             parts.append(
                 f"<g><title>{escape(panel.hovers[i][j])} ({value:.3f})</title>"
                 f"<rect x='{x:.0f}' y='{y}' width='{cell - 1:.0f}' height='{step - 1}' "
-                f"fill='{fill}'/>{svg_text(x + 4, y + 14, text, fill=ink, mono=True)}</g>"
+                f"fill='{ground}'/>{svg_text(x + 4, y + 14, text, fill=text_fill, mono=True)}</g>"
             )
     top += len(panel.y) * step
     for j, label in enumerate(panel.x):
         parts.append(svg_text(left + (j + 0.5) * cell, top + 15, label, anchor="middle"))
-    parts.append(svg_text(left, top + 34, caption, fill="#68748a"))
+    parts.append(svg_text(left, top + 34, caption, fill=PALE_TEXT))
     inner = max(cell * len(panel.x) + 10, len(panel.title) * 8, len(caption) * 7)
     return "".join(parts), left - x0 + inner, top + 56 - first
+
+
+def _beside(panel: Panel, low: float, high: float) -> list[list[tuple[str, str]]]:
+    """For each cell what it says when pointed at, and the colour of its text, of which plotly by
+    itself takes less care."""
+    return [
+        [
+            (_html(hover).replace("\n", "<br>"), panel.colours(value, low, high)[1])
+            for value, hover in zip(values, hovers, strict=True)
+        ]
+        for values, hovers in zip(panel.values, panel.hovers, strict=True)
+    ]
 
 
 def _html(text: str) -> str:
     """A text for plotly, which knows tags and no names of quotation marks."""
     return escape(text, quote=False)
-
-
-def svg_text(
-    x: float,
-    y: float,
-    text: str,
-    *,
-    size: int = 12,
-    weight: int = 400,
-    anchor: str = "start",
-    fill: str = "#1c2430",
-    mono: bool = False,
-) -> str:
-    """A piece of text of an SVG picture."""
-    family = "ui-monospace, Menlo, monospace" if mono else "system-ui, sans-serif"
-    size = size - 1 if mono else size
-    return (
-        f"<text x='{x:.0f}' y='{y:.0f}' font-size='{size}' font-weight='{weight}' "
-        f"text-anchor='{anchor}' fill='{fill}' font-family='{family}' "
-        f"xml:space='preserve'>{escape(text)}</text>"
-    )
-
-
-def diverging(value: float) -> str:
-    """The colour of a value from 0 (red) over 1/2 (white) to 1 (blue)."""
-    return _mixed(value, _DIVERGING)
-
-
-def _shade(value: float, panel: Panel) -> tuple[str, str]:
-    """Background and ink of a cell."""
-    dark = abs(value - 0.5) > 0.3 if panel.diverging else value > 0.6
-    return _mixed(value, panel.shades), "#ffffff" if dark else "#1c2430"
-
-
-def _mixed(value: float, shades: tuple[tuple[int, int, int], ...]) -> str:
-    """A colour between the first shade, the second at 1/2, and the third."""
-    value = min(1.0, max(0.0, value))
-    first, middle, last = shades
-    low, high = (first, middle) if value < 0.5 else (middle, last)
-    share = value * 2 % 1 if value < 1 else 1.0
-    red, green, blue = (round(a + (b - a) * share) for a, b in zip(low, high, strict=True))
-    return f"rgb({red},{green},{blue})"
-
-
-def short(text: str, limit: int) -> str:
-    """A text on one line, of at most so many characters."""
-    text = without_control(text.replace("\n", "⏎").replace("\t", "⇥"))
-    text = text.strip() or ("␣" if text else "")
-    return text if len(text) <= limit else text[: limit - 1] + "…"

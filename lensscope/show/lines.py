@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from lensscope.show.heatmaps import svg_text
+from lensscope.show.colours import LINES as COLOURS
+from lensscope.show.colours import PALE_TEXT
+from lensscope.show.svg import drawing, svg_text
 from lensscope.signs import escape
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# Told apart also by those who do not tell red from green (Okabe and Ito 2008).
-COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#444444")
 _DASHES: Final = ("", "7 3", "2 3")
 
 
@@ -106,12 +106,7 @@ def to_svg(*charts: Chart) -> str:
         parts.append(svg_text(x + 32, y + 4, name))
         x += round(needed)
     bottom = y + 16
-    return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{total}' height='{bottom}' "
-        f"viewBox='0 0 {total} {bottom}'><rect width='100%' height='100%' fill='white'/>"
-        + "".join(parts)
-        + "</svg>\n"
-    )
+    return drawing(total, bottom, "".join(parts))
 
 
 def _axes(chart: Chart, names: Sequence[str], x0: int, top: int, width: int, height: int) -> str:
@@ -131,15 +126,15 @@ def _axes(chart: Chart, names: Sequence[str], x0: int, top: int, width: int, hei
     parts = [svg_text(x0, top - 16, chart.title, size=14, weight=600)]
     if chart.y_title != chart.title:
         parts[0] = svg_text(x0, top - 22, chart.title, size=14, weight=600)
-        parts.append(svg_text(x0, top - 7, chart.y_title, fill="#68748a"))
+        parts.append(svg_text(x0, top - 7, chart.y_title, fill=PALE_TEXT))
     for tick in y_ticks:
         _, y = at(x_low, tick)
         parts.append(f"<path d='M{x0},{y:.1f}h{width}' stroke='#e3e7ee'/>")
-        parts.append(svg_text(x0 - 8, y + 4, f"{tick:g}", anchor="end", fill="#68748a"))
+        parts.append(svg_text(x0 - 8, y + 4, f"{tick:g}", anchor="end", fill=PALE_TEXT))
     whole = [tick for tick in _ticks(x_low, x_high) if x_low <= tick <= x_high]
     for tick in whole:
         x, _ = at(tick, y_low)
-        parts.append(svg_text(x, top + height + 18, f"{tick:g}", anchor="middle", fill="#68748a"))
+        parts.append(svg_text(x, top + height + 18, f"{tick:g}", anchor="middle", fill=PALE_TEXT))
     middle = x0 + width / 2
     parts.append(svg_text(middle, top + height + 38, chart.x_title, anchor="middle"))
     for line in lines:

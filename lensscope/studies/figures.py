@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lensscope.show.heatmaps import Panel, short
+from lensscope.show.heatmaps import Panel
 from lensscope.show.lines import Chart, Line
+from lensscope.signs import short
 from lensscope.studies.folder import Folder
 from lensscope.studies.summary import SweepTally
 
