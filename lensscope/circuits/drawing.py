@@ -9,7 +9,7 @@ from lensscope.circuits.naming import named, owner, short_name
 from lensscope.effects.receivers import LOGITS
 from lensscope.show.colours import NOTHING, PALE_TEXT, ink, mixed, rgb
 from lensscope.show.svg import drawing, svg_text
-from lensscope.signs import escape, short
+from lensscope.signs import escape, isolated, short, visible
 from lensscope.values.sites import Site
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _box(box: _Box, strongest: float) -> str:
     ground = NOTHING if box.name == LOGITS else mixed(0.5 + 0.5 * share)
     text = ink(ground)
     x = box.x + box.width / 2
-    said = f"\n{box.words}" if box.words else ""
+    said = f"\n{isolated(box.words)}" if box.words else ""
     title = f"{box.name}: effect {box.effect:+.4f}{said}" if box.name != LOGITS else LOGITS
     parts = [
         f"<g><title>{escape(title)}</title><rect x='{box.x:.1f}' y='{box.y:.1f}' "
@@ -177,10 +177,11 @@ def circuit_section(circuit: Circuit) -> str:
     head += "<th>writes</th>" if said else ""
     lines = []
     for site, effect in sorted(circuit.nodes.items(), key=lambda item: -abs(item[1])):
-        words = f"<td class='t'>{escape(circuit.words.get(site, ''))}</td>"
+        words = circuit.words.get(site, "")
+        told = f"<td><bdi class='t'>{escape(visible(words) if words else '')}</bdi></td>"
         lines.append(
             f"<td>{escape(short_name(site))}</td><td class='n'>{effect:+.3f}</td>"
-            + (words if said else "")
+            + (told if said else "")
         )
     for (sender, receiver), effect in sorted(circuit.edges.items(), key=lambda i: -abs(i[1])):
         end = short_name(receiver, circuit.queries_a_key)
@@ -194,5 +195,6 @@ def circuit_section(circuit: Circuit) -> str:
         f"<p>{escape(circuit.title)}{model}; among {escape(', '.join(circuit.kinds))}. Blue helps, "
         "red hurts; paths enter a head at the left for queries, in the middle for keys, at the "
         f"right for values.</p><div class='wide'>{circuit_svg(circuit)}</div>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        "</div>"
     )

@@ -182,7 +182,6 @@ class LensReading(Shown):
         panels = lens_panels(self.data, self.title, value)
         return rendered(
             "lens.html",
-            title=self.title,
             model=self.provenance.model,
             notes=self.notes,
             value=value.replace("_", " "),

@@ -86,7 +86,8 @@ def _panel(result: PatchingResult, data: xr.Dataset, name: str, down: str, acros
     ]
     largest = float(np.nanmax(np.abs(effect), initial=0.0)) or 1.0
     texts = tuple(
-        tuple("" if np.isnan(v) or abs(v) < 0.005 else f"{v:.2f}" for v in row) for row in effect
+        tuple("–" if np.isnan(v) else "0" if abs(v) < 0.005 else f"{v:.2f}" for v in row)
+        for row in effect
     )
     return Panel(
         title=f"{name}: {result.settings['metric']}; {runs[0]} {base:.3g} is 0, "
@@ -102,6 +103,7 @@ def _panel(result: PatchingResult, data: xr.Dataset, name: str, down: str, acros
         high=largest,
         low=-largest,
         diverging=True,
+        upwards=down == "layer",
     )
 
 

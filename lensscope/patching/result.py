@@ -15,7 +15,7 @@ from lensscope.effects.grid import AXES, NONE
 from lensscope.errors import PatchError
 from lensscope.show.pages import rendered
 from lensscope.show.showing import Shown
-from lensscope.signs import without_control
+from lensscope.signs import short, without_control
 from lensscope.stats.intervals import ratio_interval
 from lensscope.store.json_text import json_text, records
 from lensscope.values.provenance import Provenance
@@ -198,14 +198,13 @@ class PatchingResult(Shown):
         if position not in known:
             return str(position)
         tokens = set(self.data["token"].sel(position=position).values.tolist())
-        return f"{position} {tokens.pop().strip()}" if len(tokens) == 1 else str(position)
+        return f"{position} {short(tokens.pop(), 60)}" if len(tokens) == 1 else str(position)
 
     def section(self) -> str:
         """What it says, as a piece of HTML: heat maps, and the largest effects."""
         mean = self.mean()
         return rendered(
             "patching.html",
-            title=self.title,
             settings=self.settings,
             model=self.provenance.model,
             baselines=self.baselines,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lensscope.show.colours import (
@@ -17,11 +17,17 @@ from lensscope.show.colours import (
     mixed,
     rgb,
 )
-from lensscope.show.svg import drawing, svg_text
-from lensscope.signs import escape
+from lensscope.show.svg import drawing, room, svg_text
+from lensscope.signs import escape, isolated
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+
+_TALL = 24
+"""From so many rows on, columns are labelled at both ends."""
+_BROAD = 1000
+"""Columns that need more room than this are drawn in several parts, one below the other."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +38,13 @@ class Panel:
         title: above the map.
         x, y: labels of columns and rows.
         x_title, y_title: what columns and rows are.
-        values: one row of numbers for each of ``y``; NaN is an empty cell.
+        values: one row of numbers for each of ``y``; NaN where there is nothing.
         texts: what stands in the cells.
         hovers: what a cell says when pointed at.
         cell_width: in characters.
         high, low: the values of the darkest and the palest cell.
         diverging: whether the middle is pale and both ends are dark, each in its colour.
+        upwards: whether the first row is the lowest, as layers are stacked.
     """
 
     title: str
@@ -52,11 +59,37 @@ class Panel:
     high: float = 1.0
     low: float = 0.0
     diverging: bool = False
+    upwards: bool = True
+
+    @property
+    def drawn(self) -> Sequence[int]:
+        """The numbers of the rows from the top of the picture."""
+        return range(len(self.y))[:: -1 if self.upwards else 1]
 
     @property
     def shades(self) -> tuple[Colour, ...]:
         """The colours of the least, the middle and the greatest value."""
         return DIVERGING if self.diverging else SHADES
+
+    @property
+    def step(self) -> float:
+        """The width of a column in a picture."""
+        return self.cell_width * 7.0 + 8
+
+    def parts(self, broad: float) -> list[Panel]:
+        """Panels of some of the columns, none of them broader than this."""
+        most = max(1, int(broad // self.step))
+        return [
+            replace(
+                self,
+                title=self.title if n == 0 else f"… {self.title}",
+                x=self.x[n : n + most],
+                values=tuple(row[n : n + most] for row in self.values),
+                texts=tuple(row[n : n + most] for row in self.texts),
+                hovers=tuple(row[n : n + most] for row in self.hovers),
+            )
+            for n in range(0, max(1, len(self.x)), most)
+        ]
 
     def colours(self, value: float, low: float, high: float) -> tuple[str, str]:
         """The ground and the text of a cell.
@@ -94,11 +127,11 @@ def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.
                 z=panel.values,
                 x=list(range(len(panel.x))),
                 y=list(range(len(panel.y))),
-                text=[[_html(t) for t in r] for r in panel.texts],
-                customdata=_beside(panel, low, high),
-                texttemplate="<span style='color:%{customdata[1]}'>%{text}</span>",
+                text=_readable(panel, low, high),
+                customdata=[[_html(t).replace("\n", "<br>") for t in r] for r in panel.hovers],
+                texttemplate="%{text}",
                 textfont={"size": 11},
-                hovertemplate=f"{value_title} %{{z:.3f}}<br>%{{customdata[0]}}<extra></extra>",
+                hovertemplate=f"{value_title} %{{z:.3f}}<br>%{{customdata}}<extra></extra>",
                 colorscale=[[i / 2, f"rgb{shade}"] for i, shade in enumerate(panel.shades)],
                 zmin=low,
                 zmax=high,
@@ -112,7 +145,7 @@ def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.
             title_text=panel.y_title,
             tickvals=list(range(len(panel.y))),
             ticktext=[_html(y) for y in panel.y],
-            autorange="reversed",
+            autorange=True if panel.upwards else "reversed",
             row=row,
             col=column,
         )
@@ -127,6 +160,7 @@ def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.
         height=80 + 22 * sum(rows),
         width=max(700, 220 + across * max(len(p.x) * p.cell_width for p in panels) * 7),
         template="plotly_white",
+        plot_bgcolor=rgb(NOTHING),  # where a cell has no value
         margin={"t": 60, "b": 60, "l": 80, "r": 20},
     )
     return figure
@@ -136,6 +170,8 @@ def to_svg(panels: Sequence[Panel], value_title: str, across: int = 1) -> str:
     """The same as one SVG picture, readable wherever a picture is."""
     parts, top, width = [], 10, 0.0
     high, low = max(p.high for p in panels), min(p.low for p in panels)
+    if across == 1:
+        panels = [part for panel in panels for part in panel.parts(_BROAD)]
     for n in range(0, len(panels), across):
         left, tallest = 0.0, 0
         for panel in panels[n : n + across]:
@@ -150,45 +186,46 @@ def _panel_svg(
     panel: Panel, value_title: str, x0: float, top: int, low: float, high: float
 ) -> tuple[str, float, int]:
     """One panel, its width and its height."""
-    step, char, first = 20, 7.0, top
-    left = x0 + max(70.0, 7.0 * max(map(len, panel.y), default=0) + 16)
-    cell = panel.cell_width * char + 8
+    step, first = 20, top
+    left = x0 + max(70.0, max(map(room, panel.y), default=0) + 16)
+    cell = panel.step
+    right, bottom = left + cell * len(panel.x), top + 28 + len(panel.y) * step
+    tall = len(panel.y) > _TALL
     caption = (
-        f"{panel.x_title} across, {panel.y_title} down; colour: {value_title}, "
-        f"{low:.3g} to {high:.3g}"
+        f"{panel.x_title} across, {panel.y_title} {'up' if panel.upwards else 'down'}; "
+        f"colour: {value_title}, {low:.3g} to {high:.3g}"
     )
     parts = [svg_text(left, top + 16, panel.title, size=15, weight=600)]
-    top += 28
-    for i, label in enumerate(panel.y):
-        y = top + i * step
-        parts.append(svg_text(left - 8, y + 14, label, anchor="end"))
+    top, bottom = top + 28 + step * tall, bottom + step * tall
+    for n, i in enumerate(panel.drawn):
+        y = top + n * step
+        parts.append(svg_text(left - 8, y + 14, panel.y[i], anchor="end"))
         for j, (value, text) in enumerate(zip(panel.values[i], panel.texts[i], strict=True)):
-            if math.isnan(value):
-                continue
             x = left + j * cell
             ground, text_fill = panel.colours(value, low, high)
+            said = "" if math.isnan(value) else f" ({value:.3f})"
             parts.append(
-                f"<g><title>{escape(panel.hovers[i][j])} ({value:.3f})</title>"
+                f"<g><title>{escape(isolated(panel.hovers[i][j]))}{said}</title>"
                 f"<rect x='{x:.0f}' y='{y}' width='{cell - 1:.0f}' height='{step - 1}' "
                 f"fill='{ground}'/>{svg_text(x + 4, y + 14, text, fill=text_fill, mono=True)}</g>"
             )
-    top += len(panel.y) * step
     for j, label in enumerate(panel.x):
-        parts.append(svg_text(left + (j + 0.5) * cell, top + 15, label, anchor="middle"))
-    parts.append(svg_text(left, top + 34, caption, fill=PALE_TEXT))
-    inner = max(cell * len(panel.x) + 10, len(panel.title) * 8, len(caption) * 7)
-    return "".join(parts), left - x0 + inner, top + 56 - first
+        for y in (bottom + 15, *([top - 7] if tall else [])):
+            parts.append(svg_text(left + (j + 0.5) * cell, y, label, anchor="middle"))
+    parts.append(svg_text(left, bottom + 34, caption, fill=PALE_TEXT))
+    inner = max(right - left, room(panel.title, 15), room(caption)) + 10
+    return "".join(parts), left - x0 + inner, bottom + 56 - first
 
 
-def _beside(panel: Panel, low: float, high: float) -> list[list[tuple[str, str]]]:
-    """For each cell what it says when pointed at, and the colour of its text, of which plotly by
-    itself takes less care."""
+def _readable(panel: Panel, low: float, high: float) -> list[list[str]]:
+    """The texts of the cells, each in the colour that can be read on its own: by itself plotly
+    takes less care."""
     return [
         [
-            (_html(hover).replace("\n", "<br>"), panel.colours(value, low, high)[1])
-            for value, hover in zip(values, hovers, strict=True)
+            f"<span style='color:{panel.colours(value, low, high)[1]}'>{_html(text)}</span>"
+            for value, text in zip(values, texts, strict=True)
         ]
-        for values, hovers in zip(panel.values, panel.hovers, strict=True)
+        for values, texts in zip(panel.values, panel.texts, strict=True)
     ]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from lensscope.show.heatmaps import to_svg as panels_svg
-from lensscope.show.lines import to_svg
+from lensscope.show.lines import names_of, to_svg
 from lensscope.show.tables import shown
 from lensscope.signs import escape
 
@@ -21,8 +21,9 @@ def study_section(result: StudyResult) -> str:
     """What a study found, as a piece of HTML."""
     parts = [f"<p>{escape(result.caption)}</p>", _table(result.headline)]
     parts.append("<p>" + "<br>".join(map(escape, result.notes)) + "</p>")
+    names = names_of(result.charts)
     for first in range(0, len(result.charts), _ACROSS - 1):
-        drawn = to_svg(*result.charts[first : first + _ACROSS - 1])
+        drawn = to_svg(*result.charts[first : first + _ACROSS - 1], names=names)
         parts.append(f"<div class='wide'>{drawn}</div>")
     maps = [panel for panel in result.panels if panel.cell_width <= 6]
     texts = [panel for panel in result.panels if panel.cell_width > 6]
@@ -40,7 +41,7 @@ def _table(frame: pd.DataFrame) -> str:
     found = shown(frame)
     head = "".join(f"<th>{escape(str(name))}</th>" for name in found.columns)
     body = "".join(
-        "<tr>" + "".join(f"<td>{_cell(str(value))}</td>" for value in row) + "</tr>"
+        "<tr>" + "".join(f"<td><bdi>{_cell(str(value))}</bdi></td>" for value in row) + "</tr>"
         for row in found.itertuples(index=False)
     )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

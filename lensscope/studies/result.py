@@ -147,14 +147,14 @@ class StudyResult(Shown):
     @checks.door(StudyError, number=checks.whole(0))
     def plot(self, number: int = 0) -> go.Figure:
         """One of the charts as a plotly figure: accuracy over layers, with the controls."""
-        from lensscope.show.lines import to_plotly
+        from lensscope.show.lines import names_of, to_plotly
 
-        return to_plotly(self.charts[number])
+        return to_plotly(self.charts[number], names_of(self.charts))
 
     def _svg(self) -> str:
-        from lensscope.show.lines import to_svg
+        from lensscope.show.lines import names_of, to_svg
 
-        return to_svg(*self.charts[:3])
+        return to_svg(*self.charts[:3], names=names_of(self.charts))
 
     def section(self) -> str:
         """What it says, as a piece of HTML."""
