@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from lensscope.show.colours import (
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _TALL = 24
 """From so many rows on, columns are labelled at both ends."""
-_BROAD = 1000
+_BROAD = 1100
 """Columns that need more room than this are drawn in several parts, one below the other."""
 
 
@@ -78,7 +79,8 @@ class Panel:
 
     def parts(self, broad: float) -> list[Panel]:
         """Panels of some of the columns, none of them broader than this."""
-        most = max(1, int(broad // self.step))
+        number = max(1, math.ceil(len(self.x) * self.step / broad))
+        most = max(1, math.ceil(len(self.x) / number))
         return [
             replace(
                 self,
@@ -170,11 +172,10 @@ def to_svg(panels: Sequence[Panel], value_title: str, across: int = 1) -> str:
     """The same as one SVG picture, readable wherever a picture is."""
     parts, top, width = [], 10, 0.0
     high, low = max(p.high for p in panels), min(p.low for p in panels)
-    if across == 1:
-        panels = [part for panel in panels for part in panel.parts(_BROAD)]
-    for n in range(0, len(panels), across):
+    beside = (panels[n : n + across] for n in range(0, len(panels), across))
+    for row in (r for own in beside for r in zip_longest(*(p.parts(_BROAD) for p in own))):
         left, tallest = 0.0, 0
-        for panel in panels[n : n + across]:
+        for panel in filter(None, row):
             drawn, wide, tall = _panel_svg(panel, value_title, left, top, low, high)
             parts.append(drawn)
             left, tallest = left + wide + 20, max(tallest, tall)

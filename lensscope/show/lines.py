@@ -107,7 +107,9 @@ def to_svg(*charts: Chart, names: Sequence[str] = ()) -> str:
         names: of the lines of all pictures that this one stands beside.
     """
     width, height, top, left, gap = 400, 260, 40, 64, 90
-    total = left + len(charts) * width + (len(charts) - 1) * gap + 24
+    last = left + (len(charts) - 1) * (width + gap)
+    title = room(charts[-1].title, 14) if charts else 0
+    total = round(last + max(width, title) + 24)
     parts = []
     # one colour a name, in all charts and in the legend that they share
     names = list(dict.fromkeys([*names, *names_of(charts)]))

@@ -8,10 +8,11 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 import lensscope as ls
-from lensscope.show import colours, heatmaps, lines, pages
+from lensscope.show import colours, heatmaps, lines, pages, tables
 from lensscope.show.heatmaps import Panel
 from lensscope.show.lines import Chart, Line
 from lensscope.signs import isolated, short, visible, width
@@ -133,3 +134,20 @@ def test_a_notebook_is_given_a_page_and_a_table(llama):
     assert shown == {"text/html": result._repr_html_(), "text/plain": str(result)}
     html = shown["text/html"]
     assert html.index(result.title) < html.index("<table") < html.index(result.plan)
+
+
+def test_tables_have_the_same_signs():
+    frame = pd.DataFrame({"said": ["a\nb", "", " "]})
+    assert [line.strip("| ") for line in tables.markdown(frame).splitlines()[2:]] == [
+        *("a⏎b", "∅", "␣")
+    ]
+    assert all(
+        sign in tables.latex(frame)
+        for sign in (r"a$\hookleftarrow$b", r"$\emptyset$", r"\textvisiblespace{}")
+    )
+
+
+def test_a_long_title_is_not_cut():
+    line = Line("a", (0.0, 1.0), (0.0, 1.0))
+    svg = lines.to_svg(Chart("long " * 20, "x", "y", (line,)))
+    assert float(ET.fromstring(svg).attrib["width"]) > 64 + 100 * 7
