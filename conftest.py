@@ -18,8 +18,8 @@ with install_import_hook("lensscope", "tests.typecheck.check"):
     import lensscope.circuits.inspecting
     import lensscope.circuits.transformer_lens
     import lensscope.cli.command
-    import lensscope.engine.calls
     import lensscope.engine.planning
+    import lensscope.engine.run_many
     import lensscope.lenses.compare
     import lensscope.lenses.fit_report
     import lensscope.lenses.reader

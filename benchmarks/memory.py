@@ -119,7 +119,8 @@ def make_file(path: str) -> None:
     import torch
 
     import lensscope as ls
-    from lensscope.values.cache import Cache, hold
+    from lensscope.values.cache import Cache
+    from lensscope.values.entries import hold
 
     model = ls.load_model()
     small = ls.capture(model, "Jurassic Park", ls.resid_post(0))

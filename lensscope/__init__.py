@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from lensscope.effects.metrics import logit_difference as logit_difference
     from lensscope.effects.metrics import probability as probability
     from lensscope.effects.metrics import rank as rank
-    from lensscope.engine.calls import capture as capture
-    from lensscope.engine.calls import generate as generate
-    from lensscope.engine.calls import run as run
-    from lensscope.engine.calls import run_many as run_many
+    from lensscope.engine.capture import capture as capture
+    from lensscope.engine.generate import generate as generate
     from lensscope.engine.planning import Plan as Plan
+    from lensscope.engine.run import run as run
+    from lensscope.engine.run_many import run_many as run_many
     from lensscope.engine.runs import Generation as Generation
     from lensscope.engine.runs import Run as Run
     from lensscope.engine.runs import Runs as Runs
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from lensscope.errors import BasisError as BasisError
     from lensscope.errors import BudgetError as BudgetError
     from lensscope.errors import CacheError as CacheError
+    from lensscope.errors import CheckpointError as CheckpointError
+    from lensscope.errors import CircuitError as CircuitError
     from lensscope.errors import FileError as FileError
     from lensscope.errors import LensError as LensError
     from lensscope.errors import LensscopeError as LensscopeError
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from lensscope.errors import PromptError as PromptError
     from lensscope.errors import SiteError as SiteError
     from lensscope.errors import StudyError as StudyError
+    from lensscope.errors import SweepError as SweepError
     from lensscope.lenses.affine import AffineLens as AffineLens
     from lensscope.lenses.compare import compare as compare
     from lensscope.lenses.comparison import LensComparison as LensComparison
@@ -56,11 +59,11 @@ if TYPE_CHECKING:
     from lensscope.patchscope.result import PatchscopeResult as PatchscopeResult
     from lensscope.patchscope.scope import Patchscope as Patchscope
     from lensscope.values.cache import Cache as Cache
-    from lensscope.values.patches import Move as Move
-    from lensscope.values.patches import Patch as Patch
     from lensscope.values.positions import ALL as ALL
     from lensscope.values.positions import span as span
     from lensscope.values.provenance import Provenance as Provenance
+    from lensscope.values.sites import Move as Move
+    from lensscope.values.sites import Patch as Patch
     from lensscope.values.sites import Site as Site
     from lensscope.values.sites import attn_out as attn_out
     from lensscope.values.sites import embed as embed
@@ -80,12 +83,18 @@ if TYPE_CHECKING:
 
 # Names are imported when first used: `lensscope --help` must not wait for torch.
 _HOMES = {
-    "values.cache": "Cache",
     "circuits.circuit": "Circuit",
-    "engine.calls": "capture generate run run_many",
-    "errors": "BasisError BudgetError CacheError FileError LensError LensscopeError ModelError "
-    "ModelNotFoundError PatchError PlanError PositionError PromptError SiteError StudyError",
-    "patchscope.inspection": "InspectionPrompt",
+    "effects.metrics": "kl_divergence log_probability logit_difference probability rank",
+    "engine.capture": "capture",
+    "engine.generate": "generate",
+    "engine.planning": "Plan",
+    "engine.run": "run",
+    "engine.run_many": "run_many",
+    "engine.runs": "Generation Run Runs",
+    "engine.support": "support",
+    "errors": "BasisError BudgetError CacheError CheckpointError CircuitError FileError "
+    "LensError LensscopeError ModelError ModelNotFoundError PatchError PlanError "
+    "PositionError PromptError SiteError StudyError SweepError",
     "lenses.affine": "AffineLens",
     "lenses.compare": "compare",
     "lenses.comparison": "LensComparison",
@@ -94,24 +103,21 @@ _HOMES = {
     "lenses.logit": "LogitLens",
     "lenses.reading": "LensReading",
     "lenses.tuned": "TunedLens",
-    "effects.metrics": "kl_divergence log_probability logit_difference probability rank",
     "model.loading": "load_model",
-    "values.patches": "Move Patch",
     "patching.activation": "activation_patching",
     "patching.attribution": "attribution_patching",
     "patching.knockout": "attention_knockout",
     "patching.paths": "path_patching",
     "patching.result": "PatchingResult",
     "patching.tracing": "causal_trace",
+    "patchscope.inspection": "InspectionPrompt",
+    "patchscope.result": "PatchscopeResult",
     "patchscope.scope": "Patchscope",
-    "engine.planning": "Plan",
+    "values.cache": "Cache",
     "values.positions": "ALL span",
     "values.provenance": "Provenance",
-    "patchscope.result": "PatchscopeResult",
-    "engine.runs": "Generation Run Runs",
-    "values.sites": "Site attn_out embed head_out k mlp_hidden mlp_out pattern q resid_mid "
-    "resid_post resid_pre v",
-    "engine.support": "support",
+    "values.sites": "attn_out embed head_out k mlp_hidden mlp_out Move Patch pattern q resid_mid "
+    "resid_post resid_pre Site v",
     "values.transforms": "affine identity scaled_to",
 }
 # Modules that are used as such: `ls.pairs.ioi(model)`.

@@ -9,6 +9,9 @@
     ├── PositionError       a position that names no token, or several
     ├── SiteError           a site that the model lacks, a layer or head out of range
     ├── PatchError          a value of the wrong width, dtype or device, or not finite
+    │   ├── SweepError          a patching measurement that cannot be made as it was asked
+    │   │   └── CheckpointError     a checkpoint that it cannot go on from (a LensError too)
+    │   └── CircuitError        a circuit that cannot be made, measured or read
     ├── CacheError          a site that a cache lacks, or a file that is not a cache
     ├── BasisError          two models or two bases mixed where it makes no sense
     ├── LensError           a lens that lacks a layer, cannot be fitted, or is not a lens file
@@ -75,6 +78,14 @@ class PatchError(LensscopeError, ValueError):
     """A patch whose value or operation does not fit its site."""
 
 
+class SweepError(PatchError):
+    """A patching measurement that cannot be made, or read, as it was asked."""
+
+
+class CircuitError(PatchError):
+    """A circuit that cannot be made, measured or read."""
+
+
 class CacheError(LensscopeError, KeyError):
     """A cache that does not hold what was asked for, or a file that is not a cache."""
 
@@ -88,6 +99,10 @@ class BasisError(LensscopeError, ValueError):
 
 class LensError(LensscopeError, ValueError):
     """A lens that cannot read what is asked for, cannot be fitted, or is not a lens file."""
+
+
+class CheckpointError(SweepError, LensError):
+    """A file that patching cannot go on from; a `LensError` too, as which it was caught before."""
 
 
 class PlanError(LensscopeError, ValueError):

@@ -5,29 +5,26 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.circuits.naming import ANYWAY, COMPONENTS
-from lensscope.effects.measuring import Both, both, check_pairs, written
+from lensscope.circuits.naming import COMPONENTS
+from lensscope.circuits.wiring import Wiring
+from lensscope.effects.measuring import Both, both, written
 from lensscope.effects.metrics import PairMetric, as_metric
-from lensscope.effects.pairing import Group, Pair, groups_of, pairs_of
-from lensscope.engine.calls import capture
-from lensscope.errors import PatchError, PositionError, PromptError, SiteError
+from lensscope.effects.pairing import Pair, TokenGroup, check_pairs, groups_of, pairs_of
+from lensscope.engine.capture import capture
+from lensscope.errors import CircuitError, PositionError, PromptError, SiteError
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
 from lensscope.progress import one_bar, progress
-from lensscope.values.patches import Patch
 from lensscope.values.positions import resolve
 from lensscope.values.prompts import PromptsLike, TokenizedPrompt
-from lensscope.values.sites import Site
-
-if TYPE_CHECKING:
-    from lensscope.circuits.circuit import Circuit
+from lensscope.values.sites import Patch, Site
 
 Ablation: TypeAlias = Literal["corrupted", "mean"]
 _PROMPTS_AT_ONCE = 16
@@ -61,14 +58,14 @@ class Ablated:
     metric: PairMetric
     kinds: tuple[str, ...]
     ablation: Ablation
-    named: list[dict[str, Group]]
+    named: list[dict[str, TokenGroup]]
     names: frozenset[str]
     means: Mapping[Site, Tensor]
 
     @classmethod
     def of(
         cls,
-        circuit: Circuit,
+        circuit: Wiring,
         model: Any,
         clean: PromptsLike,
         corrupted: PromptsLike,
@@ -82,13 +79,12 @@ class Ablated:
 
         Raises:
             SiteError: nodes that cannot be ablated.
-            PatchError: no such ablation.
+            CircuitError: no such ablation.
             PromptError: prompts of different lengths.
             BasisError: a circuit of another model.
         """
         backend = backend_of(model)
-        if circuit.provenance is not None:
-            circuit.provenance.check_basis(backend.provenance(), "The circuit", ANYWAY)
+        circuit.check_basis(backend.provenance())
         wrong = [site for site in circuit.nodes if site.kind not in COMPONENTS]
         if wrong or not circuit.kinds:
             raise SiteError(
@@ -105,7 +101,7 @@ class Ablated:
                 instead="a circuit of activation_patching(…, sites=[ls.head_out, ls.mlp_out])",
             )
         if ablation not in ("corrupted", "mean"):
-            raise PatchError(
+            raise CircuitError(
                 "There is no such ablation.",
                 got=repr(ablation),
                 expected='"corrupted" or "mean"',
@@ -116,7 +112,7 @@ class Ablated:
         pairs = pairs_of(backend, clean, corrupted, prepend_bos)
         check_pairs(pairs)
         groups_of(pairs, None)  # refused unless they are aligned
-        named: list[dict[str, Group]] = [{} for _ in pairs]
+        named: list[dict[str, TokenGroup]] = [{} for _ in pairs]
         if positions:
             named = [{str(g.label): g for g in groups} for groups in groups_of(pairs, positions)]
         kinds = circuit.kinds
@@ -125,7 +121,7 @@ class Ablated:
             prompts = [p.corrupted for p in pairs] if reference is None else reference
             means = mean_states(backend, prompts, pairs, kinds, prepend_bos)
         elif reference is not None:
-            raise PatchError(
+            raise CircuitError(
                 "Only a mean has reference prompts.",
                 got='reference= with ablation="corrupted"',
                 expected="one without the other",
@@ -258,7 +254,7 @@ def mean_states(
     total: dict[Site, Tensor] = {}
     for first in range(0, len(prompts), _PROMPTS_AT_ONCE):
         part = prompts[first : first + _PROMPTS_AT_ONCE]
-        cache = capture(backend.model, part, [Site(kind) for kind in kinds])  # type: ignore[arg-type]
+        cache = capture(backend, part, [Site(kind) for kind in kinds])  # type: ignore[arg-type]
         for site in cache:
             found = cache[site].double().sum(0)
             total[site] = total[site] + found if site in total else found

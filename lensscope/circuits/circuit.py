@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lensscope import checks
-from lensscope.circuits.forms import Formed
-from lensscope.circuits.naming import COMPONENTS, NODES, order_of, owner, short_name
-from lensscope.circuits.scored import Scored
-from lensscope.effects.receivers import LOGITS, Receiver
-from lensscope.errors import PatchError, SiteError
+from lensscope.circuits import forms, graph, scores, transformer_lens
+from lensscope.circuits.curve import faithfulness_curve
+from lensscope.circuits.drawing import circuit_section, circuit_svg
+from lensscope.circuits.growth import grown, paths_between
+from lensscope.circuits.inspecting import words_of
+from lensscope.circuits.naming import short_name
+from lensscope.circuits.wiring import Wiring
+from lensscope.errors import CircuitError
 from lensscope.show.showing import Shown
 from lensscope.signs import short
 from lensscope.values.prompts import PromptsLike
-from lensscope.values.provenance import Provenance
-from lensscope.values.sites import Site
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from lensscope.patchscope.scope import Patchscope
 
-Edge = tuple[Site, Receiver]
-
 
 @dataclass(frozen=True, eq=False)
-class Circuit(Scored, Formed, Shown):
+class Circuit(Wiring, Shown):
     """Components of a model that carry an effect, and the paths between them.
 
     Made by ``effect.circuit(top=…)`` or ``effect.circuit(threshold=…)`` of any patching result, or
@@ -53,81 +52,14 @@ class Circuit(Scored, Formed, Shown):
         Circuit(2 nodes, 0 edges: head_out(23, 3), mlp_out(26))
     """
 
-    nodes: Mapping[Site, float]
-    edges: Mapping[Edge, float] = field(default_factory=dict)
-    kinds: tuple[str, ...] = ()
-    provenance: Provenance | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    words: Mapping[Site, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.nodes, Mapping):
-            raise PatchError(
-                "The nodes of a circuit have effects.",
-                got=type(self.nodes).__name__,
-                expected="a dict from sites to numbers",
-                instead="ls.Circuit({ls.head_out(9, 6): 0.3})",
-            )
-        for site in self.nodes:
-            _check_node(site)
-        if not isinstance(self.edges, Mapping) or any(
-            not isinstance(edge, tuple) or len(edge) != 2 for edge in self.edges
-        ):
-            raise PatchError(
-                "The edges of a circuit have effects.",
-                got=checks.seen(self.edges),
-                expected="a dict from pairs of a sender and a receiver to numbers",
-                instead='edges={(ls.head_out(9, 6), "logits"): 0.3}',
-            )
-        edges = {
-            edge: checks.number(effect, "effect", -math.inf, 0.3, PatchError)
-            for edge, effect in self.edges.items()
-        }
-        object.__setattr__(self, "edges", edges)
-        ordered = {
-            s: checks.number(self.nodes[s], "effect", -math.inf, 0.3, PatchError)
-            for s in sorted(self.nodes, key=order_of)
-        }
-        object.__setattr__(self, "nodes", ordered)
-        known = tuple(k for k in COMPONENTS if any(site.kind == k for site in self.nodes))
-        several = isinstance(self.kinds, list | tuple)
-        kinds = (tuple(self.kinds) or known) if several else (self.kinds,)
-        if not all(isinstance(kind, str) for kind in kinds) or not set(known) <= set(kinds) <= set(
-            COMPONENTS
-        ):
-            raise SiteError(
-                "These are not the kinds of component of a circuit.",
-                got=f"kinds={checks.seen(kinds)}, nodes of {', '.join(known) or 'no such kind'}",
-                expected="some of " + ", ".join(COMPONENTS) + ", with those of all nodes",
-                instead='kinds=("head_out", "mlp_out")',
-            )
-        object.__setattr__(self, "kinds", kinds)
-        here = {replace(s, position=None, occurrence=None) for s in self.nodes}
-        for sender, receiver in self.edges:
-            ends = owner(receiver, self.queries_a_key)
-            if sender not in here or not any(end == LOGITS or end in here for end in ends):
-                raise PatchError(
-                    "An edge leads past the nodes of the circuit.",
-                    got=f"{sender!r} -> {receiver!r}",
-                    expected="both ends among the nodes, or the logits",
-                    instead="add the missing node with its effect",
-                )
-
-    @property
-    def queries_a_key(self) -> int:
-        """How many heads share a key and value."""
-        known = self.provenance
-        return 1 if known is None else known.n_heads // known.n_kv_heads
-
-    @property
-    def title(self) -> str:
-        """How many nodes and edges."""
-        return f"Circuit of {len(self.nodes)} nodes and {len(self.edges)} edges"
+    @classmethod
+    def _of(cls, wiring: Wiring) -> Circuit:
+        return cls(**{field.name: getattr(wiring, field.name) for field in fields(wiring)})
 
     # ---------------------------------------------------------------- finding out more
 
     @classmethod
-    @checks.door(PatchError)
+    @checks.door(CircuitError)
     def grow(
         cls,
         model: Any,
@@ -162,24 +94,23 @@ class Circuit(Scored, Formed, Shown):
             prepend_bos: ``None`` follows the model's own default.
 
         Raises:
-            PatchError: nothing reaches the logits.
+            CircuitError: nothing reaches the logits.
         """
-        from lensscope.circuits.growth import grown
-
-        return grown(
+        found = grown(
             model,
             clean,
             corrupted,
             metric,
             threshold,
-            max_nodes,
-            senders,
-            direction,
-            mlps,
-            prepend_bos,
+            max_nodes=max_nodes,
+            senders=senders,
+            direction=direction,
+            mlps=mlps,
+            prepend_bos=prepend_bos,
         )
+        return cls._of(found)
 
-    @checks.door(PatchError)
+    @checks.door(CircuitError)
     def connected(
         self,
         model: Any,
@@ -210,14 +141,21 @@ class Circuit(Scored, Formed, Shown):
             SiteError: nodes that no path leads to, or all heads of a layer as one.
             BasisError: a circuit of another model.
         """
-        from lensscope.circuits.growth import connected
-
-        return connected(
-            self, model, clean, corrupted, metric, threshold, direction, mlps, prepend_bos
+        edges, known = paths_between(
+            self,
+            model,
+            clean,
+            corrupted,
+            metric,
+            threshold,
+            direction=direction,
+            mlps=mlps,
+            prepend_bos=prepend_bos,
         )
+        return replace(self, edges=edges, provenance=known)
 
     @checks.door(
-        PatchError,
+        CircuitError,
         scope=checks.instance("Patchscope", "ls.Patchscope.entity_description()"),
         positions=checks.named,
     )
@@ -251,9 +189,42 @@ class Circuit(Scored, Formed, Shown):
             PositionError: names of tokens that ``positions`` does not give.
             BasisError: a circuit of another model.
         """
-        from lensscope.circuits.inspecting import inspected
+        words = words_of(self, scope, model, prompt, position, positions)
+        return replace(self, words=words)
 
-        return inspected(self, scope, model, prompt, position, positions)
+    faithfulness = scores.faithfulness
+    completeness = scores.completeness
+    minimality = scores.minimality
+    curve = faithfulness_curve
+
+    # ---------------------------------------------------------------- other forms
+
+    frame = forms.frame
+    to_networkx = graph.to_networkx
+    to_graphml = graph.to_graphml
+    to_transformer_lens = transformer_lens.to_transformer_lens
+
+    @classmethod
+    def from_json(cls, text: str | Path) -> Circuit:
+        """A circuit from what `to_json` gave: the text, or the path of a file.
+
+        Raises:
+            CircuitError: neither.
+        """
+        return cls._of(forms.from_json(text))
+
+    @classmethod
+    def from_transformer_lens(cls, found: Any) -> Circuit:
+        """A circuit of TransformerLens' nodes or edges with their scores: its
+        ``AttributionResult``, or what ``top_nodes`` or ``top_edges`` of one gives.
+
+        Edges at several positions become one, whose effect is their sum.
+
+        Raises:
+            ModelError: TransformerLens lacks them: it has edges from 4.0 on.
+            CircuitError: something else than its nodes or edges.
+        """
+        return cls._of(transformer_lens.from_transformer_lens(found))
 
     # ---------------------------------------------------------------- showing
 
@@ -279,39 +250,15 @@ class Circuit(Scored, Formed, Shown):
 
     def section(self) -> str:
         """What it says, as a piece of HTML: the drawing, and a table."""
-        from lensscope.circuits.drawing import circuit_section
-
         return circuit_section(self)
 
     def _svg(self) -> str:
-        from lensscope.circuits.drawing import circuit_svg
-
         return circuit_svg(self)
+
+    def _json(self) -> str:
+        return forms.to_json(self)
 
     def __repr__(self) -> str:
         shown = ", ".join(repr(s) for s in list(self.nodes)[:4])
         more = ", …" if len(self.nodes) > 4 else ""
         return f"Circuit({len(self.nodes)} nodes, {len(self.edges)} edges: {shown}{more})"
-
-
-def _check_node(site: Any) -> None:
-    """Refuse what is no node, or not one component.
-
-    Raises:
-        SiteError: it is none.
-    """
-    if not isinstance(site, Site) or site.kind not in NODES:
-        raise SiteError(
-            "This is not a node of a circuit.",
-            got=repr(site),
-            expected="what writes: head_out, attn_out, mlp_out, embed or a residual",
-            instead="ls.Circuit({ls.head_out(9, 6): 0.3})",
-        )
-    numbers = [0 if site.kind == "embed" else site.layer, site.head or 0]
-    if any(n is None or n < 0 for n in numbers):
-        raise SiteError(
-            "A node is a component of one layer.",
-            got=repr(site),
-            expected="its layer, and head, counted from 0",
-            instead="ls.Circuit({ls.head_out(9, 6): 0.3})",
-        )

@@ -10,25 +10,28 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from lensscope import checks
+from lensscope.checks import whole_number
 from lensscope.checks.plain import goes_through
-from lensscope.circuits.ablation import Ablated, Kept
-from lensscope.errors import PatchError
-from lensscope.lenses.checks import whole_number
+from lensscope.circuits.ablation import Ablated, Ablation, Kept
+from lensscope.circuits.wiring import Wiring
+from lensscope.errors import CircuitError
 from lensscope.show.showing import Shown
 from lensscope.signs import escape
 from lensscope.stats.intervals import ratio_interval
 from lensscope.store.json_text import json_text, records
+from lensscope.store.lasting import Lasting
+from lensscope.values.prompts import PromptsLike
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from rich.table import Table
 
-    from lensscope.circuits.circuit import Circuit
     from lensscope.show.lines import Chart
 
 
 @dataclass(frozen=True, eq=False)
-class FaithfulnessCurve(Shown):
+class FaithfulnessCurve(Shown, Lasting):
     """How much of a metric circuits of growing size recover.
 
     Attributes:
@@ -133,13 +136,41 @@ class FaithfulnessCurve(Shown):
         return f"FaithfulnessCurve({self.title}; {self.data.sizes['size']} sizes)"
 
 
-def faithfulness_curve(circuit: Circuit, *arguments: Any) -> FaithfulnessCurve:
-    """See `Circuit.curve`."""
-    model, clean, corrupted, metric, ablation, reference, prepend_bos, *rest = arguments
-    sizes, random, seed = rest
+@checks.door(CircuitError, sizes=checks.whole_numbers, random=checks.whole(1, checks.REPEATS, 10))
+def faithfulness_curve(
+    circuit: Wiring,
+    model: Any,
+    clean: PromptsLike,
+    corrupted: PromptsLike,
+    metric: Any,
+    *,
+    sizes: Sequence[int] | None = None,
+    random: int = 10,
+    seed: int = 0,
+    ablation: Ablation = "corrupted",
+    reference: PromptsLike | None = None,
+    prepend_bos: bool | None = None,
+) -> FaithfulnessCurve:
+    """Faithfulness of the first so many nodes, beside random circuits of the same size.
+
+    Nodes are whole components, without positions.
+
+    Args:
+        model: the model.
+        clean: as in `faithfulness`.
+        corrupted: as there.
+        metric: as there.
+        sizes: how many nodes, in the order of the size of their effects; some up to all of
+            them by default.
+        random: so many circuits of components drawn from all of the same kinds.
+        seed: of the draws.
+        ablation: as there.
+        reference: as there.
+        prepend_bos: as there.
+    """
     placed = [site for site in circuit.nodes if site.position is not None]
     if placed:
-        raise PatchError(
+        raise CircuitError(
             "A curve is of whole components, as the random ones beside it are.",
             got=", ".join(map(repr, placed[:4])),
             expected="nodes without positions",
@@ -148,7 +179,7 @@ def faithfulness_curve(circuit: Circuit, *arguments: Any) -> FaithfulnessCurve:
     ablated = Ablated.of(
         circuit, model, clean, corrupted, metric, ablation, reference, None, prepend_bos
     )
-    draws = whole_number(random, "random", 1, 10, PatchError)
+    draws = whole_number(random, "random", 1, 10, CircuitError)
     order = sorted(circuit.nodes, key=lambda s: -abs(circuit.nodes[s]))
     chosen = _sizes(sizes, len(order))
     components = ablated.components
@@ -186,9 +217,9 @@ def _sizes(sizes: Sequence[int] | None, nodes: int) -> list[int]:
         steps = np.unique(np.round(np.linspace(0, nodes, min(nodes, 12) + 1)).astype(int))
         return [int(n) for n in steps]
     asked = list(sizes) if goes_through(sizes) else [sizes]
-    found = sorted({whole_number(n, "sizes", 0, 5, PatchError) for n in asked})
+    found = sorted({whole_number(n, "sizes", 0, 5, CircuitError) for n in asked})
     if not found or found[-1] > nodes:
-        raise PatchError(
+        raise CircuitError(
             "The circuit has not so many nodes.",
             got=f"sizes={asked}, {nodes} nodes",
             expected=f"some numbers up to {nodes}",

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from lensscope.circuits.naming import named, owner, short_name
+from lensscope.circuits.wiring import Wiring
 from lensscope.effects.receivers import LOGITS
 from lensscope.show.colours import NOTHING, PALE_TEXT, ink, mixed, rgb
 from lensscope.show.svg import drawing, svg_text
 from lensscope.signs import escape, isolated, short, visible
 from lensscope.values.sites import Site
-
-if TYPE_CHECKING:
-    from lensscope.circuits.circuit import Circuit
 
 _ROW: Final = 64
 _WORDS: Final = 22
@@ -33,7 +31,7 @@ class _Box:
     height: float
 
 
-def circuit_svg(circuit: Circuit) -> str:
+def circuit_svg(circuit: Wiring) -> str:
     """The drawing as SVG: nodes by layer, the logits on top; effects as colour, and of paths as
     width too."""
     boxes, width, height = _placed(circuit)
@@ -72,7 +70,7 @@ def _row_label(name: str) -> str:
     return f"layer {layer}" if layer else ""
 
 
-def _placed(circuit: Circuit) -> tuple[dict[str, list[_Box]], float, float]:
+def _placed(circuit: Wiring) -> tuple[dict[str, list[_Box]], float, float]:
     """Where everything stands, by name; the logits if something reaches them."""
     rows: dict[tuple[int, int], list[Site]] = {}
     for site in circuit.nodes:
@@ -118,7 +116,7 @@ def _placed(circuit: Circuit) -> tuple[dict[str, list[_Box]], float, float]:
     return boxes, width, top + 4
 
 
-def _edges(circuit: Circuit, boxes: dict[str, list[_Box]]) -> list[str]:
+def _edges(circuit: Wiring, boxes: dict[str, list[_Box]]) -> list[str]:
     """Weak paths first, so that strong ones lie above them."""
     largest = max((abs(e) for e in circuit.edges.values()), default=0.0) or 1.0
     parts = []
@@ -170,7 +168,7 @@ def _box(box: _Box, strongest: float) -> str:
     return "".join(parts) + "</g>"
 
 
-def circuit_section(circuit: Circuit) -> str:
+def circuit_section(circuit: Wiring) -> str:
     """The drawing, and a table of nodes and edges."""
     head = "<th>node</th><th class='n'>effect</th>"
     said = bool(circuit.words)

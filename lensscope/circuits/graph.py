@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from lensscope import checks
 from lensscope.circuits.naming import named, owner
+from lensscope.circuits.wiring import Wiring
 from lensscope.effects.receivers import LOGITS
+from lensscope.errors import CircuitError
+from lensscope.show.showing import written
+from lensscope.signs import without_control
 
 if TYPE_CHECKING:
     import networkx as nx
-
-    from lensscope.circuits.circuit import Circuit
 
 
 _PORTS: Final = ("q", "k", "v", "in")
 
 
-def to_networkx(circuit: Circuit) -> nx.DiGraph:
-    """See `Circuit.to_networkx`."""
+def to_networkx(circuit: Wiring) -> nx.DiGraph:
+    """A directed graph: nodes by name with kind, layer, head, effect and words; edges from
+    writer to reader with effect and what is read (``q``, ``k``, ``v``, ``in``)."""
     import networkx as nx
 
     graph: nx.DiGraph = nx.DiGraph()
@@ -42,3 +47,14 @@ def to_networkx(circuit: Circuit) -> nx.DiGraph:
                     sums = {name: held.get(name, 0.0) + effect for name in ("effect", port)}
                     graph.add_edge(start, stop, reads=reads, **sums)
     return graph
+
+
+@checks.door(CircuitError)
+def to_graphml(circuit: Wiring, path: str | Path | None = None) -> str:
+    """The graph as GraphML; written to ``path`` if there is one."""
+    import networkx as nx
+
+    graph = to_networkx(circuit)
+    for _, held in graph.nodes(data=True):
+        held |= {k: without_control(v) for k, v in held.items() if isinstance(v, str)}
+    return written("\n".join(nx.generate_graphml(graph)) + "\n", path)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 
-from lensscope.circuits.naming import ANYWAY, COMPONENTS, check_heads, named, order_of
+from lensscope.checks import number, whole_number
+from lensscope.circuits.naming import COMPONENTS, check_heads, named, order_of
+from lensscope.circuits.wiring import Edge, Wiring
+from lensscope.effects.measuring import Direction
+from lensscope.effects.numbers import mean_effect
+from lensscope.effects.paths import measured_paths
 from lensscope.effects.receivers import LOGITS, Receiver, precedes
-from lensscope.engine.calls import as_sites
-from lensscope.errors import PatchError
-from lensscope.lenses.checks import number, whole_number
+from lensscope.engine.capture import as_sites
+from lensscope.errors import CircuitError
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
-from lensscope.patching.paths import path_patching
+from lensscope.values.provenance import Provenance
 from lensscope.values.sites import Site, head_out, mlp_out
-
-if TYPE_CHECKING:
-    from lensscope.circuits.circuit import Circuit
 
 
 def ports(backend: Backend, node: Site) -> list[Receiver]:
@@ -39,16 +40,19 @@ def path_effects(
     metric: Any,
     senders: Sequence[Site],
     receivers: Sequence[Receiver],
+    direction: Direction,
     **options: Any,
-) -> dict[tuple[Site, Receiver], float]:
+) -> dict[Edge, float]:
     """The effect of each path from a sender straight to a receiver, over all pairs."""
     backend = backend_of(model)
     several = [r for r in receivers if any(precedes(backend, sender, r) for sender in senders)]
     if not several:
         return {}
-    found = path_patching(model, clean, corrupted, senders, several, metric, **options)
-    mean = found.mean()["effect"]
-    effects: dict[tuple[Site, Receiver], float] = {}
+    found = measured_paths(
+        model, clean, corrupted, senders, several, metric, direction=direction, **options
+    )
+    mean = mean_effect(found.data, direction)
+    effects: dict[Edge, float] = {}
     for sender in senders:
         where: dict[str, Any] = {
             "site": sender.kind,
@@ -69,22 +73,21 @@ def grown(
     corrupted: Any,
     metric: Any,
     threshold: float,
+    *,
     max_nodes: int,
     senders: Any,
-    direction: str,
-    mlps: str,
+    direction: Direction,
+    mlps: Literal["frozen", "live"],
     prepend_bos: bool | None,
-) -> Circuit:
+) -> Wiring:
     """See `Circuit.grow`."""
-    from lensscope.circuits.circuit import Circuit
-
     backend = backend_of(model)
-    least = number(threshold, "threshold", 0, 0.05, PatchError)
-    most = whole_number(max_nodes, "max_nodes", 1, 30, PatchError)
+    least = number(threshold, "threshold", 0, 0.05, CircuitError)
+    most = whole_number(max_nodes, "max_nodes", 1, 30, CircuitError)
     candidates = _components(backend, [head_out, mlp_out] if senders is None else senders)
-    options = {"direction": direction, "mlps": mlps, "prepend_bos": prepend_bos}
+    options: dict[str, Any] = {"direction": direction, "mlps": mlps, "prepend_bos": prepend_bos}
     nodes: dict[Site, float] = {}
-    edges: dict[tuple[Site, Receiver], float] = {}
+    edges: dict[Edge, float] = {}
     tried: set[Receiver] = set()
     front: list[Receiver] = [LOGITS]
     while front:
@@ -102,7 +105,7 @@ def grown(
             nodes[sender] = nodes.get(sender, 0.0) + effect
             front += [p for p in ports(backend, sender) if p not in tried and p not in front]
     if not nodes:
-        raise PatchError(
+        raise CircuitError(
             "Nothing reaches the logits with such an effect.",
             got=f"threshold={threshold}",
             expected="a smaller threshold, or a metric that tells the two runs apart",
@@ -110,46 +113,41 @@ def grown(
         )
     settings = {"grown": True, "threshold": least, "max_nodes": most, "direction": direction}
     kinds = tuple(k for k in COMPONENTS if any(site.kind == k for site in candidates))
-    return Circuit(nodes, edges, kinds, backend.provenance(), {**settings, "mlps": mlps})
+    return Wiring(nodes, edges, kinds, backend.provenance(), {**settings, "mlps": mlps})
 
 
-def connected(
-    circuit: Circuit,
+def paths_between(
+    circuit: Wiring,
     model: Any,
     clean: Any,
     corrupted: Any,
     metric: Any,
     threshold: float,
-    direction: str,
-    mlps: str,
+    *,
+    direction: Direction,
+    mlps: Literal["frozen", "live"],
     prepend_bos: bool | None,
-) -> Circuit:
-    """See `Circuit.connected`."""
-    from dataclasses import replace
-
+) -> tuple[dict[Edge, float], Provenance]:
+    """The paths between the nodes, and the model that they are of; see `Circuit.connected`."""
     backend = backend_of(model)
-    if circuit.provenance is not None:
-        circuit.provenance.check_basis(backend.provenance(), "The circuit", ANYWAY)
+    circuit.check_basis(backend.provenance())
     check_heads(circuit.nodes)
-    number(threshold, "threshold", 0, 0.01, PatchError)
+    number(threshold, "threshold", 0, 0.01, CircuitError)
     nodes = sorted({Site(s.kind, s.layer, s.head) for s in circuit.nodes}, key=order_of)
     receivers: dict[Receiver, None] = {LOGITS: None}
     for node in nodes:
         receivers |= dict.fromkeys(ports(backend, node) if node.kind != "embed" else [])
-    options = {"direction": direction, "mlps": mlps, "prepend_bos": prepend_bos}
-    found: Mapping[tuple[Site, Receiver], float] = path_effects(
-        model, clean, corrupted, metric, nodes, list(receivers), **options
-    )
+    options: dict[str, Any] = {"direction": direction, "mlps": mlps, "prepend_bos": prepend_bos}
+    found = path_effects(model, clean, corrupted, metric, nodes, list(receivers), **options)
     edges = {edge: effect for edge, effect in found.items() if abs(effect) >= threshold}
-    known = circuit.provenance or backend.provenance()
-    return replace(circuit, edges=edges, provenance=known)
+    return edges, circuit.provenance or backend.provenance()
 
 
 def _components(backend: Backend, senders: Any) -> list[Site]:
     """Each sender by itself.
 
     Raises:
-        PatchError: no senders.
+        CircuitError: no senders.
     """
     found: dict[Site, None] = {}
     for one in as_sites(senders):
@@ -159,7 +157,7 @@ def _components(backend: Backend, senders: Any) -> list[Site]:
                 heads = range(backend.n_heads)
             found |= {Site(site.kind, site.layer, head): None for head in heads}
     if not found:
-        raise PatchError(
+        raise CircuitError(
             "There are no senders.",
             got="an empty list",
             expected="at least one site",

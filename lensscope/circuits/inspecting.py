@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lensscope.circuits.ablation import tokens_of
-from lensscope.circuits.naming import ANYWAY, check_heads
-from lensscope.engine.calls import capture
+from lensscope.circuits.naming import check_heads
+from lensscope.circuits.wiring import Wiring
+from lensscope.engine.capture import capture
 from lensscope.errors import PromptError
 from lensscope.lenses.components import as_residual
 from lensscope.model.classes import backend_of
@@ -20,23 +21,21 @@ from lensscope.values.prompts import PromptsLike
 from lensscope.values.sites import Site
 
 if TYPE_CHECKING:
-    from lensscope.circuits.circuit import Circuit
     from lensscope.patchscope.scope import Patchscope
 
 
 @torch.no_grad()
-def inspected(
-    circuit: Circuit,
+def words_of(
+    circuit: Wiring,
     scope: Patchscope,
     model: Any,
     prompt: PromptsLike,
     position: Any,
     positions: Mapping[str, Any] | None,
-) -> Circuit:
-    """See `Circuit.inspect`."""
+) -> dict[Site, str]:
+    """What each node writes; see `Circuit.inspect`."""
     backend = backend_of(model)
-    if circuit.provenance is not None:
-        circuit.provenance.check_basis(backend.provenance(), "The circuit", ANYWAY)
+    circuit.check_basis(backend.provenance())
     check_heads(circuit.nodes)
     prompts = tokenize(backend, prompt)
     if len(prompts) != 1:
@@ -68,4 +67,4 @@ def inspected(
         said = scope.inspect(model, torch.stack([v for _, v in nodes]), layers=[layer])
         texts = said.frame()["text"].tolist()
         words |= {node: str(text) for (node, _), text in zip(nodes, texts, strict=True)}
-    return replace(circuit, words=words)
+    return words

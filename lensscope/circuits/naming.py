@@ -11,7 +11,8 @@ from typing import Any, Final
 from lensscope.effects.receivers import LOGITS, Receiver
 from lensscope.errors import SiteError
 from lensscope.values.positions import ALL, PositionLike, span
-from lensscope.values.sites import KINDS, Site
+from lensscope.values.site_kinds import KINDS
+from lensscope.values.sites import Site
 
 COMPONENTS: Final = ("head_out", "attn_out", "mlp_out")
 """What can be ablated."""

@@ -2,105 +2,89 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.circuits.ablation import Ablated, Kept
+from lensscope.checks import whole_number
+from lensscope.circuits.ablation import Ablated, Ablation, Kept
+from lensscope.circuits.faithfulness import Faithfulness, faithfulness_of
 from lensscope.circuits.naming import named
-from lensscope.errors import PatchError
-from lensscope.lenses.checks import whole_number
-from lensscope.stats.intervals import ratio_interval
+from lensscope.circuits.transformer_lens import edge_faithfulness
+from lensscope.circuits.wiring import Wiring
+from lensscope.errors import CircuitError
+from lensscope.values.prompts import PromptsLike
 from lensscope.values.sites import Site
 
-if TYPE_CHECKING:
-    from lensscope.circuits.circuit import Circuit
 
+@checks.door(CircuitError, positions=checks.named)
+def faithfulness(
+    circuit: Wiring,
+    model: Any,
+    clean: PromptsLike,
+    corrupted: PromptsLike,
+    metric: Any,
+    *,
+    ablation: Ablation = "corrupted",
+    reference: PromptsLike | None = None,
+    positions: Mapping[str, Any] | None = None,
+    edges: bool = False,
+    prepend_bos: bool | None = None,
+) -> Faithfulness:
+    """How much of the clean run's metric is left with everything outside the circuit ablated.
 
-@dataclass(frozen=True, eq=False)
-class Faithfulness:
-    """What is left of a metric with everything outside a circuit ablated.
+    ``F(M)`` is the metric of the whole model on clean prompts, ``F(C)`` with everything outside
+    ablated. ``difference`` is ``|F(M) - F(C)|`` (Wang et al. 2022, section 4); ``recovered``,
+    its share of what ablating everything takes, is not theirs. They ablate by means over other
+    prompts, ``ablation="mean"``; the default takes the corrupted run.
 
-    Attributes:
-        data: axis ``pair``: ``model``, ``circuit`` and ``empty``, the metric of the whole model, of
-            the circuit alone, and with everything ablated.
-        nodes: how many components are at work, of a circuit of edges how many edges.
-        components: of how many.
-        ablation: what the others do.
-        metric: what was measured.
-        counted: ``"components"`` or ``"edges"``.
+    Args:
+        model: the model.
+        clean: a prompt, or a list of them.
+        corrupted: as many, each as long as its partner.
+        metric: as in `activation_patching`.
+        ablation: what is outside becomes what it is in the ``"corrupted"`` run, or its
+            ``"mean"`` over prompts, token by token.
+        reference: the prompts of that mean; the corrupted ones by default, all equally long.
+        positions: named tokens, if nodes have such names.
+        edges: ablate every edge outside, not every node, with TransformerLens' own measure
+            (4.x, without grouped queries), at all tokens; only the ``"corrupted"`` run.
+        prepend_bos: ``None`` follows the model's own default.
+
+    Raises:
+        SiteError: nodes that cannot be ablated (only heads, attentions and MLPs can).
+        PositionError: names of tokens that ``positions`` does not give.
+        BasisError: a circuit of another model.
+        PromptError, PlanError, ModelError: see `activation_patching`.
+
+    Example:
+        >>> circuit = ls.Circuit({ls.mlp_out(n): 1.0 for n in range(30)}, kinds=("mlp_out",))
+        >>> pair = "The capital of Japan is the city of", "The capital of Italy is the city of"
+        >>> metric = ls.logit_difference(" Tokyo", " Rome")
+        >>> circuit.faithfulness(model, *pair, metric).recovered
+        1.0
     """
-
-    data: xr.Dataset
-    nodes: int
-    components: int
-    ablation: str
-    metric: str
-    counted: str = "components"
-
-    @property
-    def recovered(self) -> float:
-        """``(F(C) - F(empty)) / (F(M) - F(empty))``, of means over pairs: 1 is the whole model."""
-        mean = self.data.mean("pair")
-        gap = (mean["model"] - mean["empty"]).item()
-        return (mean["circuit"] - mean["empty"]).item() / gap if gap else float("nan")
-
-    @property
-    def difference(self) -> float:
-        """``|F(M) - F(C)|``, of means over pairs: 0 is faithful."""
-        mean = self.data.mean("pair")
-        return abs((mean["model"] - mean["circuit"]).item())
-
-    @checks.door(PatchError)
-    def interval(
-        self, level: float = 0.95, resamples: int = 1000, seed: int = 0
-    ) -> tuple[float, float]:
-        """An interval of ``recovered`` over pairs; NaN for one pair, and where all are alike.
-
-        Raises:
-            PatchError: no such interval.
-        """
-        return tuple(
-            ratio_interval(
-                self.data["circuit"].values - self.data["empty"].values,
-                self.data["model"].values - self.data["empty"].values,
-                level,
-                resamples,
-                seed,
-            ).tolist()
+    if edges:
+        if positions is not None:
+            raise CircuitError(
+                "Edges are kept or ablated at all tokens.",
+                got="edges=True with positions=",
+                expected="one without the other",
+                instead="circuit.faithfulness(…, edges=True)",
+            )
+        return edge_faithfulness(
+            circuit, model, clean, corrupted, metric, ablation, reference, prepend_bos
         )
-
-    def __float__(self) -> float:
-        return self.recovered
-
-    def __repr__(self) -> str:
-        mean = self.data.mean("pair")
-        low, high = self.interval()
-        spread = "" if np.isnan(low) else f" ({low:.3f} to {high:.3f})"
-        pairs = self.data.sizes["pair"]
-        return (
-            f"Faithfulness(recovered {self.recovered:.3f}{spread} by {self.nodes} of "
-            f"{self.components} {self.counted}; {self.metric}: model {mean['model'].item():.4g}, "
-            f"circuit {mean['circuit'].item():.4g}, nothing {mean['empty'].item():.4g}; "
-            f"{pairs} pair{'s' * (pairs > 1)}, {self.ablation} ablation)"
-        )
-
-
-def faithfulness(circuit: Circuit, *arguments: Any) -> Faithfulness:
-    """See `Circuit.faithfulness`."""
-    ablated = Ablated.of(circuit, *arguments)
-    found = ablated.measure([None, Kept([*circuit.nodes]), Kept([])]).double().numpy()
-    data = xr.Dataset(
-        {name: ("pair", found[:, n]) for n, name in enumerate(("model", "circuit", "empty"))},
-        {"pair": np.arange(len(found))},
+    ablated = Ablated.of(
+        circuit, model, clean, corrupted, metric, ablation, reference, positions, prepend_bos
     )
-    return Faithfulness(
-        data,
+    found = ablated.measure([None, Kept([*circuit.nodes]), Kept([])]).double().numpy()
+    return faithfulness_of(
+        found,
         len({one for site in circuit.nodes for one in ablated.single(site)}),
         len(ablated.components),
         ablated.ablation,
@@ -108,10 +92,46 @@ def faithfulness(circuit: Circuit, *arguments: Any) -> Faithfulness:
     )
 
 
-def completeness(circuit: Circuit, *arguments: Any) -> pd.DataFrame:
-    """See `Circuit.completeness`."""
-    *rest, subsets, seed = arguments
-    ablated = Ablated.of(circuit, *rest)
+@checks.door(CircuitError, positions=checks.named)
+def completeness(
+    circuit: Wiring,
+    model: Any,
+    clean: PromptsLike,
+    corrupted: PromptsLike,
+    metric: Any,
+    *,
+    subsets: int = 20,
+    seed: int = 0,
+    ablation: Ablation = "corrupted",
+    reference: PromptsLike | None = None,
+    positions: Mapping[str, Any] | None = None,
+    prepend_bos: bool | None = None,
+) -> pd.DataFrame:
+    """Whether the circuit without some nodes does what the model without them does.
+
+    For subsets ``K`` of the circuit, ``|F(C \\ K) - F(M \\ K)|`` is small if nothing outside
+    stands in for ``K`` (Wang et al. 2022, section 4.1, who also search for the worst ``K`` and
+    ablate by means; these are drawn, and the default ablation is the corrupted run).
+
+    Args:
+        model: the model.
+        clean: as in `faithfulness`.
+        corrupted: as there.
+        metric: as there.
+        subsets: so many are drawn, of every size; the empty one comes first.
+        seed: of the draws.
+        ablation: as there.
+        reference: as there.
+        positions: as there.
+        prepend_bos: as there.
+
+    Returns:
+        One line a subset: ``removed`` (its nodes), ``circuit``, ``model`` (the metric of each
+        without them, averaged over pairs) and ``difference``.
+    """
+    ablated = Ablated.of(
+        circuit, model, clean, corrupted, metric, ablation, reference, positions, prepend_bos
+    )
     drawn = _subsets([*circuit.nodes], subsets, seed)
     rows: list[Kept | None] = []
     for removed in drawn:
@@ -128,11 +148,48 @@ def completeness(circuit: Circuit, *arguments: Any) -> pd.DataFrame:
     )
 
 
-def minimality(circuit: Circuit, *arguments: Any) -> pd.DataFrame:
-    """See `Circuit.minimality`."""
-    *rest, subsets, seed = arguments
-    whole_number(subsets, "subsets", 0, 5, PatchError)
-    ablated = Ablated.of(circuit, *rest)
+@checks.door(CircuitError, positions=checks.named)
+def minimality(
+    circuit: Wiring,
+    model: Any,
+    clean: PromptsLike,
+    corrupted: PromptsLike,
+    metric: Any,
+    *,
+    subsets: int = 5,
+    seed: int = 0,
+    ablation: Ablation = "corrupted",
+    reference: PromptsLike | None = None,
+    positions: Mapping[str, Any] | None = None,
+    prepend_bos: bool | None = None,
+) -> pd.DataFrame:
+    """Whether each node makes a difference.
+
+    For each node ``v``, ``|F(C \\ (K ∪ {v})) - F(C \\ K)|`` is large for some subset ``K``
+    (Wang et al. 2022, section 4.2, who choose ``K`` by hand and ablate by means). The largest
+    over the empty subset and some that are drawn is given: a lower bound. The default ablation
+    is the corrupted run.
+
+    Args:
+        model: the model.
+        clean: as in `faithfulness`.
+        corrupted: as there.
+        metric: as there.
+        subsets: so many are drawn for each node, besides the empty one.
+        seed: of the draws.
+        ablation: as there.
+        reference: as there.
+        positions: as there.
+        prepend_bos: as there.
+
+    Returns:
+        One line a node: ``node``, ``change``, its ``share`` of ``F(M) - F(empty)``, and
+        ``removed``, the subset that it was largest for.
+    """
+    whole_number(subsets, "subsets", 0, 5, CircuitError)
+    ablated = Ablated.of(
+        circuit, model, clean, corrupted, metric, ablation, reference, positions, prepend_bos
+    )
     nodes = [*circuit.nodes]
     tried: list[tuple[Site, list[Site]]] = []
     generator = np.random.default_rng(seed)
@@ -161,7 +218,7 @@ def minimality(circuit: Circuit, *arguments: Any) -> pd.DataFrame:
 
 def _subsets(nodes: list[Site], subsets: int, seed: int) -> list[list[Site]]:
     """The empty subset, and some that are drawn, of every size."""
-    whole_number(subsets, "subsets", 0, 20, PatchError)
+    whole_number(subsets, "subsets", 0, 20, CircuitError)
     generator = np.random.default_rng(seed)
     drawn: list[list[Site]] = [[]]
     for _ in range(subsets if nodes else 0):

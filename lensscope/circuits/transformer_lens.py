@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import torch
-import xarray as xr
 from torch import Tensor
 
-from lensscope.circuits.naming import ANYWAY
-from lensscope.circuits.scores import Faithfulness
-from lensscope.effects.answers import Subject
-from lensscope.effects.measuring import check_pairs
+from lensscope import checks
+from lensscope.checks import several
+from lensscope.circuits.faithfulness import Faithfulness, faithfulness_of
+from lensscope.circuits.wiring import Wiring
+from lensscope.effects.answers import Case
 from lensscope.effects.metrics import as_metric, checked
-from lensscope.effects.pairing import groups_of, pairs_of
+from lensscope.effects.pairing import check_pairs, groups_of, pairs_of
 from lensscope.effects.receivers import LOGITS, Receiver
-from lensscope.errors import LensscopeError, ModelError, PatchError
-from lensscope.lenses.checks import several, whole_number
+from lensscope.errors import CircuitError, LensscopeError, ModelError
 from lensscope.model.classes import backend_of
 from lensscope.values.sites import Site
-
-if TYPE_CHECKING:
-    from lensscope.circuits.circuit import Circuit
 
 _WRITERS: Final = {"embed": "embed", "head_out": "attn_head_out", "mlp_out": "mlp_out"}
 _READERS: Final = {"q": "q_input", "k": "k_input", "v": "v_input", "mlp_out": "mlp_in"}
@@ -51,15 +47,28 @@ def _theirs(edges: bool = False) -> Any:
     )
 
 
+@checks.door(CircuitError, n_positions=checks.whole(1, checks.LONGEST, 8))
 def to_transformer_lens(
-    circuit: Circuit, n_positions: int, n_layers: int | None = None
+    circuit: Wiring, n_positions: int
 ) -> tuple[list[Any], list[tuple[Any, Any]]]:
-    """See `Circuit.to_transformer_lens`; ``n_layers``, if the circuit does not know."""
+    """Nodes and edges of TransformerLens' ``attribution_patching``, for each of so many
+    positions where a node has none of its own.
+
+    Raises:
+        ModelError: TransformerLens lacks them: it has edges from 4.0 on.
+        CircuitError: nodes that its graph does not have.
+    """
+    return _to_theirs(circuit, n_positions)
+
+
+def _to_theirs(
+    circuit: Wiring, n_positions: int, n_layers: int | None = None
+) -> tuple[list[Any], list[tuple[Any, Any]]]:
+    """The same; ``n_layers``, if the circuit does not know."""
     theirs = _theirs(edges=bool(circuit.edges))
-    whole_number(n_positions, "n_positions", 1, 15, PatchError)
     wrong = [s for s in circuit.nodes if s.kind not in _WRITERS]
     if wrong:
-        raise PatchError(
+        raise CircuitError(
             "TransformerLens' graph has no such nodes.",
             got=", ".join(map(repr, wrong[:4])),
             expected="head_out, mlp_out and embed",
@@ -74,7 +83,7 @@ def to_transformer_lens(
             return list(range(n_positions))
         where = site.position
         if not isinstance(where, int) or not -n_positions <= where < n_positions:
-            raise PatchError(
+            raise CircuitError(
                 "TransformerLens' nodes have positions by number.",
                 got=f"{site!r} of {n_positions} positions",
                 expected=f"{-n_positions} to {n_positions - 1}, or no position for all of them",
@@ -91,7 +100,7 @@ def to_transformer_lens(
         for p in range(n_positions):
             if isinstance(receiver, str):
                 if not n_layers:
-                    raise PatchError(
+                    raise CircuitError(
                         "The layer of the logits is not known.",
                         got="a circuit without provenance",
                         expected="one that was made from a result",
@@ -104,17 +113,15 @@ def to_transformer_lens(
     return nodes, edges
 
 
-def from_transformer_lens(found: Any) -> Circuit:
+def from_transformer_lens(found: Any) -> Wiring:
     """See `Circuit.from_transformer_lens`."""
-    from lensscope.circuits.circuit import Circuit
-
     theirs = _theirs()
     if isinstance(found, theirs.AttributionResult):
         given: list[Any] = [(*pair, score) for pair, score in found.edge_scores.items()]
         given = given or list(found.node_scores.items())
     else:
         held = list(found.items()) if isinstance(found, dict) else found
-        given = several(held, "nodes or edges with scores", _INSTEAD, PatchError)
+        given = several(held, "nodes or edges with scores", _INSTEAD, CircuitError)
     writers = {theirs: ours for ours, theirs in _WRITERS.items()}
     readers = {theirs: ours for ours, theirs in _READERS.items()}
     nodes: dict[Site, float] = {}
@@ -127,7 +134,7 @@ def from_transformer_lens(found: Any) -> Circuit:
         kinds = [end.kind if isinstance(end, theirs.Node) else None for end in ends]
         known = [writers, {**readers, LOGITS: LOGITS}][: len(kinds)]
         if not 1 <= len(kinds) <= 2 or any(k not in of for k, of in zip(kinds, known, strict=True)):
-            raise PatchError(
+            raise CircuitError(
                 "These are not nodes or edges of TransformerLens with their scores.",
                 got=repr(entry)[:200],
                 expected="(node, score) or (writer, reader, score)",
@@ -147,11 +154,11 @@ def from_transformer_lens(found: Any) -> Circuit:
                     end = Site("head_out", reader.layer, reader.head)
                 nodes.setdefault(end, 0.0)
             edges[writer, reader] = edges.get((writer, reader), 0.0) + score
-    return Circuit(nodes, edges, settings=settings)
+    return Wiring(nodes, edges, settings=settings)
 
 
 def edge_faithfulness(
-    circuit: Circuit,
+    circuit: Wiring,
     model: Any,
     clean: Any,
     corrupted: Any,
@@ -164,21 +171,20 @@ def edge_faithfulness(
 
     Raises:
         ModelError: TransformerLens' measure does not fit this model, with its reason.
-        PatchError: another ablation than that of the corrupted run, or no edges.
+        CircuitError: another ablation than that of the corrupted run, or no edges.
         BasisError: a circuit of another model.
     """
     backend = backend_of(model)
-    if circuit.provenance is not None:
-        circuit.provenance.check_basis(backend.provenance(), "The circuit", ANYWAY)
+    circuit.check_basis(backend.provenance())
     if not circuit.edges:
-        raise PatchError(
+        raise CircuitError(
             "This circuit has no edges to keep.",
             got=circuit.title,
             expected="edges from Circuit.grow, ls.path_patching or connected",
             instead="circuit.connected(…).faithfulness(…, edges=True)",
         )
     if ablation != "corrupted" or reference is not None:
-        raise PatchError(
+        raise CircuitError(
             "Edges are ablated to the corrupted run.",
             got=f"edges=True, ablation={ablation!r}",
             expected='ablation="corrupted"',
@@ -196,13 +202,13 @@ def edge_faithfulness(
         with torch.no_grad():
             logits = model(ids[0], return_type="logits")[0, -1]
         own = checked(
-            measured.bind(Subject(backend, pair.clean, n, len(pairs), logits)), measured.name
+            measured.bind(Case(backend, pair.clean, n, len(pairs), logits)), measured.name
         )
 
         def scalar(logits: Tensor, own: Any = own) -> Tensor:
             return own(logits[:, -1:])[0]
 
-        _, edges = to_transformer_lens(circuit, len(pair.clean), backend.n_layers)
+        _, edges = _to_theirs(circuit, len(pair.clean), backend.n_layers)
         try:
             found = theirs.faithfulness(model, *ids, scalar, edges)
         except LensscopeError:
@@ -219,9 +225,4 @@ def edge_faithfulness(
         middle = found.corrupt_metric + found.recovered * gap
         rows.append((found.full_metric, middle, found.corrupt_metric))
         kept, total = found.circuit_size, found.total_edges
-    values = np.array(rows)
-    data = xr.Dataset(
-        {name: ("pair", values[:, n]) for n, name in enumerate(("model", "circuit", "empty"))},
-        {"pair": np.arange(len(values))},
-    )
-    return Faithfulness(data, kept, total, ablation, measured.name, "edges")
+    return faithfulness_of(np.array(rows), kept, total, ablation, measured.name, "edges")

@@ -92,10 +92,11 @@ def patch(
         from lensscope.patching.activation import activation_patching
         from lensscope.patching.attribution import attribution_patching
         from lensscope.values import sites
+        from lensscope.values.site_kinds import KINDS
 
-        unknown = [name for name in site if name not in sites.KINDS]
+        unknown = [name for name in site if name not in KINDS]
         if unknown:
-            raise usage(f"there is no site {unknown[0]!r}", f"write {', '.join(sites.KINDS)}")
+            raise usage(f"there is no site {unknown[0]!r}", f"write {', '.join(KINDS)}")
         loaded = load(model, backend, processing, quiet)
         found = pairs_of(loaded, clean, corrupted, answer, wrong, pairs, n, seed, metric)
         shared: dict[str, Any] = {
@@ -144,10 +145,11 @@ def trace(
     with errors(quiet):
         from lensscope.patching.tracing import causal_trace
         from lensscope.values import sites
+        from lensscope.values.site_kinds import KINDS
 
-        unknown = [name for name in site if name not in sites.KINDS]
+        unknown = [name for name in site if name not in KINDS]
         if unknown:
-            raise usage(f"there is no site {unknown[0]!r}", f"write {', '.join(sites.KINDS)}")
+            raise usage(f"there is no site {unknown[0]!r}", f"write {', '.join(KINDS)}")
         loaded = load(model, backend, processing, quiet)
         result = causal_trace(
             loaded,

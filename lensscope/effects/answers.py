@@ -11,12 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.engine.calls import run_many
+from lensscope.engine.run_many import run_many
 from lensscope.errors import LensscopeError, PlanError, PromptError
 from lensscope.model.backend import Backend
 from lensscope.model.token_texts import labels_of
 from lensscope.model.tokens import ids_of
 from lensscope.values.prompts import TokenizedPrompt
+from lensscope.values.sites import Patch
 
 Answer: TypeAlias = "str | int | tuple[str | int, ...]"
 """A token as text or id, or several of which any will do."""
@@ -25,7 +26,7 @@ Answers: TypeAlias = "Answer | list[Answer]"
 
 
 @dataclass(frozen=True)
-class Subject:
+class Case:
     """What a metric is bound to: one of several pairs.
 
     Attributes:
@@ -63,34 +64,34 @@ def as_answers(value: Any, name: str, error: type[LensscopeError]) -> Any:
     return found
 
 
-def token_ids(subject: Subject, answers: Answers, which: str) -> list[int]:
+def token_ids(case: Case, answers: Answers, which: str) -> list[int]:
     """The ids that an answer stands for, for one pair.
 
     Raises:
         PromptError: several tokens, none, an id that does not exist, or not one answer a pair.
     """
     if isinstance(answers, list):
-        if len(answers) != subject.pairs:
+        if len(answers) != case.pairs:
             raise PromptError(
                 "There is not one answer for each pair.",
-                got=f"{len(answers)} {which} answers, {subject.pairs} pairs",
+                got=f"{len(answers)} {which} answers, {case.pairs} pairs",
                 expected="one answer for all, or a list with one for each pair",
                 instead=f"{which}=list(pairs.{which}); several answers to one pair are a tuple",
             )
-        answers = answers[subject.index]
+        answers = answers[case.index]
     several = answers if isinstance(answers, tuple) else (answers,)
     if not several:
         raise PromptError(
             f"There is no {which} answer.",
-            got=f"{answers!r} for pair {subject.index}",
+            got=f"{answers!r} for pair {case.index}",
             expected="at least one token",
             instead='" Paris"',
         )
-    return [_token_id(subject, answer) for answer in several]
+    return [_token_id(case, answer) for answer in several]
 
 
-def _token_id(subject: Subject, answer: str | int) -> int:
-    backend = subject.backend
+def _token_id(case: Case, answer: str | int) -> int:
+    backend = case.backend
     if not isinstance(answer, str):
         try:
             number = operator.index(answer)
@@ -109,7 +110,7 @@ def _token_id(subject: Subject, answer: str | int) -> int:
                 instead='the token as text, such as " Paris"',
             )
         return number
-    alone = _continuation(subject, answer) if answer else []
+    alone = _continuation(case, answer) if answer else []
     if len(alone) == 1:
         return alone[0]
     raise PromptError(
@@ -122,24 +123,27 @@ def _token_id(subject: Subject, answer: str | int) -> int:
     )
 
 
-def _continuation(subject: Subject, answer: str) -> list[int]:
+def _continuation(case: Case, answer: str) -> list[int]:
     """The tokens of an answer where it follows the prompt; by itself, if the two run together."""
-    backend, before = subject.backend, list(subject.prompt.ids)
-    if subject.prompt.text:
-        bos = before[: len(before) - len(ids_of(backend, subject.prompt.text, prepend_bos=False))]
-        whole = [*bos, *ids_of(backend, subject.prompt.text + answer, prepend_bos=False)]
+    backend, before = case.backend, list(case.prompt.ids)
+    if case.prompt.text:
+        bos = before[: len(before) - len(ids_of(backend, case.prompt.text, prepend_bos=False))]
+        whole = [*bos, *ids_of(backend, case.prompt.text + answer, prepend_bos=False)]
         if whole[: len(before)] == before:
             return whole[len(before) :]
     return ids_of(backend, answer, prepend_bos=False)
 
 
-def most_probable(backend: Backend, prompts: Sequence[TokenizedPrompt]) -> list[Answer]:
+def most_probable(
+    backend: Backend, prompts: Sequence[TokenizedPrompt], memory_budget: int | None = None
+) -> list[Answer]:
     """The model's own next token after each prompt, as text where that says which it is.
 
     Raises:
         PlanError: logits that are not numbers.
     """
-    out = run_many(backend.model, list(prompts), [[] for _ in prompts], top_k=1)
+    rows: list[list[Patch]] = [[] for _ in prompts]
+    out = run_many(backend, list(prompts), rows, top_k=1, memory_budget=memory_budget)
     assert out.top_tokens is not None
     assert out.top_log_probabilities is not None
     unknown = int((~out.top_log_probabilities.isfinite()).sum())

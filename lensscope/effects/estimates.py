@@ -15,13 +15,14 @@ from torch import Tensor
 
 from lensscope.effects.grid import Cell
 from lensscope.effects.measuring import Both
-from lensscope.effects.pairing import Group
-from lensscope.engine.calls import capture, run_many
-from lensscope.errors import PatchError, PlanError
+from lensscope.effects.pairing import TokenGroup
+from lensscope.engine.capture import SitesLike, capture
+from lensscope.engine.run_many import run_many
+from lensscope.errors import PlanError, SweepError
 from lensscope.model.backend import Backend
 from lensscope.values.cache import Cache
-from lensscope.values.patches import Patch
-from lensscope.values.sites import Site, attn_out, head_out, mlp_out, pattern, resid_pre
+from lensscope.values.prompts import TokenizedPrompt
+from lensscope.values.sites import Patch, Site, attn_out, head_out, mlp_out, pattern, resid_pre
 
 
 class Estimate:
@@ -31,8 +32,8 @@ class Estimate:
         self,
         backend: Backend,
         runs: Both,
-        groups: Sequence[Group],
-        keys: Sequence[Group],
+        groups: Sequence[TokenGroup],
+        keys: Sequence[TokenGroup],
         fixed: Iterable[str],
         steps: int,
     ) -> None:
@@ -46,13 +47,13 @@ class Estimate:
             steps: runs on the way between the two prompts that gradients are averaged over.
 
         Raises:
-            PatchError: steps between prompts of different lengths, or a token whose query or key is
+            SweepError: steps between prompts of different lengths, or a token whose query or key is
                 to be that of several.
         """
         self.backend, self.runs, self.steps = backend, runs, steps
         self.groups, self.keys, self.fixed = groups, keys, set(fixed)
         if steps > 1 and not runs.pair.aligned:
-            raise PatchError(
+            raise SweepError(
                 "There is no way from one prompt to another of a different length.",
                 got=f"{len(runs.pair.clean)} and {len(runs.pair.corrupted)} tokens",
                 expected="as many tokens in both, or no ig_steps",
@@ -65,7 +66,7 @@ class Estimate:
         moved = set(zip(to, at, strict=True))
         self._moved = dict(sorted(moved))
         if self.fixed and len(moved) > len(self._moved):
-            raise PatchError(
+            raise SweepError(
                 "A token is to have the query or key of several.",
                 got=", ".join(f"{at} at {to}" for to, at in sorted(moved)),
                 expected="one token that is read for each one that is written",
@@ -166,7 +167,7 @@ class Estimate:
         """Patterns and what heads write in the run that is patched, as it is."""
         layers = range(self.backend.n_layers)
         places = [kind(n) for n in layers for kind in (pattern, head_out)]
-        return capture(self.backend.model, self.runs.base, places)
+        return self._captured(self.runs.base, places)
 
     @cached_property
     def _refocused(self) -> Cache:
@@ -192,12 +193,13 @@ class Estimate:
                     row += [site.at(token).set(states[self._moved[token]]) for token in tokens]
             rows.append(row)
         out = run_many(
-            self.backend.model,
+            self.backend,
             self.runs.base,
             rows,
             positions=None,
             keep=pattern,
             plan={"unchanged": False},
+            memory_budget=self.runs.memory_budget,
         )
         return out.cache
 
@@ -214,7 +216,7 @@ class Estimate:
                 patches += [site.add(zero) for site, zero in zeros.items()]
                 patches += [] if dropped is None else self._constant(dropped)
                 out = run_many(
-                    self.backend.model,
+                    self.backend,
                     self.runs.base,
                     [patches],
                     metric=self.runs.measure,
@@ -248,11 +250,15 @@ class Estimate:
         """The embeddings of the run that is patched in."""
         pair = self.runs.pair
         other = pair.corrupted if self.runs.noising else pair.clean
-        return capture(self.backend.model, other, resid_pre(0))[resid_pre(0)][0]
+        return self._captured(other, [resid_pre(0)])[resid_pre(0)][0]
 
     @cached_property
     def _outputs(self) -> Cache:
-        return capture(self.backend.model, self.runs.base, [attn_out, mlp_out])
+        return self._captured(self.runs.base, [attn_out, mlp_out])
+
+    def _captured(self, prompt: TokenizedPrompt, sites: SitesLike) -> Cache:
+        budget = self.runs.memory_budget
+        return capture(self.backend, prompt, sites, memory_budget=budget)
 
     def _constant(self, block: int) -> list[Patch]:
         """A block's outputs as they were, but constant: no gradient flows through them."""

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lensscope.engine.calls import SitesLike, as_sites
-from lensscope.errors import PatchError, SiteError
-from lensscope.lenses.checks import whole_number
+from lensscope.checks import whole_number
+from lensscope.engine.capture import SitesLike, as_sites
+from lensscope.errors import SiteError, SweepError
 from lensscope.model.backend import Backend
 from lensscope.values.positions import All
-from lensscope.values.sites import KINDS, Site
+from lensscope.values.site_kinds import KINDS
+from lensscope.values.sites import Site
 
 NONE = -1
 """The coordinate of a layer or head where a site has none, or all are taken together."""
@@ -115,17 +116,17 @@ def grid_of(
 
     Raises:
         SiteError: a site that the model lacks, or heads of sites without.
-        PatchError: no sites, or a window that is none.
+        SweepError: no sites, or a window that is none.
     """
     asked = as_sites(sites)
     if not asked:
-        raise PatchError(
+        raise SweepError(
             "There are no sites to patch.",
             got="an empty list",
             expected="at least one site",
             instead="sites=ls.resid_pre, or sites=[ls.head_out, ls.mlp_out]",
         )
-    number = whole_number(window, "window", 1, 1, PatchError)
+    number = whole_number(window, "window", 1, 1, SweepError)
     found: dict[str, dict[int, set[int]]] = {}
     for site in asked:
         layers = found.setdefault(site.kind, {})
@@ -176,14 +177,14 @@ def position_of_sites(sites: SitesLike, positions: Any) -> Any:
     """The positions asked for, of the call or, if it gives none, of its sites.
 
     Raises:
-        PatchError: both, or sites of different positions.
+        SweepError: both, or sites of different positions.
     """
     asked = as_sites(sites)
     found = dict.fromkeys((site.position, site.occurrence) for site in asked)
     if set(found) <= {(None, None)}:
         return positions
     if positions is not None or len(found) > 1 or next(iter(found))[1] is not None:
-        raise PatchError(
+        raise SweepError(
             "These sites and positions do not say which tokens are patched.",
             got=", ".join(map(repr, asked[:4])) + f" with positions={positions!r}",
             expected="positions= alone, or one position at all the sites",

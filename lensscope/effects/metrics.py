@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.effects.answers import Answers, Subject, as_answers, shown, token_ids
+from lensscope.effects.answers import Answers, Case, as_answers, shown, token_ids
 from lensscope.errors import PlanError, PromptError
 
 Measure: TypeAlias = Callable[[Tensor], Tensor]
@@ -35,10 +35,10 @@ class PairMetric(ABC):
         return ()
 
     @abstractmethod
-    def bind(self, subject: Subject) -> Measure:
+    def bind(self, case: Case) -> Measure:
         """A function of logits ``[row, 1, d_vocab]`` that gives ``[row]``."""
 
-    def preference(self, subject: Subject) -> bool | None:
+    def preference(self, case: Case) -> bool | None:
         """Whether the clean run prefers the right answer; ``None`` where there is no such thing."""
         return None
 
@@ -60,9 +60,9 @@ class _Compared(PairMetric):
     def answers(self) -> tuple[Answers, ...]:
         return (self.correct,) if self.wrong is None else (self.correct, self.wrong)
 
-    def bind(self, subject: Subject) -> Measure:
-        right = token_ids(subject, self.correct, "correct")
-        wrong = None if self.wrong is None else token_ids(subject, self.wrong, "wrong")
+    def bind(self, case: Case) -> Measure:
+        right = token_ids(case, self.correct, "correct")
+        wrong = None if self.wrong is None else token_ids(case, self.wrong, "wrong")
         if wrong is not None and set(wrong) == set(right):
             raise PromptError(
                 "The right and the wrong answer are the same.",
@@ -78,11 +78,11 @@ class _Compared(PairMetric):
 
         return measure
 
-    def preference(self, subject: Subject) -> bool | None:
+    def preference(self, case: Case) -> bool | None:
         if self.wrong is None:
             return None
         sense = -1 if self.what == "rank" else 1
-        return bool(sense * self.bind(subject)(subject.clean[None, None])[0] > 0)
+        return bool(sense * self.bind(case)(case.clean[None, None])[0] > 0)
 
 
 def _logit(last: Tensor, ids: list[int]) -> Tensor:
@@ -164,8 +164,8 @@ class _Divergence(PairMetric):
     def name(self) -> str:
         return "KL divergence from the clean run"
 
-    def bind(self, subject: Subject) -> Measure:
-        log_p = subject.clean.detach().float().log_softmax(-1)
+    def bind(self, case: Case) -> Measure:
+        log_p = case.clean.detach().float().log_softmax(-1)
 
         def measure(logits: Tensor) -> Tensor:
             log_q = logits[:, -1].float().log_softmax(-1)
@@ -195,7 +195,7 @@ class _Own(PairMetric):
     def name(self) -> str:
         return str(getattr(self.function, "__name__", None) or type(self.function).__name__)
 
-    def bind(self, subject: Subject) -> Measure:
+    def bind(self, case: Case) -> Measure:
         return self.function
 
 

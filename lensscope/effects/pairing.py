@@ -32,7 +32,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Group:
+class TokenGroup:
     """Tokens that are patched together.
 
     Attributes:
@@ -66,7 +66,22 @@ def pairs_of(
     return [Pair(a, b) for a, b in zip(*found, strict=True)]
 
 
-def groups_of(pairs: Sequence[Pair], positions: PositionsLike) -> list[list[Group]]:
+def check_pairs(pairs: Sequence[Pair]) -> None:
+    """Refuse to go on without pairs.
+
+    Raises:
+        PromptError: no pairs.
+    """
+    if not pairs:
+        raise PromptError(
+            "There are no pairs.",
+            got="empty lists",
+            expected="at least one clean and one corrupted prompt",
+            instead='clean="… France …", corrupted="… Japan …"',
+        )
+
+
+def groups_of(pairs: Sequence[Pair], positions: PositionsLike) -> list[list[TokenGroup]]:
     """The groups of tokens of each pair; the same labels for all of them.
 
     Raises:
@@ -91,7 +106,7 @@ def groups_of(pairs: Sequence[Pair], positions: PositionsLike) -> list[list[Grou
         if positions is None:
             return [[_token(pair, t) for t in range(len(pair.clean))] for pair in pairs]
         every = [tuple(range(len(pair.clean))) for pair in pairs]
-        return [[Group("all", tokens, tokens)] for tokens in every]
+        return [[TokenGroup("all", tokens, tokens)] for tokens in every]
     several = positions if isinstance(positions, list | tuple | range) else [positions]
     if not several:
         raise PositionError(
@@ -132,12 +147,14 @@ def _label(where: Any) -> str | int:
     return found if isinstance(found, int | str) else getattr(found, "text", repr(found))
 
 
-def _token(pair: Pair, token: int) -> Group:
+def _token(pair: Pair, token: int) -> TokenGroup:
     one, other = pair.clean.labels[token], pair.corrupted.labels[token]
-    return Group(token, (token,), (token,), one if one == other else f"{one} / {other.strip()}")
+    return TokenGroup(
+        token, (token,), (token,), one if one == other else f"{one} / {other.strip()}"
+    )
 
 
-def _group(pair: Pair, n: int, total: int, label: str | int, where: Any) -> Group:
+def _group(pair: Pair, n: int, total: int, label: str | int, where: Any) -> TokenGroup:
     """One group of one pair."""
     if isinstance(where, list):
         if len(where) != total:
@@ -163,8 +180,10 @@ def _group(pair: Pair, n: int, total: int, label: str | int, where: Any) -> Grou
         )
     if len(clean) == 1:
         one, other = pair.clean.labels[clean[0]], pair.corrupted.labels[corrupted[0]]
-        return Group(label, clean, corrupted, one if one == other else f"{one} / {other.strip()}")
-    return Group(label, clean, corrupted)
+        return TokenGroup(
+            label, clean, corrupted, one if one == other else f"{one} / {other.strip()}"
+        )
+    return TokenGroup(label, clean, corrupted)
 
 
 def _resolved(where: Any, prompt: TokenizedPrompt, label: str | int) -> tuple[int, ...]:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 from lensscope.effects.grid import Cell
-from lensscope.errors import PatchError, SiteError
+from lensscope.errors import SiteError, SweepError
 from lensscope.model.backend import Backend
-from lensscope.values.sites import KINDS, Site
+from lensscope.values.site_kinds import KINDS
+from lensscope.values.sites import Site
 
 LOGITS: Final = "logits"
 """The receiver at the end: the final norm and the unembedding."""
@@ -33,7 +34,7 @@ def _each(backend: Backend, receivers: Any) -> Iterator[Receiver]:
     single = isinstance(receivers, str) or not isinstance(receivers, Iterable)
     several = [receivers] if single else list(receivers)
     if not several:
-        raise PatchError(
+        raise SweepError(
             "There are no receivers.",
             got=repr(receivers),
             expected="at least one",
@@ -79,7 +80,7 @@ def check_order(backend: Backend, cells: Sequence[Cell], receivers: ReceiversLik
     """Refuse receivers that no sender comes before.
 
     Raises:
-        PatchError: with the first of them.
+        SweepError: with the first of them.
     """
     several = receivers.values() if isinstance(receivers, Mapping) else [receivers]
     listed = [[r] if isinstance(r, Site | str) else list(r) for r in several]
@@ -88,7 +89,7 @@ def check_order(backend: Backend, cells: Sequence[Cell], receivers: ReceiversLik
         meant = [one for r in some for one in _each(backend, r)]
         if not any(precedes(backend, cell.sites[0], one) for cell in cells for one in meant):
             first = min(cells, key=lambda cell: cell.sites[0].layer or 0).sites[0]
-            raise PatchError(
+            raise SweepError(
                 f"No sender comes before the receiver {some[0]}.",
                 got=f"{meant[-1]!r}, and {first!r} as the earliest sender",
                 expected="a sender in a block below (or, of an MLP, a head of its own block)",

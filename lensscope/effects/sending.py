@@ -10,13 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope.effects.measuring import Both, written
-from lensscope.effects.pairing import Group
+from lensscope.effects.pairing import TokenGroup
 from lensscope.effects.receivers import LOGITS, Receiver, parallel, precedes
-from lensscope.engine.calls import run_many
+from lensscope.engine.run_many import run_many
 from lensscope.model.backend import Backend
-from lensscope.values.patches import Patch
+from lensscope.model.trials import check_writable
 from lensscope.values.positions import resolve
 from lensscope.values.sites import (
+    Patch,
     Site,
     attn_out,
     head_out,
@@ -56,7 +57,7 @@ class Paths:
         return Stage(receiver.layer, int(late))
 
     def measure(
-        self, cells: Sequence[tuple[Site, Group, Sequence[Receiver]]]
+        self, cells: Sequence[tuple[Site, TokenGroup, Sequence[Receiver]]]
     ) -> Float[Tensor, " cell"]:
         """The metric for each sender, its tokens, and those that see it."""
         stages: dict[Stage, list[tuple[int, Site]]] = {}
@@ -98,7 +99,7 @@ class Paths:
 
     def _run(self, rows: Sequence[Sequence[Patch]], sites: Sequence[Site]) -> Mapping[Site, Tensor]:
         out = run_many(
-            self.backend.model,
+            self.backend,
             self.runs.base,
             rows,
             positions=None,
@@ -109,17 +110,17 @@ class Paths:
 
     # ---------------------------------------------------------------- what is sent
 
-    def _of(self, sender: Site, group: Group) -> dict[Stage, Tensor]:
+    def _of(self, sender: Site, group: TokenGroup) -> dict[Stage, Tensor]:
         return self._sent[sender, group]
 
-    def _send(self, senders: Sequence[tuple[Site, Group]], stages: Sequence[Stage]) -> None:
+    def _send(self, senders: Sequence[tuple[Site, TokenGroup]], stages: Sequence[Stage]) -> None:
         """Find how each sender changes the residual stream at each stage."""
         self._sent = {}
         several = list(dict.fromkeys(senders))
         if self.live:
             self._send_through_mlps(several, stages)
             return
-        layers: dict[int | None, list[tuple[Site, Group]]] = {}
+        layers: dict[int | None, list[tuple[Site, TokenGroup]]] = {}
         for sender, group in several:
             layers.setdefault(sender.layer, []).append((sender, group))
         for layer, some in layers.items():
@@ -127,13 +128,13 @@ class Paths:
                 mine = [one for one in some if one[0].kind == kind]
                 at = {"embed": resid_pre(0), "mlp_out": mlp_out(layer)}.get(kind, attn_out(layer))
                 if layer is not None:
-                    self.backend.check_writable({(at.kind, layer)})
+                    check_writable(self.backend, {(at.kind, layer)})
                 kept = self._run([self._patches(*one) for one in mine] + [[]], [at])[at]
                 for n, one in enumerate(mine):
                     self._sent[one] = dict.fromkeys(stages, kept[n] - kept[-1])
 
     def _send_through_mlps(
-        self, senders: Sequence[tuple[Site, Group]], stages: Sequence[Stage]
+        self, senders: Sequence[tuple[Site, TokenGroup]], stages: Sequence[Stage]
     ) -> None:
         """The same where MLPs on the way say what they make of it, and heads what they said."""
         n_layers = self.backend.n_layers
@@ -154,7 +155,7 @@ class Paths:
         for n, one in enumerate(senders):
             self._sent[one] = {s: kept[s.site][n] - kept[s.site][-1] for s in stages}
 
-    def _patches(self, sender: Site, group: Group) -> list[Patch]:
+    def _patches(self, sender: Site, group: TokenGroup) -> list[Patch]:
         """The sender as it is in the other run."""
         to, at = self.runs.tokens(group)
         return written(sender, to, self.runs.source_states(sender)[list(at)])

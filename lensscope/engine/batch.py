@@ -18,14 +18,14 @@ from torch import Tensor
 
 from lensscope.errors import PatchError
 from lensscope.model.backend import Backend
+from lensscope.model.trials import check_writable
 from lensscope.values.operations import Operation
-from lensscope.values.patches import Patch, When
 from lensscope.values.positions import ALL, resolve
 from lensscope.values.prompts import TokenizedPrompt
-from lensscope.values.sites import Site
+from lensscope.values.site_kinds import Place
+from lensscope.values.sites import Patch, Site, When
 
 PaddingSide: TypeAlias = Literal["left", "right"]
-Place: TypeAlias = tuple[str, int | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +131,7 @@ def resolve_row(backend: Backend, prompt: TokenizedPrompt, patches: Iterable[Pat
             tokens = resolve(position, prompt, site.occurrence)
             _check_values(backend, patch, site, len(tokens), len(prompt))
             writes.append(Write(site, tokens, patch.operation, patch.when))
-    backend.check_writable({w.place for w in writes})
+    check_writable(backend, {w.place for w in writes})
     return Row(prompt, tuple(writes))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from lensscope.engine.hooks import Reader
+from lensscope.engine.states import KeptStates
 from lensscope.errors import BudgetError
 from lensscope.model.backend import Backend
 
@@ -42,11 +42,11 @@ def row_bytes(backend: Backend, width: int, columns: int, new: int, logits: int)
     return int((held + keys + working + logits * b.d_vocab) * b.dtype.itemsize)
 
 
-def result_bytes(backend: Backend, reader: Reader, logits: int) -> int:
+def result_bytes(backend: Backend, states: KeptStates, logits: int) -> int:
     """What results take: vectors as long as the vocabulary, and what is read."""
-    longest = max(map(len, reader.prompts))
+    longest = max(map(len, states.prompts))
     numbers = logits * backend.d_vocab
-    for site, positions in reader.sites.items():
+    for site, positions in states.sites.items():
         numbers += sum(map(len, positions)) * math.prod(backend.shape(site, 1, longest))
     return int(numbers * backend.dtype.itemsize)
 

@@ -14,7 +14,9 @@ from lensscope.engine.batch import Batch
 from lensscope.engine.finite import check_finite
 from lensscope.engine.hooks import hooks_for
 from lensscope.engine.sampling import Sampling
-from lensscope.model.backend import Backend, KeyValues
+from lensscope.model.backend import Backend
+from lensscope.model.key_values import KeyValues
+from lensscope.model.tokens import eos_ids
 
 
 def decode(
@@ -48,7 +50,7 @@ def decode(
     Returns:
         the new tokens of each row, the one that ended it included.
     """
-    eos = backend.eos_ids() if sampling.stop_at_eos else frozenset()
+    eos = eos_ids(backend) if sampling.stop_at_eos else frozenset()
     twin = list(range(len(logits)))
     steered = any(w.when == "every_step" for row in batch.rows for w in row.all_writes)
     if merge and key_values is not None and not steered and sampling.max_new_tokens > 1:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lensscope.engine.batch import Row
 from lensscope.errors import ModelError, PatchError
-from lensscope.model.backend import Backend, Hook
+from lensscope.model.backend import Backend
+from lensscope.model.passing import Hook
 from lensscope.values.sites import Site
 
 

@@ -14,17 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lensscope.engine.batch import Batch, Row, resolve_row
-from lensscope.engine.outputs import Outputs
-from lensscope.engine.planning import Plan
-from lensscope.model.backend import Backend, Hook, KeyValues
-from lensscope.model.tokens import tokenize
-from lensscope.model.trials import Trial, once, trial_tokens, verdict
-from lensscope.values.patches import Patch
+from lensscope.engine.batch import Batch, Row
+from lensscope.model.backend import Backend
+from lensscope.model.key_values import KeyValues
+from lensscope.model.passing import Hook
 from lensscope.values.sites import Site
 
 
-class Joining:
+class JoiningBatch:
     """One batch of rows of one prompt, on its way up.
 
     Attributes:
@@ -72,46 +69,3 @@ class Joining:
         if key_values is not None:
             key_values.settle(rows)
         self.batch.keep(rows)
-
-
-def joins(backend: Backend) -> Trial:
-    """Whether rows can join at their layer in this model.
-
-    An architecture may build what depends on the size of the batch outside its blocks. So a joined
-    pass is tried against a plain one.
-    """
-    limit = 5e-3 if backend.dtype == torch.float32 else 5e-2
-    return once(
-        backend, "joins", lambda: verdict("joining", lambda: _joined_and_plain(backend), limit)
-    )
-
-
-def why_not(backend: Backend) -> str:
-    """Why rows cannot join at their layer in this model; empty if they can."""
-    trial = joins(backend)
-    return "" if trial.holds else f"its blocks do not take a batch that grows: {trial.seen}"
-
-
-def _joined_and_plain(backend: Backend) -> tuple[Tensor, Tensor]:
-    from lensscope.engine.execution import Execution
-
-    # As many tokens as no number of rows here divides: what was made for one row cannot be taken
-    # for that of several.
-    prompt = tokenize(backend, trial_tokens(backend, 5)[0])[0]
-    layer, last = backend.n_layers - 1, len(prompt) - 1
-    middle = len(prompt) // 2
-    patches: list[list[Patch]] = [
-        [site.at(p).scale(0.5)]
-        for site, p in [
-            (Site("embed"), middle),
-            (Site("resid_post", layer // 2), last),
-            (Site("resid_pre", layer), middle),
-        ]
-    ]
-    rows = [resolve_row(backend, prompt, p) for p in [*patches, []]]
-    results = []
-    for plan in (Plan(), Plan.none()):
-        execution = Execution(backend, rows, [], "left", plan=plan, trusted=True)
-        execution.run(Outputs([[last]] * len(rows)))
-        results.append(execution.results["logits"].float())
-    return results[0], results[1]

@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.engine.batch import Place, Row, Write
+from lensscope.engine.batch import Row, Write
 from lensscope.errors import PlanError
 from lensscope.values.operations import Apply
+from lensscope.values.site_kinds import Place
 
 PASS_TOKENS = {"cpu": 40, "cuda": 400}
 """What a forward costs beyond its tokens, in tokens: what splitting a sweep has to save. It decides
@@ -228,7 +229,7 @@ def _changed(write: Write, held: Mapping[Place, Held] | None) -> tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Group:
+class SharedPrefix:
     """Rows that go through the model together, and how much of the prompt they need not run."""
 
     rows: tuple[int, ...]
@@ -237,7 +238,7 @@ class Group:
 
 def groups(
     reaches: Mapping[int, Reach], width: int, n_layers: int, extra: int, *, joined: bool
-) -> list[Group]:
+) -> list[SharedPrefix]:
     """Rows of one prompt, by the first token that they change, at the least cost.
 
     A group runs from its own first token on. Many groups run few tokens twice; few groups make few
@@ -274,13 +275,13 @@ def groups(
     found, first = [], 0
     while first < len(starts):
         end = best[first][1]
-        found.append(Group(tuple(order[bounds[first] : bounds[end]]), starts[first]))
+        found.append(SharedPrefix(tuple(order[bounds[first] : bounds[end]]), starts[first]))
         first = end
     return found
 
 
 def token_layers(
-    found: Sequence[Group],
+    found: Sequence[SharedPrefix],
     reaches: Mapping[int, Reach],
     width: int,
     n_layers: int,

@@ -28,9 +28,7 @@ class Sampling:
         wrong = [
             text
             for bad, text in (
-                (self.max_new_tokens < 1, f"max_new_tokens={self.max_new_tokens}"),
                 (not 0 <= self.temperature < float("inf"), f"temperature={self.temperature}"),
-                (self.top_k is not None and self.top_k < 1, f"top_k={self.top_k}"),
                 (self.top_p is not None and not 0 < self.top_p <= 1, f"top_p={self.top_p}"),
                 (self.temperature > 0 and self.seed is None, "temperature without a seed"),
             )

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from lensscope.engine.joining import joins
+from lensscope.engine.join_trial import joins
 from lensscope.model import trials
 from lensscope.model.agreement import distance_of
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.head import head
+from lensscope.model.trying import Trial
 from lensscope.values.provenance import Provenance
-from lensscope.values.sites import KINDS
+from lensscope.values.site_kinds import KINDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,7 +139,7 @@ def _first_change(backend: Backend) -> int:
     return next(n for n in range(3, longest + 1) if backend.length_class(n) != first)
 
 
-def _finding(trial: trials.Trial, if_so: str, if_not: str) -> Finding:
+def _finding(trial: Trial, if_so: str, if_not: str) -> Finding:
     return Finding(trial.name, trial.holds, trial.seen, if_so if trial.holds else if_not)
 
 

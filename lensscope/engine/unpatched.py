@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lensscope.engine.batch import Batch, Place, Row
-from lensscope.engine.hooks import Reader, hooks_for
+from lensscope.engine.batch import Batch, Row
+from lensscope.engine.hooks import hooks_for
 from lensscope.engine.planning import Held
-from lensscope.model.backend import Backend, Hook, KeyValues
-from lensscope.values.sites import Site
+from lensscope.engine.states import KeptStates
+from lensscope.model.backend import Backend
+from lensscope.model.key_values import KeyValues
+from lensscope.model.layouts import site_at
+from lensscope.model.passing import Hook
+from lensscope.values.site_kinds import Place
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +37,7 @@ def run_unpatched(
     backend: Backend,
     rows: Sequence[Row],
     asked: Sequence[int],
-    reader: Reader,
+    states: KeptStates,
     *,
     compare: bool,
     share: bool,
@@ -44,7 +48,7 @@ def run_unpatched(
         backend: the model.
         rows: of the prompt.
         asked: tokens whose logits rows may not come to themselves.
-        reader: takes what is kept, for all rows; what they change they overwrite.
+        states: takes what is kept, for all rows; what they change they overwrite.
         compare: whether to hold what the rows' writes are to be compared with.
         share: whether to hold keys and values.
     """
@@ -59,15 +63,15 @@ def run_unpatched(
 
         def hook(tensor: Tensor) -> None:
             columns = sorted(written[place])
-            states = layout.canonical(tensor)[0, columns].clone()
-            held[place] = Held({t: n for n, t in enumerate(columns)}, states)
+            given = layout.by_axes(tensor)[0, columns].clone()
+            held[place] = Held({t: n for n, t in enumerate(columns)}, given)
 
         return hook
 
-    hooks = hooks_for(backend, batch, reader)
+    hooks = hooks_for(backend, batch, states)
     for kind, layer in written if compare else ():
         if kind != "pattern":  # a value has a number for each key: nothing to compare with
-            point = backend.hook_point(Site(kind, layer))  # type: ignore[arg-type]
+            point = backend.hook_point(site_at((kind, layer)))
             hooks.setdefault(point, []).append(holder((kind, layer)))
     key_values = backend.new_key_values(1) if share else None
     columns = list(asked)

@@ -19,6 +19,7 @@ from lensscope.show.showing import Shown, written
 from lensscope.show.terminal import table_of
 from lensscope.stats.intervals import Sums, ratio_interval
 from lensscope.store.json_text import json_text, records
+from lensscope.store.lasting import Lasting
 from lensscope.values.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ TITLES: Final = {
 
 
 @dataclass(frozen=True, eq=False)
-class LensComparison(Shown):
+class LensComparison(Shown, Lasting):
     """How lenses compare by layer, over prompts.
 
     Attributes:
@@ -58,6 +59,8 @@ class LensComparison(Shown):
         settings: how it was done.
         notes: what must be known of the tokens to read it right.
     """
+
+    made_of: ClassVar = (Provenance,)
 
     data: xr.Dataset
     values: xr.Dataset

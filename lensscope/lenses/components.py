@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.engine.calls import capture
+from lensscope.engine.capture import capture
 from lensscope.errors import LensError
 from lensscope.model.backend import Backend
 from lensscope.values.sites import Site, attn_out, head_out
@@ -44,7 +44,7 @@ def check_heads(backend: Backend, layer: int | None) -> None:
     if layer not in known:
         tokens = [n % backend.d_vocab for n in range(3)]
         with backend.alone():
-            cache = capture(backend.model, tokens, [head_out(layer), attn_out(layer)])
+            cache = capture(backend, tokens, [head_out(layer), attn_out(layer)])
         attention = backend.model.blocks[layer].attn
         heads = cache[head_out(layer)][0]
         weight, bias = attention.W_O, getattr(attention, "b_O", None)

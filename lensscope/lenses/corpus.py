@@ -213,7 +213,7 @@ class Corpus:
                 instead="length=64, batch_size=4",
             )
         once = isinstance(self.texts, Iterator)
-        stream = pieces(self.backend.model, self.texts, self.length, shortest=self.shortest)
+        stream = pieces(self.backend, self.texts, self.length, shortest=self.shortest)
         self._list: list[Piece] | None = None if once else list(stream)
         if self._list is not None:
             random.Random(self.seed).shuffle(self._list)

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope.lenses.corpus import Piece
-from lensscope.model.backend import Backend, Hook
+from lensscope.model.backend import Backend
+from lensscope.model.passing import Hook
 from lensscope.values.sites import resid_post
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,8 @@ from lensscope.show.showing import Shown, written
 from lensscope.show.terminal import table_of
 from lensscope.signs import visible
 from lensscope.store.json_text import json_text, records
+from lensscope.store.lasting import Lasting
+from lensscope.values.positions import All, Slice, Span
 from lensscope.values.provenance import Provenance
 from lensscope.values.sites import Site
 
@@ -44,7 +46,7 @@ _TOKENS_SHOWN: Final = 8
 
 
 @dataclass(frozen=True, eq=False)
-class LensReading(Shown):
+class LensReading(Shown, Lasting):
     """What a lens read.
 
     Attributes:
@@ -62,6 +64,8 @@ class LensReading(Shown):
         provenance: of the model.
         notes: what must be known of the tokens to read it right.
     """
+
+    made_of: ClassVar = (Provenance, Site, Span, Slice, All)
 
     data: xr.Dataset
     lens: str

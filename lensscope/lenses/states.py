@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lensscope.engine.calls import capture
+from lensscope.engine.capture import capture
 from lensscope.engine.finite import check_states
 from lensscope.errors import PositionError, PromptError
 from lensscope.lenses.checks import refuse_nan
@@ -25,7 +25,8 @@ from lensscope.model.head import unembed
 from lensscope.model.tokens import tokenize
 from lensscope.values.positions import ALL, PositionLike, resolve
 from lensscope.values.prompts import TokenizedPrompt, is_single, parts_of, token_id
-from lensscope.values.sites import KINDS, Site, resid_post
+from lensscope.values.site_kinds import KINDS
+from lensscope.values.sites import Site, resid_post
 
 _HELD: Final = 256 << 20
 _TOKENS: Final = 2048
@@ -211,7 +212,7 @@ def gathered(
         shared = next(iter(ends))
         place = shared[0] if len(ends) == 1 and len(shared) == 1 else None
         at = {site: site if place is None else site.at(place) for site in kept}
-        cache = capture(backend.model, prompts, list(at.values()), memory_budget=memory_budget)
+        cache = capture(backend, prompts, list(at.values()), memory_budget=memory_budget)
         index = [
             (b, 0 if place is not None else token)
             for b, n in enumerate(numbers)

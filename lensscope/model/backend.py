@@ -2,8 +2,9 @@
 
 A `Backend` gives a model one small, uniform face: its numbers, its hook points, one forward over a
 stretch of tokens with a key-value cache, and its provenance. It never changes the model. This file,
-`lensscope.model.classes` and `lensscope.model.attaching` are the only ones that know how
-TransformerLens runs.
+`lensscope.model.classes`, its caches in `lensscope.model.key_values`, and the hooks of
+`lensscope.model.passing` and `lensscope.model.attaching` are all that knows how TransformerLens
+runs.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from functools import cache, cached_property, partial
-from importlib.metadata import version
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -22,51 +22,17 @@ from torch import Tensor
 
 from lensscope.errors import SiteError
 from lensscope.model import attaching, trials
+from lensscope.model.key_values import KeyValues
 from lensscope.model.layouts import Layout
+from lensscope.model.passing import Hook, StopForward, partly, shown
 from lensscope.model.structure import structure_of
 from lensscope.model.trials import Way
 from lensscope.model.weights import fingerprint
-from lensscope.values.provenance import Provenance
-from lensscope.values.sites import KINDS, Site
+from lensscope.values.provenance import Provenance, versions_here
+from lensscope.values.site_kinds import KINDS, Place
+from lensscope.values.sites import Site
 
-Hook: TypeAlias = Callable[[Tensor], Tensor | None]
 TokenBatch: TypeAlias = Int[Tensor, "row pos"]
-
-
-class StopForward(Exception):
-    """Raised by a hook once nothing above it is needed; the forward that it ends catches it."""
-
-
-class KeyValues(ABC):
-    """Keys and values of the tokens that were run, one row of the batch each."""
-
-    @abstractmethod
-    def first(self, n: int) -> KeyValues:
-        """A copy that knows only the first ``n`` tokens."""
-
-    @abstractmethod
-    def repeat(self, n: int) -> None:
-        """Repeat the one row ``n`` times."""
-
-    @abstractmethod
-    def grow(self, *, keep: bool) -> None:
-        """From now on, give the one row, in each layer, to as many rows as come to that layer.
-
-        Args:
-            keep: hold on to the new keys and values; `settle` then gives all layers all rows.
-        """
-
-    @abstractmethod
-    def settle(self, rows: Sequence[int]) -> None:
-        """These rows in every layer; a row that a layer lacks is there as its row 0."""
-
-    @abstractmethod
-    def select(self, rows: Sequence[int]) -> None:
-        """Keep only these rows."""
-
-    @abstractmethod
-    def tensors(self) -> list[Tensor]:
-        """Keys and values of each layer, ``[row, …]``."""
 
 
 class Backend(ABC):
@@ -155,7 +121,7 @@ class Backend(ABC):
             )
         return trials.layouts(self)[kind, layer]
 
-    def layout(self, place: tuple[str, int | None]) -> Layout:
+    def layout(self, place: Place) -> Layout:
         """How a site's activations lie in the tensor that its hook point gives."""
         return self._layout(*place)
 
@@ -177,36 +143,6 @@ class Backend(ABC):
         if site.head is not None:
             rest = rest[1:]
         return (n_positions, *(n_keys if n < 0 else n for n in rest))
-
-    def check_writable(self, places: set[tuple[str, int | None]]) -> None:
-        """Refuse a write that would not mean what it says: a hook point whose tensor is shown but
-        not used, or one that is not what is added to the residual stream.
-
-        Raises:
-            SiteError: there is one among these places.
-        """
-        for kind, layer in sorted(places, key=str):
-            why = trials.idle(self).get((kind, layer))
-            if why is not None:
-                raise SiteError(
-                    "Attention patterns of this model cannot be written."
-                    if kind == "pattern"
-                    else f"{kind}({layer}) of this model cannot be written.",
-                    got=f"{self.name}: {why}",
-                    expected="a hook point whose tensor the model goes on with",
-                    instead="ls.head_out(layer, head), ls.v(layer, head) or ls.resid_post(layer)",
-                )
-        for kind, layer in sorted(places, key=str):
-            if kind not in ("attn_out", "mlp_out", "resid_mid"):
-                continue
-            wrong = trials.survey(self).not_added.get(layer)  # type: ignore[arg-type]
-            if wrong is not None:
-                raise SiteError(
-                    f"{kind}({layer}) of this model cannot be written.",
-                    got=f"{wrong} in {self.name}",
-                    expected="outputs that are added to the residual stream as they are",
-                    instead=f"ls.resid_post({layer}) or ls.resid_pre({layer})",
-                )
 
     # ---------------------------------------------------------------- runs
 
@@ -292,8 +228,7 @@ class Backend(ABC):
         The user's own hooks come first, and are neither removed nor reordered. What holds when an
         exception comes at whatever instruction: see `lensscope.model.attaching`.
         """
-        after = {point: [_on_output(f) for f in functions] for point, functions in hooks.items()}
-        return attaching.Hooked(self.model, after)
+        return attaching.Hooked(self.model, shown(hooks))
 
     def run(
         self,
@@ -318,35 +253,7 @@ class Backend(ABC):
             logits, or ``None`` if the forward has ended before them.
         """
 
-        def before(layer: int) -> Callable[..., Any]:
-            def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-                assert enter is not None
-                entered = enter(layer, args[0] if args else kwargs["hidden_states"])
-                fit = partial(_for_rows, len(entered))
-                rest = {name: fit(value) for name, value in kwargs.items()}
-                if args:
-                    return (entered, *map(fit, args[1:])), rest
-                return args, {**rest, "hidden_states": entered}
-
-            return hook
-
-        def after(module: Any, args: Any, output: Any) -> Any:
-            rest = output[1:] if isinstance(output, tuple) else ()
-            hidden = output[0] if isinstance(output, tuple) else output
-            hidden = hidden if enter is None else enter(self.n_layers, hidden)
-            if pick is None:
-                raise StopForward
-            return (hidden, *rest) if isinstance(output, tuple) else hidden
-
-        def narrow(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            assert pick is not None
-            return (pick(args[0]), *args[1:]), kwargs
-
-        blocks = list(self.model.blocks)
-        entered = {} if enter is None else {b: [before(n)] for n, b in enumerate(blocks)}
-        if pick is not None:
-            entered[self.model.unembed] = [narrow]
-        with attaching.Hooked(self.model, {blocks[-1]: [after]}, entered), suppress(StopForward):
+        with partly(self.model, enter, pick), suppress(StopForward):
             return self.forward(tokens, mask=mask, key_values=key_values)
         return None
 
@@ -372,18 +279,6 @@ class Backend(ABC):
     def processing(self) -> Literal["raw", "folded"]:
         """Whether the weights are as trained, or folded and centred: another basis."""
 
-    def eos_ids(self) -> frozenset[int]:
-        """The tokens that end a text."""
-        ids: set[int] = set()
-        if self.tokenizer is not None and self.tokenizer.eos_token_id is not None:
-            ids.add(int(self.tokenizer.eos_token_id))
-        inner = getattr(self.model, "original_model", None) or self.model
-        generation = getattr(inner, "generation_config", None)
-        more = getattr(generation, "eos_token_id", None)
-        if more is not None:
-            ids.update(int(i) for i in (more if isinstance(more, list | tuple) else [more]))
-        return frozenset(ids)
-
     @cached_property
     def _fingerprint(self) -> str:
         """Of the weights; looked at once a call, for a backend is made for each."""
@@ -402,35 +297,8 @@ class Backend(ABC):
             n_heads=self.n_heads,
             n_kv_heads=self.n_kv_heads,
             tokens=tuple(tuple(int(i) for i in row) for row in tokens),
-            versions={
-                name: _version(name)
-                for name in ("lensscope", "transformer-lens", "transformers", "torch")
-            },
+            versions=versions_here(),
         )
-
-
-# Looking a version up reads and parses the package's metadata, some milliseconds each time.
-_version = cache(version)
-
-
-def _on_output(function: Hook) -> Callable[..., Any]:
-    """A hook as it acts on what a hook point gives, in the shape that TransformerLens shows."""
-
-    def hook(point: Any, args: Any, output: Tensor) -> Tensor | None:
-        shape = getattr(point, "hook_conversion", None)
-        if shape is None:
-            return function(output)
-        found = function(shape.convert(output))
-        return None if found is None else shape.revert(found)
-
-    return hook
-
-
-def _for_rows(rows: int, value: Any) -> Any:
-    """What a block is given, where it is an attention mask of another number of rows, as that of
-    the first row, which is that of all rows."""
-    mask = isinstance(value, Tensor) and value.ndim == 4
-    return value[:1] if mask and value.shape[0] != rows else value
 
 
 def _in_range(number: int, size: int, what: str, instead: str) -> int:

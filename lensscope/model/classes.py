@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, Final, Literal
@@ -14,69 +12,11 @@ from torch import Tensor
 
 from lensscope.errors import ModelError
 from lensscope.model import attaching, trials
-from lensscope.model.backend import Backend, KeyValues, TokenBatch
+from lensscope.model.backend import Backend, TokenBatch
+from lensscope.model.key_values import BridgeKeyValues, HookedKeyValues, KeyValues
 from lensscope.model.rotary import forget_longest, is_rotary, rotary_class
 from lensscope.model.trials import Way
-
-
-class _BridgeKeyValues(KeyValues):
-    def __init__(self, cache: Any) -> None:
-        self.cache = cache
-
-    @property
-    def _layers(self) -> list[Any]:
-        return [layer for layer in self.cache.layers if layer.is_initialized]
-
-    def first(self, n: int) -> KeyValues:
-        from transformers import DynamicCache
-
-        new = DynamicCache()
-        for number, layer in enumerate(self.cache.layers):
-            new.update(layer.keys[:, :, :n], layer.values[:, :, :n], number)
-        return _BridgeKeyValues(new)
-
-    def repeat(self, n: int) -> None:
-        self.cache.batch_repeat_interleave(n)
-
-    def select(self, rows: Sequence[int]) -> None:
-        self.cache.batch_select_indices(torch.as_tensor(rows))
-
-    def grow(self, *, keep: bool) -> None:
-        _grow_cache(self.cache, keep)
-
-    def settle(self, rows: Sequence[int]) -> None:
-        vars(self.cache).pop("update", None)
-        for layer in self._layers:
-            layer.keys = _settled(layer.keys, rows)
-            layer.values = _settled(layer.values, rows)
-
-    def tensors(self) -> list[Tensor]:
-        return [t for layer in self._layers for t in (layer.keys, layer.values)]
-
-
-def _settled(t: Tensor, rows: Sequence[int]) -> Tensor:
-    """These rows of a layer; one that it lacks is as its row 0."""
-    return t[torch.as_tensor([r if r < t.shape[0] else 0 for r in rows], device=t.device)]
-
-
-def _grow_cache(cache: Any, keep: bool) -> None:
-    """Make a transformers cache give its one row to as many as ask for it."""
-    inner = cache.update
-
-    def update(keys: Tensor, values: Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> Any:
-        layer = cache.layers[layer_idx] if layer_idx < len(cache.layers) else None
-        if layer is None or not layer.is_initialized:
-            return inner(keys, values, layer_idx, *args, **kwargs)
-        held = dict(vars(layer))
-        if layer.keys.shape[0] != keys.shape[0]:
-            layer.keys = layer.keys.expand(keys.shape[0], *layer.keys.shape[1:])
-            layer.values = layer.values.expand(values.shape[0], *layer.values.shape[1:])
-        found = inner(keys, values, layer_idx, *args, **kwargs)
-        if not keep:
-            vars(layer).update(held)
-        return found
-
-    cache.update = update
+from lensscope.model.trying import once
 
 
 def renamed(model: Any) -> AbstractContextManager[None]:
@@ -117,7 +57,7 @@ class BridgeBackend(Backend):
 
         # Without a config, layers of a sliding window keep all tokens, and the mask hides them: so
         # what came first can be told apart.
-        return _BridgeKeyValues(DynamicCache())
+        return BridgeKeyValues(DynamicCache())
 
     def ways(self, about: Literal["cache", "mask"] | None) -> tuple[Way, ...]:
         way = Way() if about is None else trials.plain(self)[1]
@@ -132,7 +72,7 @@ class BridgeBackend(Backend):
     def _rotary(self) -> list[Any]:
         """Modules whose rotary factors depend on the longest position that they are given."""
         modules = self._inner.modules()
-        return trials.once(self, "rotary", lambda: [m for m in modules if is_rotary(m)])
+        return once(self, "rotary", lambda: [m for m in modules if is_rotary(m)])
 
     def call(
         self,
@@ -148,7 +88,7 @@ class BridgeBackend(Backend):
             if way.positions:
                 positions = (mask.cumsum(-1) - 1).clamp_min(0)
                 kwargs["position_ids"] = positions[:, -tokens.shape[1] :]
-        if isinstance(key_values, _BridgeKeyValues):
+        if isinstance(key_values, BridgeKeyValues):
             kwargs |= {"past_key_values": key_values.cache, "use_cache": True}
         elif way.told:
             kwargs["use_cache"] = False
@@ -172,69 +112,13 @@ class BridgeBackend(Backend):
         return super().name or str(getattr(config, "_name_or_path", ""))
 
 
-class _HookedKeyValues(KeyValues):
-    def __init__(self, cache: Any) -> None:
-        self.cache = cache
-
-    def first(self, n: int) -> KeyValues:
-        new = copy.deepcopy(self.cache)
-        new.previous_attention_mask = new.previous_attention_mask[:, :n]
-        for entry in new.entries:
-            entry.past_keys, entry.past_values = entry.past_keys[:, :n], entry.past_values[:, :n]
-        return _HookedKeyValues(new)
-
-    def repeat(self, n: int) -> None:
-        self._each(lambda t: t.repeat_interleave(n, dim=0))
-
-    def select(self, rows: Sequence[int]) -> None:
-        index = torch.as_tensor(rows)
-        self._each(lambda t: t[index.to(t.device)])
-
-    def grow(self, *, keep: bool) -> None:
-        for entry in self.cache.entries:
-            _grow_entry(entry, keep)
-
-    def settle(self, rows: Sequence[int]) -> None:
-        self._each(lambda t: _settled(t, rows))
-        for entry in self.cache.entries:
-            vars(entry).pop("append", None)
-
-    def tensors(self) -> list[Tensor]:
-        return [t for entry in self.cache.entries for t in (entry.past_keys, entry.past_values)]
-
-    def _each(self, function: Callable[[Tensor], Tensor]) -> None:
-        cache = self.cache
-        cache.previous_attention_mask = function(cache.previous_attention_mask)
-        for entry in cache.entries:
-            entry.past_keys = function(entry.past_keys)
-            entry.past_values = function(entry.past_values)
-
-
-def _grow_entry(entry: Any, keep: bool) -> None:
-    """Make a key-value cache entry give its one row to as many as ask for it."""
-    inner = entry.append
-
-    def append(keys: Tensor, values: Tensor) -> Any:
-        held = (entry.past_keys, entry.past_values)
-        if held[0].shape[0] != keys.shape[0]:
-            entry.past_keys, entry.past_values = (
-                t.expand(keys.shape[0], *t.shape[1:]) for t in held
-            )
-        found = inner(keys, values)
-        if not keep:
-            entry.past_keys, entry.past_values = held
-        return found
-
-    entry.append = append
-
-
 class HookedBackend(Backend):
     """A ``HookedTransformer`` of TransformerLens 3.x."""
 
     def new_key_values(self, rows: int) -> KeyValues:
         from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
 
-        return _HookedKeyValues(
+        return HookedKeyValues(
             TransformerLensKeyValueCache.init_cache(self.model.cfg, self.device, rows)
         )
 
@@ -248,7 +132,7 @@ class HookedBackend(Backend):
     ) -> Float[Tensor, "picked columns d_vocab"]:
         # The mask is always given: without one, HookedTransformer guesses it from pad ids.
         now = torch.ones_like(tokens) if mask is None else mask[:, -tokens.shape[1] :]
-        cache = key_values.cache if isinstance(key_values, _HookedKeyValues) else None
+        cache = key_values.cache if isinstance(key_values, HookedKeyValues) else None
         return self.passage(
             lambda: self.model(
                 tokens, return_type="logits", attention_mask=now, past_kv_cache=cache
@@ -267,11 +151,13 @@ _CLASSES: Final[dict[str, type[Backend]]] = {
 
 
 def backend_of(model: Any) -> Backend:
-    """The backend of a user's own model.
+    """The backend of a user's own model; that of a backend is itself.
 
     Raises:
         ModelError: not a TransformerLens language model, or one in training mode.
     """
+    if isinstance(model, Backend):
+        return model
     found = next(
         (_CLASSES[c.__name__] for c in type(model).__mro__ if c.__name__ in _CLASSES), None
     )

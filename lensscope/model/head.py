@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope.model.backend import Backend
-from lensscope.model.trials import Trial, once, verdict, whole
+from lensscope.model.trials import whole
+from lensscope.model.trying import Trial, once, verdict
 from lensscope.model.weights import weights_hash
 
 _AT_ONCE: Final = 24 << 20

@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from lensscope.values.sites import KINDS, Site
+from lensscope.values.site_kinds import KINDS, Place
+from lensscope.values.sites import Site
 
-Place: TypeAlias = tuple[str, int | None]
 Backend: TypeAlias = Any
 """A `lensscope.model.backend.Backend`, which stands on this file."""
 
@@ -35,13 +35,13 @@ class Layout:
     given: Literal["plain", "swapped", "joined"] = "plain"
     own: tuple[int, ...] = ()
 
-    def canonical(self, tensor: Tensor) -> Tensor:
+    def by_axes(self, tensor: Tensor) -> Tensor:
         """``[prompt, position, …]``, a view where that can be."""
         if self.given == "swapped":
             return tensor.transpose(1, 2)
         return tensor.reshape(*tensor.shape[:2], *self.shape) if self.given == "joined" else tensor
 
-    def original(self, tensor: Tensor) -> Tensor:
+    def as_given(self, tensor: Tensor) -> Tensor:
         """The same as the hook point gives it."""
         if self.given == "swapped":
             return tensor.transpose(1, 2)
@@ -173,7 +173,7 @@ def _not_made_of_values(
     places = [("pattern", layer), ("v", layer), ("head_out", layer)]
     if any(place not in found or found[place].why_not for place in places):
         return "its heads cannot be told apart"
-    pattern, v, z = (found[place].canonical(seen[place]).float() for place in places)
+    pattern, v, z = (found[place].by_axes(seen[place]).float() for place in places)
     v = v.repeat_interleave(z.shape[2] // v.shape[2], dim=2)
     if v.shape != z.shape:
         return "its heads are as wide as no value"

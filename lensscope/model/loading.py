@@ -62,7 +62,13 @@ def load_model(
         >>> ls.load_model().cfg.n_layers
         30
     """
-    check_how(backend, processing, dtype, device)
+    if backend not in ("bridge", "hooked") or processing not in ("raw", "folded"):
+        raise ModelError(
+            "There is no such way to load a model.",
+            got=f"backend={backend!r}, processing={processing!r}",
+            expected='backend "bridge" or "hooked", processing "raw" or "folded"',
+            instead='ls.load_model(backend="bridge", processing="raw")',
+        )
     if backend == "hooked":
         require_hooked_transformer()
     demo = name is None or str(name).lower() in _DEMO_ALIASES
@@ -99,39 +105,6 @@ _LOADERS: weakref.WeakKeyDictionary[Any, Callable[[], Any]] = weakref.WeakKeyDic
 def loader_of(model: Any) -> Callable[[], Any] | None:
     """A function that loads the same again, of a model that `load_model` loaded."""
     return _LOADERS.get(model)
-
-
-def check_how(backend: Any, processing: Any, dtype: Any, device: Any) -> None:
-    """Refuse ways to load that there are not.
-
-    Raises:
-        ModelError: see there.
-    """
-    if backend not in ("bridge", "hooked") or processing not in ("raw", "folded"):
-        raise ModelError(
-            "There is no such way to load a model.",
-            got=f"backend={backend!r}, processing={processing!r}",
-            expected='backend "bridge" or "hooked", processing "raw" or "folded"',
-            instead='ls.load_model(backend="bridge", processing="raw")',
-        )
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise ModelError(
-            "A model cannot be loaded in this dtype.",
-            got=repr(dtype)[:80],
-            expected="a floating-point torch.dtype",
-            instead="dtype=torch.float32, torch.bfloat16 or torch.float16",
-        )
-    if device is None:
-        return
-    try:
-        torch.empty(0, device=torch.device(device))
-    except (RuntimeError, TypeError, ValueError, AssertionError, NotImplementedError) as error:
-        raise ModelError(
-            "There is no such device here.",
-            got=f"{device!r}: {(str(error).splitlines() or [''])[0][:120]}",
-            expected="a device that torch has here",
-            instead='device="cpu", or None for a GPU where there is one',
-        ) from error
 
 
 def _bridge(

@@ -184,3 +184,16 @@ def _ends(backend: Backend, ids: list[int], window: int) -> list[int]:
         if whole and stop - first >= window:
             done, first = done + len(piece), stop
     return ends
+
+
+def eos_ids(backend: Backend) -> frozenset[int]:
+    """The tokens that end a text."""
+    ids: set[int] = set()
+    if backend.tokenizer is not None and backend.tokenizer.eos_token_id is not None:
+        ids.add(int(backend.tokenizer.eos_token_id))
+    inner = getattr(backend.model, "original_model", None) or backend.model
+    generation = getattr(inner, "generation_config", None)
+    more = getattr(generation, "eos_token_id", None)
+    if more is not None:
+        ids.update(int(i) for i in (more if isinstance(more, list | tuple) else [more]))
+    return frozenset(ids)

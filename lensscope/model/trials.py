@@ -9,28 +9,31 @@ refused with the reason. `lensscope.engine.support` shows all of them.
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from lensscope.errors import ModelError
-from lensscope.model.attaching import apart
-from lensscope.model.layouts import Layout, Survey, site_at, surveyed, telling_length, watched
+from lensscope.errors import ModelError, SiteError
+from lensscope.model.layouts import Backend, Layout, Survey, site_at, surveyed, watched
+from lensscope.model.trying import (
+    Trial,
+    attempt,
+    once,
+    tolerance,
+    trial_tokens,
+    verdict,
+)
+from lensscope.values.site_kinds import Place
 
-T = TypeVar("T")
-Place: TypeAlias = tuple[str, int | None]
-Backend: TypeAlias = Any
-"""A `lensscope.model.backend.Backend`, which stands on this file."""
-
-_LENGTH: Final = 8
-"""Tokens of a trial, at most."""
 _SHORT: Final = 3
+
+
+# ------------------------------------------------------------------ the forward
 
 
 @dataclass(frozen=True)
@@ -46,85 +49,6 @@ class Way:
     told: bool = True
     positions: bool = True
     renamed: bool = False
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One thing that was tried.
-
-    Attributes:
-        name: what.
-        holds: whether it does what it should.
-        seen: the figure, or what went wrong.
-    """
-
-    name: str
-    holds: bool
-    seen: str
-
-
-_FOUND: weakref.WeakKeyDictionary[Any, dict[object, Any]] = weakref.WeakKeyDictionary()
-
-
-def once(backend: Backend, name: object, find: Callable[[], T]) -> T:
-    """What ``find`` gave for this model the first time, in its dtype and on its device.
-
-    Neither the user's own hooks act meanwhile nor those of the call that asks.
-    """
-    found = _FOUND.setdefault(backend.model, {})
-    key = (name, backend.dtype, backend.device)
-    if key not in found:
-        found[key] = apart(partial(_undisturbed, backend, find))
-    return found[key]
-
-
-def _undisturbed(backend: Backend, find: Callable[[], T]) -> T:
-    with torch.no_grad(), backend.alone():
-        return find()
-
-
-def trial_tokens(backend: Backend, length: int | None = None) -> Tensor:
-    """A prompt to try things on, ``[1, length]``."""
-    longest = min(length or _LENGTH, backend.n_ctx or _LENGTH)
-    longest = telling_length(backend, longest) if length is None else longest
-    return torch.tensor([[37 * t % backend.d_vocab for t in range(3, 3 + longest)]]).to(
-        backend.device
-    )
-
-
-def error_of(got: Tensor, expected: Tensor) -> float:
-    """The largest difference, as a share of the spread of what is expected; NaN counts as all."""
-    spread = float((expected.max() - expected.min()).float().clamp_min(1e-6))
-    error = float((got.float() - expected.float()).abs().max()) / spread
-    return error if error == error else float("inf")
-
-
-def tolerance(backend: Backend) -> float:
-    """Rounding is below this by far, and what is mixed up above."""
-    return 1e-3 if backend.dtype in (torch.float32, torch.float64) else 5e-2
-
-
-def attempt(act: Callable[[], T]) -> T | Exception:
-    """What comes of it, or the error that it ended in: a trial's own failure is an answer."""
-    try:
-        return act()
-    except (ModelError, TimeoutError):
-        raise  # of who asks, not of the way: the model is taken, or time is up
-    except Exception as error:  # of whatever library: all of them mean that this way is closed
-        return error
-
-
-def verdict(name: str, act: Callable[[], tuple[Tensor, Tensor]], limit: float) -> Trial:
-    """Whether what one way gives is what another gives; a way that raises does not hold."""
-    found = attempt(act)
-    if isinstance(found, Exception):
-        text = str(found).splitlines()[0][:100] if str(found) else ""
-        return Trial(name, False, f"{type(found).__name__}: {text}")
-    error = error_of(*found)
-    return Trial(name, error <= limit, f"differs by {error:.2g} of the spread")
-
-
-# ------------------------------------------------------------------ the forward
 
 
 @dataclass(frozen=True, eq=False)
@@ -349,3 +273,34 @@ def _used(backend: Backend, places: Sequence[Place]) -> set[Place]:
             logits.float().sum(), [added[place] for place in reached], allow_unused=True
         )
     return {p for p, gradient in zip(reached, gradients, strict=True) if gradient is not None}
+
+
+def check_writable(backend: Backend, places: set[Place]) -> None:
+    """Refuse a write that would not mean what it says: a hook point whose tensor is shown but
+    not used, or one that is not what is added to the residual stream.
+
+    Raises:
+        SiteError: there is one among these places.
+    """
+    for kind, layer in sorted(places, key=str):
+        why = idle(backend).get((kind, layer))
+        if why is not None:
+            raise SiteError(
+                "Attention patterns of this model cannot be written."
+                if kind == "pattern"
+                else f"{kind}({layer}) of this model cannot be written.",
+                got=f"{backend.name}: {why}",
+                expected="a hook point whose tensor the model goes on with",
+                instead="ls.head_out(layer, head), ls.v(layer, head) or ls.resid_post(layer)",
+            )
+    for kind, layer in sorted(places, key=str):
+        if kind not in ("attn_out", "mlp_out", "resid_mid"):
+            continue
+        wrong = survey(backend).not_added.get(layer)  # type: ignore[arg-type]
+        if wrong is not None:
+            raise SiteError(
+                f"{kind}({layer}) of this model cannot be written.",
+                got=f"{wrong} in {backend.name}",
+                expected="outputs that are added to the residual stream as they are",
+                instead=f"ls.resid_post({layer}) or ls.resid_pre({layer})",
+            )

@@ -10,20 +10,21 @@ import torch
 from torch import Tensor
 
 from lensscope import checks
+from lensscope.checks import whole_number
 from lensscope.effects.estimates import Estimate
-from lensscope.effects.measuring import Direction, Pairwise
+from lensscope.effects.grid import Cell
+from lensscope.effects.measuring import Both, Direction
 from lensscope.effects.pairing import PositionsLike
-from lensscope.engine.calls import SitesLike
-from lensscope.errors import PatchError, PlanError
-from lensscope.lenses.checks import whole_number
-from lensscope.patching.activation import Asked, index_of
+from lensscope.effects.sweeping import Sweep
+from lensscope.engine.capture import SitesLike
+from lensscope.errors import PlanError, SweepError
 from lensscope.patching.result import PatchingResult, result_of
 from lensscope.patching.verification import verified
 from lensscope.values.positions import ALL
 from lensscope.values.prompts import PromptsLike
 
 
-@checks.door(PatchError)
+@checks.door(SweepError)
 def attribution_patching(
     model: Any,
     clean: PromptsLike,
@@ -88,7 +89,7 @@ def attribution_patching(
 
     Raises:
         PlanError: a metric without a gradient.
-        PromptError, SiteError, PositionError, PatchError, ModelError: see `activation_patching`.
+        PromptError, SiteError, PositionError, SweepError, ModelError: see `activation_patching`.
 
     Example:
         >>> effect = ls.attribution_patching(
@@ -101,24 +102,24 @@ def attribution_patching(
         >>> effect.data.effect.sizes
         Frozen({'pair': 1, 'layer': 30, 'position': 8})
     """
-    asked = Asked.of(
+    sweep = Sweep.of(
         model,
         clean,
         corrupted,
         sites,
         metric,
-        direction,
-        positions,
-        heads,
-        keys,
-        window,
-        prepend_bos,
-        memory_budget,
+        direction=direction,
+        positions=positions,
+        heads=heads,
+        keys=keys,
+        window=window,
+        prepend_bos=prepend_bos,
+        memory_budget=memory_budget,
     )
-    steps = whole_number(ig_steps, "ig_steps", 1, 5, PatchError)
-    top = whole_number(verify, "verify", 0, 10, PatchError)
-    others = whole_number(sample, "sample", 0, 20, PatchError)
-    whole_number(seed, "seed", 0, 0, PatchError)
+    steps = whole_number(ig_steps, "ig_steps", 1, 5, SweepError)
+    top = whole_number(verify, "verify", 0, 10, SweepError)
+    others = whole_number(sample, "sample", 0, 20, SweepError)
+    whole_number(seed, "seed", 0, 0, SweepError)
     if torch.is_inference_mode_enabled():
         raise PlanError(
             "Gradients do not flow in inference mode.",
@@ -126,24 +127,24 @@ def attribution_patching(
             expected="a call outside of it",
             instead="torch.no_grad() around what needs no gradients",
         )
-    fixed = {"q", "k"} & set(asked.grid.kinds) if qk_fix else set()
-    settings = asked.settings(
-        "attribution patching", ig_steps=steps, qk_fix=sorted(fixed), grad_drop=grad_drop
-    )
-    work = Pairwise(len(asked.pairs), asked.shape)
+    fixed = {"q", "k"} & set(sweep.grid.kinds) if qk_fix else set()
+    blocks = range(sweep.backend.n_layers) if grad_drop else [None]
 
-    def measure(n: int, values: Tensor) -> tuple[float, float]:
-        runs, cells = asked.runs(n), asked.cells(n)
-        estimate = Estimate(asked.backend, runs, asked.groups[n], asked.keys[n], fixed, steps)
-        blocks = range(asked.backend.n_layers) if grad_drop else [None]
+    def measure(n: int, runs: Both, cells: list[Cell]) -> tuple[Tensor, float]:
+        estimate = Estimate(sweep.backend, runs, sweep.groups[n], sweep.keys[n], fixed, steps)
         found = torch.zeros(len(cells))
         towards = math.copysign(1, runs.source_value - runs.base_value)  # where effects are above 0
         for block in blocks:
-            part = estimate.of(cells, asked.grid.sites, block)
+            part = estimate.of(cells, sweep.grid.sites, block)
             found += towards * part.abs() / max(1, len(blocks) - 1) if grad_drop else part
-        values[index_of(cells)] = runs.base_value + found
-        return runs.clean, runs.corrupted
+        return runs.base_value + found, runs.corrupted
 
-    work.run("attribution patching", measure, checkpoint, settings | asked.identity())
-    result = result_of(asked, work, settings)
-    return verified(asked, work, result, top, others, seed) if top else result
+    found = sweep.measured(
+        "attribution patching",
+        measure,
+        checkpoint,
+        ig_steps=steps,
+        qk_fix=sorted(fixed),
+        grad_drop=grad_drop,
+    )
+    return result_of(verified(sweep, found, top, others, seed) if top else found)

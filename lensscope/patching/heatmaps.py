@@ -1,47 +1,54 @@
-"""Heat maps of what patching found, from results alone."""
+"""What patching found as heat maps and on a page, from its numbers alone."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from lensscope.effects.grid import NONE
 from lensscope.show.heatmaps import Panel
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from lensscope.patching.result import PatchingResult
+from lensscope.signs import short
 
 MOST = 12
 """So many maps at most, those of the largest effects."""
 
 
-def panels(result: PatchingResult) -> list[Panel]:
+def panels(
+    data: xr.Dataset, mean: xr.Dataset, settings: Mapping[str, Any], ends: tuple[float, float]
+) -> list[Panel]:
     """For each site a map: layers down; tokens, heads or whatever else there is across.
 
     Further axes make several maps.
+
+    Args:
+        data: the effects of each pair.
+        mean: those over all pairs, with their intervals.
+        settings: how they were measured.
+        ends: the metric at 0 and at 1.
     """
-    mean = result.mean()
     found = []
-    sites = result.data["site"].values.tolist() if "site" in result.axes else [None]
+    runs, dims = settings["runs"], mean["effect"].dims
+    scale = f"{settings['metric']}; {runs[0]} {ends[0]:.3g} is 0, {runs[1]} {ends[1]:.3g} is 1"
+    sites = data["site"].values.tolist() if "site" in dims else [None]
     for site in sites:
         own = mean if site is None else mean.sel(site=site)
-        for axis in (name for name in result.axes if name != "site"):
+        for axis in (name for name in dims if name != "site"):
             known = own.dropna(axis, how="all", subset=["effect"])  # layers and heads it lacks
             own = known if known.sizes[axis] else own
         axes = [str(a) for a in own["effect"].dims if own.sizes[a] > 1 or a == "layer"]
         one = own.squeeze([a for a in own["effect"].dims if a not in axes])
-        name = str(site or result.data.coords["site"].item())
+        name = str(site or data.coords["site"].item())
         down = "position" if {"position", "key"} <= set(axes) else "layer"
         down = down if down in axes else axes[0] if axes else ""
         across = next((a for a in _ACROSS if a in axes and a != down), "")
         for chosen in _products(one, [a for a in axes if a not in (down, across)]):
-            label = ", ".join(f"{axis} {_name(result, axis, v)}" for axis, v in chosen.items())
+            label = ", ".join(f"{axis} {_name(data, axis, v)}" for axis, v in chosen.items())
             title = f"{name}, {label}" if label else name
-            found.append(_panel(result, one.sel(chosen), title, down, across))
+            found.append(_panel(data, one.sel(chosen), f"{title}: {scale}", down, across))
     if len(found) > MOST:
         order = sorted(found, key=lambda panel: -np.nanmax(np.abs(panel.values), initial=0.0))
         kept = {id(panel) for panel in order[:MOST]}
@@ -60,21 +67,19 @@ def _products(data: xr.Dataset, axes: list[str]) -> list[dict[str, Any]]:
     return chosen
 
 
-def _panel(result: PatchingResult, data: xr.Dataset, name: str, down: str, across: str) -> Panel:
+def _panel(whole: xr.Dataset, data: xr.Dataset, title: str, down: str, across: str) -> Panel:
     if not down:
         data, down = data.expand_dims(cell=[""]), "cell"
     if not across:
         data, across = data.expand_dims(all=[""]), "all"
-    several = result.data.sizes["pair"] > 1
+    several = whole.sizes["pair"] > 1
     effect = data["effect"].transpose(down, across).values.astype(float)
     metric = data["metric"].transpose(down, across).values.astype(float)
     low, high = (
         data[f"effect_{end}"].transpose(down, across).values.astype(float)
         for end in ("low", "high")
     )
-    x, y = ([_name(result, a, v) for v in data[a].values.tolist()] for a in (across, down))
-    base, source = result.baselines
-    runs = result.settings["runs"]
+    x, y = ([_name(whole, a, v) for v in data[a].values.tolist()] for a in (across, down))
     hovers = [
         [
             f"{down} {y[i]}, {across} {x[j]}\neffect {effect[i, j]:.4f}"
@@ -90,8 +95,7 @@ def _panel(result: PatchingResult, data: xr.Dataset, name: str, down: str, acros
         for row in effect
     )
     return Panel(
-        title=f"{name}: {result.settings['metric']}; {runs[0]} {base:.3g} is 0, "
-        f"{runs[1]} {source:.3g} is 1",
+        title=title,
         x=tuple(x),
         y=tuple(y),
         x_title="" if across == "all" else across,
@@ -107,7 +111,17 @@ def _panel(result: PatchingResult, data: xr.Dataset, name: str, down: str, acros
     )
 
 
-def _name(result: PatchingResult, axis: str, value: Any) -> str:
+def _name(data: xr.Dataset, axis: str, value: Any) -> str:
     if axis == "position" or (axis == "key" and not isinstance(value, str)):
-        return result.position_name(value)
+        return position_name(data, value)
     return "" if value == NONE else str(value)
+
+
+def position_name(data: xr.Dataset, position: Any) -> str:
+    """A position with its token, where all pairs have the same one."""
+    if isinstance(position, str) or "position" not in data["token"].dims:
+        return str(position)
+    if position not in data["position"].values.tolist():
+        return str(position)
+    tokens = set(data["token"].sel(position=position).values.tolist())
+    return f"{position} {short(tokens.pop(), 60)}" if len(tokens) == 1 else str(position)

@@ -12,22 +12,22 @@ from torch import Tensor
 
 from lensscope import checks
 from lensscope.effects.answers import most_probable
-from lensscope.effects.measuring import Pairwise, place
-from lensscope.effects.metrics import as_metric, probability
+from lensscope.effects.grid import Cell
+from lensscope.effects.measuring import Both, place
+from lensscope.effects.metrics import probability
 from lensscope.effects.pairing import GroupLike, groups_of
-from lensscope.errors import PatchError
+from lensscope.effects.sweeping import Sweep
+from lensscope.errors import SweepError
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
-from lensscope.patching.activation import Asked, index_of
 from lensscope.patching.result import PatchingResult, result_of
 from lensscope.values.operations import Map
-from lensscope.values.patches import Patch
 from lensscope.values.positions import ALL, PositionLike, as_position
 from lensscope.values.prompts import PromptsLike
-from lensscope.values.sites import Site, pattern
+from lensscope.values.sites import Patch, Site, pattern
 
 
-@checks.door(PatchError, from_=checks.listed, to=checks.listed)
+@checks.door(SweepError, from_=checks.listed, to=checks.listed)
 def attention_knockout(
     model: Any,
     prompt: PromptsLike,
@@ -72,7 +72,7 @@ def attention_knockout(
         metric that is lost: 0 is the run as it is, 1 a metric of zero.
 
     Raises:
-        PatchError: a token that cannot look at any of the others, which come after it; a query
+        SweepError: a token that cannot look at any of the others, which come after it; a query
             whose weights are all on the keys, so that in this precision nothing is left of the
             others' to tell them by.
         PositionError, SiteError, PlanError, PromptError, ModelError: see there.
@@ -87,65 +87,54 @@ def attention_knockout(
     backend = backend_of(model)
     prompts = tokenize(backend, prompt, prepend_bos)
     if metric is None:
-        metric = probability(most_probable(backend, prompts))
+        metric = probability(most_probable(backend, prompts, memory_budget))
     numbers = [None] if layers is None else list(layers) if _several(layers) else [layers]
-    asked = Asked.of(
+    sweep = Sweep.of(
         model,
         prompts,
         prompts,
         [pattern(n) for n in numbers],
-        as_metric(metric),
-        "noising",
-        from_ if isinstance(from_, Mapping) else {_label(from_): from_},
-        heads,
-        ALL,
-        window,
-        prepend_bos,
-        memory_budget,
+        metric,
+        direction="noising",
+        positions=from_ if isinstance(from_, Mapping) else {_label(from_): from_},
+        heads=heads,
+        window=window,
+        prepend_bos=prepend_bos,
+        memory_budget=memory_budget,
     )
-    queries = [groups[0].clean for groups in groups_of(asked.pairs, {"to": to})]
-    for n, groups in enumerate(asked.groups):
+    queries = [groups[0].clean for groups in groups_of(sweep.pairs, {"to": to})]
+    for n, groups in enumerate(sweep.groups):
         for group in groups:
             if min(group.clean) > max(queries[n]):
-                raise PatchError(
+                raise SweepError(
                     f"The tokens of prompt {n} cannot look at what comes after them.",
                     got=f"to={list(queries[n])}, from_={list(group.clean)} ({group.label!r})",
                     expected="at least one token in from_ that is not after those in to",
                     instead="attention_knockout(model, prompt, from_=subject, to=-1)",
                 )
-    settings = asked.settings(
-        "attention knockout",
-        runs=["clean run", "nothing"],
-        renormalise=renormalise,
-        to=[list(tokens) for tokens in queries],
-    )
-    work = Pairwise(len(asked.pairs), asked.shape)
 
-    def measure(n: int, values: Tensor) -> tuple[float, float]:
-        runs, cells = asked.runs(n), asked.cells(n)
-
+    def measure(n: int, runs: Both, cells: list[Cell]) -> tuple[Tensor, float]:
         def cut(site: Site, keys: tuple[int, ...]) -> list[Patch]:
             if not renormalise:
                 return [one.map(_zeroed(keys)) for one in place(site, queries[n])]
             sink = _has_sink(runs.base_states(site.whole))
             return [site.at(q).map(_masked(site, q, keys, sink=sink)) for q in queries[n]]
 
-        found = runs.sweep(
-            [
-                [
-                    patch
-                    for site in cell.sites
-                    for patch in cut(site, asked.groups[n][cell.group].clean)
-                ]
-                for cell in cells
-            ]
-        )
-        values[index_of(cells)] = found
-        return runs.clean, 0.0
+        rows = [
+            [p for site in cell.sites for p in cut(site, sweep.groups[n][cell.group].clean)]
+            for cell in cells
+        ]
+        return runs.sweep(rows), 0.0
 
-    with torch.no_grad():
-        work.run("attention knockout", measure, checkpoint, settings | asked.identity())
-    return result_of(asked, work, settings)
+    found = sweep.measured(
+        "attention knockout",
+        measure,
+        checkpoint,
+        runs=["clean run", "nothing"],
+        renormalise=renormalise,
+        to=[list(tokens) for tokens in queries],
+    )
+    return result_of(found)
 
 
 def _label(where: Any) -> str:
@@ -191,7 +180,7 @@ def _masked(site: Site, query: int, keys: tuple[int, ...], *, sink: bool) -> Map
         least = 4 * limits.eps if sink else limits.tiny
         lost = left < least
         if others and bool(lost.any()):
-            raise PatchError(
+            raise SweepError(
                 f"All that token {query} looks at in {site!r} is knocked out.",
                 got=f"weights of {float(left.min()):.1e} in all on what else it sees, in "
                 f"{str(weights.dtype).removeprefix('torch.')}",

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, Literal
-
-import torch
-from torch import Tensor
+from typing import Any, Literal
 
 from lensscope import checks
-from lensscope.effects.measuring import Direction, Pairwise
-from lensscope.effects.pairing import PositionsLike, groups_of
-from lensscope.effects.receivers import ReceiversLike, check_order, precedes, receivers_of
-from lensscope.effects.sending import Paths
-from lensscope.engine.calls import SitesLike
-from lensscope.errors import PatchError, SiteError
-from lensscope.patching.activation import Asked
+from lensscope.effects.measuring import Direction
+from lensscope.effects.pairing import PositionsLike
+from lensscope.effects.paths import measured_paths
+from lensscope.effects.receivers import ReceiversLike
+from lensscope.engine.capture import SitesLike
+from lensscope.errors import SweepError
 from lensscope.patching.result import PatchingResult, result_of
 from lensscope.values.positions import ALL
 from lensscope.values.prompts import PromptsLike
 
-_SENDERS: Final = ("embed", "head_out", "attn_out", "mlp_out")
-_AT_ONCE: Final = 1 << 26
-"""So many numbers of what senders write are held at a time."""
 
-
-@checks.door(PatchError)
+@checks.door(SweepError)
 def path_patching(
     model: Any,
     clean: PromptsLike,
@@ -76,7 +68,7 @@ def path_patching(
         A `PatchingResult` with an axis ``receiver``; NaN where a sender comes after the receiver.
 
     Raises:
-        PatchError: a receiver that no sender comes before.
+        SweepError: a receiver that no sender comes before.
         SiteError: sites that neither send nor receive.
         PromptError, PlanError, PositionError, ModelError: see `activation_patching`.
 
@@ -92,65 +84,20 @@ def path_patching(
         >>> effect.data.effect.sizes
         Frozen({'pair': 1, 'layer': 1, 'receiver': 2})
     """
-    asked = Asked.of(
-        model,
-        clean,
-        corrupted,
-        senders,
-        metric,
-        direction,
-        positions,
-        heads,
-        ALL,
-        1,
-        prepend_bos,
-        memory_budget,
-    )
-    groups_of(asked.pairs, None)  # which refuses prompts of different lengths
-    if mlps not in ("frozen", "live"):
-        raise PatchError(
-            "MLPs on the way are frozen or live.",
-            got=f"mlps={mlps!r}",
-            expected='"frozen" or "live"',
-            instead='mlps="frozen"',
+    return result_of(
+        measured_paths(
+            model,
+            clean,
+            corrupted,
+            senders,
+            receivers,
+            metric,
+            direction=direction,
+            positions=positions,
+            heads=heads,
+            mlps=mlps,
+            checkpoint=checkpoint,
+            prepend_bos=prepend_bos,
+            memory_budget=memory_budget,
         )
-    wrong = [kind for kind in asked.grid.kinds if kind not in _SENDERS]
-    if wrong:
-        raise SiteError(
-            "These sites do not send.",
-            got=", ".join(wrong),
-            expected="what is written into the residual stream: " + ", ".join(_SENDERS),
-            instead="senders=[ls.head_out, ls.mlp_out]",
-        )
-    named = receivers_of(asked.backend, receivers)
-    check_order(asked.backend, list(asked.grid.cells(1, 1)), receivers)
-    settings = asked.settings(
-        "path patching",
-        mlps=mlps,
-        receivers={label: [str(r) for r in some] for label, some in named.items()},
     )
-    work = Pairwise(len(asked.pairs), (*asked.shape, len(named)))
-
-    def measure(n: int, values: Tensor) -> tuple[float, float]:
-        runs = asked.runs(n)
-        paths = Paths(asked.backend, runs, live=mlps == "live")
-        sent = [
-            (cell, r)
-            for cell in asked.cells(n)
-            for r, some in enumerate(named.values())
-            if any(precedes(asked.backend, cell.sites[0], one) for one in some)
-        ]
-        step = max(1, _AT_ONCE // (len(runs.base) * asked.backend.d_model))
-        several = list(named.values())
-        for first in range(0, len(sent), step):
-            part = sent[first : first + step]
-            found = paths.measure(
-                [(c.sites[0], asked.groups[n][c.group], several[r]) for c, r in part]
-            )
-            for (cell, r), value in zip(part, found, strict=True):
-                values[cell.index][r] = value
-        return runs.clean, runs.corrupted
-
-    with torch.no_grad():
-        work.run("path patching", measure, checkpoint, settings | asked.identity())
-    return result_of(asked, work, settings, {"receiver": tuple(named)})

@@ -4,35 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
 from lensscope import checks
-from lensscope.effects.grid import AXES, NONE
-from lensscope.errors import PatchError
+from lensscope.circuits.circuit import Circuit
+from lensscope.circuits.from_effects import circuit_of
+from lensscope.effects.grid import NONE
+from lensscope.effects.numbers import averaged, mean_effect
+from lensscope.effects.sweeping import Measured
+from lensscope.errors import CircuitError, SweepError
+from lensscope.patching.heatmaps import panels, position_name
+from lensscope.show.heatmaps import Panel, to_plotly, to_svg
 from lensscope.show.pages import rendered
 from lensscope.show.showing import Shown
-from lensscope.signs import short, without_control
-from lensscope.stats.intervals import ratio_interval
+from lensscope.signs import without_control
 from lensscope.store.json_text import json_text, records
+from lensscope.store.lasting import Lasting
 from lensscope.values.provenance import Provenance
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from rich.table import Table
 
-    from lensscope.circuits.circuit import Circuit
-    from lensscope.effects.measuring import Pairwise
-    from lensscope.patching.activation import Asked
-
 COLUMNS: Final = ("pair", "site", "layer", "position", "token", "head", "metric", "effect")
 
 
 @dataclass(frozen=True, eq=False)
-class PatchingResult(Shown):
+class PatchingResult(Shown, Lasting):
     """What each cell of a sweep does to a metric.
 
     Attributes:
@@ -45,6 +46,8 @@ class PatchingResult(Shown):
         provenance: of the model.
         settings: how it was done.
     """
+
+    made_of: ClassVar = (Provenance,)
 
     data: xr.Dataset
     provenance: Provenance
@@ -93,7 +96,7 @@ class PatchingResult(Shown):
         places = zip(frame["pair"], frame["position"], strict=True)
         return [str(table[rows[pair], at[where]]) for pair, where in places]
 
-    @checks.door(PatchError)
+    @checks.door(SweepError)
     def mean(self, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> xr.Dataset:
         """The effect over all pairs, with an interval over pairs (`lensscope.stats.intervals`).
 
@@ -112,14 +115,19 @@ class PatchingResult(Shown):
         """
         return averaged(self.data, self.settings["direction"], level, resamples, seed)
 
-    @checks.door(PatchError, k=checks.whole(1, instead=10))
+    @checks.door(SweepError, k=checks.whole(1, instead=10))
     def top(self, k: int = 10) -> pd.DataFrame:
         """The cells of the largest effects, of either sign, over all pairs."""
-        frame = self.mean()["effect"].to_dataframe()[["effect"]].reset_index().dropna()
-        order = frame["effect"].abs().sort_values(ascending=False, kind="stable").index
-        return frame.loc[order[:k]].reset_index(drop=True)
+        return self._largest().head(k).reset_index(drop=True)
 
-    @checks.door(PatchError)
+    def _largest(self) -> pd.DataFrame:
+        """All cells with an effect over all pairs, the largest first."""
+        mean = mean_effect(self.data, self.settings["direction"])
+        frame = mean.to_dataframe("effect")[["effect"]].reset_index().dropna()
+        order = frame["effect"].abs().sort_values(ascending=False, kind="stable").index
+        return frame.loc[order]
+
+    @checks.door(CircuitError)
     def circuit(self, top: int | None = None, threshold: float | None = None) -> Circuit:
         """The components of the largest effects, of either sign, as a circuit.
 
@@ -130,7 +138,7 @@ class PatchingResult(Shown):
             threshold: or all of at least this size.
 
         Raises:
-            PatchError: both or neither, or nothing that is left.
+            CircuitError: both or neither, or nothing that is left.
 
         Example:
             >>> pair = "The capital of Japan is the city of", "The capital of Italy is the city of"
@@ -139,18 +147,20 @@ class PatchingResult(Shown):
             >>> found.circuit(top=2)
             Circuit(2 nodes, 0 edges: mlp_out(0), mlp_out(23))
         """
-        from lensscope.circuits.from_effects import circuit_of
-
-        return circuit_of(self, top, threshold)
+        site = self.data.coords["site"].values
+        effects = self._largest()
+        if "site" not in self.axes:
+            effects = effects.assign(site=site.item())
+        return circuit_of(effects, self.settings, self.provenance, top, threshold)
 
     def plot(self) -> go.Figure:
         """A plotly heat map for each site: what helps is blue, what hurts red, nothing white."""
-        from lensscope.patching.heatmaps import panels
-        from lensscope.show.heatmaps import to_plotly
+        return to_plotly(self._panels(), "effect")
 
-        return to_plotly(panels(self), "effect")
+    def _panels(self) -> list[Panel]:
+        return panels(self.data, self.mean(), self.settings, self.baselines)
 
-    @checks.door(PatchError, k=checks.whole(1, instead=12))
+    @checks.door(SweepError, k=checks.whole(1, instead=12))
     def table(self, k: int = 12) -> Table:
         """The cells of the largest effects, and both baselines."""
         from rich import box
@@ -192,13 +202,7 @@ class PatchingResult(Shown):
 
     def position_name(self, position: Any) -> str:
         """A position with its token, where all pairs have the same one."""
-        if isinstance(position, str) or "position" not in self.data["token"].dims:
-            return str(position)
-        known = self.data["position"].values.tolist()
-        if position not in known:
-            return str(position)
-        tokens = set(self.data["token"].sel(position=position).values.tolist())
-        return f"{position} {short(tokens.pop(), 60)}" if len(tokens) == 1 else str(position)
+        return position_name(self.data, position)
 
     def section(self) -> str:
         """What it says, as a piece of HTML: heat maps, and the largest effects."""
@@ -215,10 +219,7 @@ class PatchingResult(Shown):
         )
 
     def _svg(self) -> str:
-        from lensscope.patching.heatmaps import panels
-        from lensscope.show.heatmaps import to_svg
-
-        return to_svg(panels(self), "effect")
+        return to_svg(self._panels(), "effect")
 
     def _json(self) -> str:
         return json_text(
@@ -236,120 +237,6 @@ class PatchingResult(Shown):
         return f"PatchingResult({self.title}; {sizes}; {self.provenance.model})"
 
 
-def result_of(
-    asked: Asked,
-    work: Pairwise,
-    settings: Mapping[str, Any],
-    more: Mapping[str, tuple[Any, ...]] | None = None,
-) -> PatchingResult:
-    """A result of the numbers of all pairs.
-
-    Args:
-        asked: what was asked for.
-        work: the numbers.
-        settings: how it was done.
-        more: axes besides those of the grid.
-    """
-    asked.warn()
-    grid, groups = asked.grid, asked.groups
-    widest = max(range(len(groups)), key=lambda n: len(groups[n]))
-    keyed = max(range(len(asked.keys)), key=lambda n: len(asked.keys[n]))
-    coordinates = {
-        **grid.coordinates,
-        "position": tuple(group.label for group in groups[widest]),
-        "key": tuple(group.label for group in asked.keys[keyed]),
-        **(more or {}),
-    }
-    tokens = np.full((len(groups), len(groups[widest])), "", dtype=object)
-    for n, of_pair in enumerate(groups):
-        tokens[n, : len(of_pair)] = [group.token for group in of_pair]
-    used = {"layer", *(more or {}), *(name for name in AXES if len(coordinates[name]) > 1)}
-    if grid.apart:
-        used.add("position")
-    if grid.keys:
-        used.add("key")
-    if coordinates["layer"] == (NONE,):
-        used.discard("layer")
-    if coordinates["head"] != (NONE,):
-        used.add("head")
-    data = dataset(work, coordinates, tokens, used, settings["direction"])
-    return PatchingResult(
-        data, asked.backend.provenance([p.clean.ids for p in asked.pairs]), dict(settings)
-    )
-
-
-def dataset(
-    work: Pairwise,
-    coordinates: Mapping[str, tuple[Any, ...]],
-    tokens: Any,
-    used: set[str],
-    direction: str,
-) -> xr.Dataset:
-    """The numbers of all pairs, with those axes that are used; the others are plain coordinates."""
-    clean, corrupted = (t.double().numpy() for t in (work.clean, work.corrupted))
-    values = work.values.double().numpy()
-    ends = [end.reshape(-1, *[1] * (values.ndim - 1)) for end in (corrupted, clean)]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        normalised = (values - ends[0]) / (ends[1] - ends[0])
-    normalised[~np.isfinite(normalised)] = np.nan
-    effect = 1 - normalised if direction == "noising" else normalised
-    dims = ("pair", *coordinates)
-    data = xr.Dataset(
-        {
-            "metric": (dims, values),
-            "effect": (dims, effect),
-            "normalised": (dims, normalised),
-            "clean": ("pair", clean),
-            "corrupted": ("pair", corrupted),
-            "token": (("pair", "position"), tokens),
-        },
-        {"pair": np.arange(len(clean)), **{name: list(v) for name, v in coordinates.items()}},
-    )
-    unused = [name for name in coordinates if name not in used]
-    data = data.squeeze([name for name in unused if data.sizes[name] == 1])
-    nothing = [name for name in ("layer", "head") if name in unused and data[name].item() == NONE]
-    return data.drop_vars([*nothing, *(["key"] if "key" in unused else [])])
-
-
-def averaged(
-    data: xr.Dataset, direction: str, level: float, resamples: int, seed: int
-) -> xr.Dataset:
-    """Effects over all pairs as ratios of means, with bootstrap intervals.
-
-    Raises:
-        PatchError: no such interval.
-    """
-    first, last = ("clean", "corrupted") if direction == "noising" else ("corrupted", "clean")
-    metric = data["metric"].transpose("pair", ...)
-    values = metric.values
-    effect, moved, gaps = ratio_of_means(values, data[first].values, data[last].values)
-    low, high = ratio_interval(moved, gaps, level, resamples, seed)
-    known = np.isfinite(values)
-    counts = known.sum(0)
-    mean = np.where(counts > 0, np.where(known, values, 0.0).sum(0), np.nan)
-    mean = mean / np.maximum(counts, 1)
-    dims, shape = metric.dims[1:], values.shape[1:]
-    named = {"effect": effect, "effect_low": low, "effect_high": high, "metric": mean}
-    coords = {name: data.coords[name] for name in data.coords if name != "pair"}
-    return xr.Dataset({k: (dims, v.reshape(shape)) for k, v in named.items()}, coords)
-
-
-def ratio_of_means(values: Any, base: Any, source: Any) -> tuple[Any, Any, Any]:
-    """Effects over all pairs, NaN where there are none, and what they are ratios of.
-
-    Args:
-        values: the metric of the patched runs, ``[pair, *cells]``; NaN where there is none.
-        base: that of the runs that are patched, ``[pair]``.
-        source: that of the runs that are patched in, ``[pair]``.
-
-    Returns:
-        The effects, ``[*cells]``, and of each pair how far the metric of a cell goes and how far
-        it could go, ``[pair, cell]``.
-    """
-    n, known = len(base), np.isfinite(values).reshape(len(base), -1)
-    moved = np.where(known, values.reshape(n, -1) - base[:, None], 0.0)
-    gaps = known * (source - base)[:, None]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        effect = moved.sum(0) / gaps.sum(0)
-    effect = np.where(np.isfinite(effect), effect, np.nan)
-    return effect.reshape(values.shape[1:]), moved, gaps
+def result_of(found: Measured) -> PatchingResult:
+    """What a sweep has measured, as a result."""
+    return PatchingResult(found.data, found.provenance, found.settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,24 +12,24 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
+from lensscope.checks import number, whole_number
 from lensscope.effects.answers import Answers, as_answers, most_probable
-from lensscope.effects.measuring import Pairwise, place
-from lensscope.effects.metrics import as_metric, probability
+from lensscope.effects.grid import Cell
+from lensscope.effects.measuring import Both, place
+from lensscope.effects.metrics import probability
 from lensscope.effects.pairing import GroupLike, PositionsLike, groups_of
-from lensscope.engine.calls import SitesLike, capture
-from lensscope.errors import PatchError
-from lensscope.lenses.checks import number, whole_number
+from lensscope.effects.sweeping import Sweep
+from lensscope.engine.capture import SitesLike, capture
+from lensscope.errors import SweepError
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
-from lensscope.patching.activation import Asked, index_of, patches_of
 from lensscope.patching.result import PatchingResult, result_of
-from lensscope.values.patches import Patch
-from lensscope.values.positions import ALL, span
-from lensscope.values.prompts import PromptsLike
-from lensscope.values.sites import embed, resid_post
+from lensscope.values.positions import span
+from lensscope.values.prompts import PromptsLike, TokenizedPrompt
+from lensscope.values.sites import Patch, embed, resid_post
 
 
-@checks.door(PatchError, subject=checks.listed, answer=as_answers)
+@checks.door(SweepError, subject=checks.listed, answer=as_answers)
 def causal_trace(
     model: Any,
     prompt: PromptsLike,
@@ -86,7 +87,7 @@ def causal_trace(
 
     Raises:
         PromptError: an answer of several tokens.
-        PatchError: noise, samples, a seed or a unit that are none.
+        SweepError: noise, samples, a seed or a unit that are none.
         PositionError, SiteError, PlanError, ModelError: see there.
 
     Example:
@@ -97,71 +98,68 @@ def causal_trace(
         True
     """
     backend = backend_of(model)
-    number(noise, "noise", 0, 3, PatchError)
-    whole_number(samples, "samples", 1, 10, PatchError)
-    whole_number(seed, "seed", 0, 0, PatchError)
+    number(noise, "noise", 0, 3, SweepError)
+    whole_number(samples, "samples", 1, 10, SweepError)
+    whole_number(seed, "seed", 0, 0, SweepError)
     if isinstance(unit, str) and unit not in ("subjects", "vocabulary"):
-        raise PatchError(
+        raise SweepError(
             "There is no such unit of noise.",
             got=f"unit={unit!r}",
             expected='"subjects", "vocabulary" or a number',
             instead='unit="subjects"',
         )
     if not isinstance(unit, str):
-        unit = number(unit, "unit", 0, 0.1, PatchError)
+        unit = number(unit, "unit", 0, 0.1, SweepError)
     prompts = tokenize(backend, prompt, prepend_bos)
     if metric is not None and answer is not None:
-        raise PatchError(
+        raise SweepError(
             "There are two things to measure.",
             got=f"answer={answer!r} and metric={metric!r}",
             expected="one of the two: an answer stands for its probability",
             instead=f"answer={answer!r}",
         )
     if metric is None:
-        metric = probability(most_probable(backend, prompts) if answer is None else answer)
-    asked = Asked.of(
+        metric = probability(
+            most_probable(backend, prompts, memory_budget) if answer is None else answer
+        )
+    sweep = Sweep.of(
         model,
         prompts,
         prompts,
         site,
-        as_metric(metric),
-        "denoising",
-        positions,
-        heads,
-        ALL,
-        window,
-        prepend_bos,
-        memory_budget,
+        metric,
+        positions=positions,
+        heads=heads,
+        window=window,
+        prepend_bos=prepend_bos,
+        memory_budget=memory_budget,
     )
-    blurred = [groups[0].clean for groups in groups_of(asked.pairs, {"subject": _whole(subject)})]
-    settings = asked.settings(
+    blurred = [groups[0].clean for groups in groups_of(sweep.pairs, {"subject": _whole(subject)})]
+    with torch.no_grad():
+        subjects = _embeddings(sweep, blurred)
+        deviation = noise * embedding_deviation(sweep, subjects, unit)
+
+    def measure(n: int, runs: Both, cells: list[Cell]) -> tuple[Tensor, float]:
+        restored = [sweep.patches(n, runs, cell) for cell in cells]
+        total = torch.zeros(1 + len(cells))
+        for draw in _noise(subjects[n], deviation, samples, seed + n):
+            blur = _blur(blurred[n], draw)
+            total += runs.sweep([blur, *([*blur, *patches] for patches in restored)])
+        total /= samples
+        return total[1:], float(total[0])
+
+    found = sweep.measured(
         "causal tracing",
+        measure,
+        checkpoint,
         runs=["blurred run", "clean run"],
         noise=noise,
         samples=samples,
         seed=seed,
         unit=unit,
-        blurred=[list(b) for b in blurred],
+        blurred=[list(tokens) for tokens in blurred],
     )
-    work = Pairwise(len(asked.pairs), asked.shape)
-    with torch.no_grad():
-        subjects = _embeddings(asked, blurred)
-        deviation = embedding_deviation(asked, subjects, unit)
-
-    def measure(n: int, values: Tensor) -> tuple[float, float]:
-        runs, cells = asked.runs(n), asked.cells(n)
-        restored = [patches_of(runs, c, asked.groups[n], asked.keys[n]) for c in cells]
-        total = torch.zeros(1 + len(cells))
-        for draw in _noise(subjects[n], noise * deviation, samples, seed + n):
-            blur = _blur(blurred[n], draw)
-            total += runs.sweep([blur, *([*blur, *patches] for patches in restored)])
-        total /= samples
-        values[index_of(cells)] = total[1:]
-        return runs.clean, float(total[0])
-
-    with torch.no_grad():
-        work.run("causal tracing", measure, checkpoint, settings | asked.identity())
-    return result_of(asked, work, {**settings, "deviation": noise * deviation})
+    return result_of(replace(found, settings={**found.settings, "deviation": deviation}))
 
 
 def _whole(subject: Any) -> Any:
@@ -171,24 +169,26 @@ def _whole(subject: Any) -> Any:
     return span(subject) if isinstance(subject, str) else subject
 
 
-def _embeddings(asked: Asked, tokens: Sequence[tuple[int, ...]]) -> list[Float[Tensor, "_ width"]]:
+def _embeddings(sweep: Sweep, tokens: Sequence[tuple[int, ...]]) -> list[Float[Tensor, "_ width"]]:
     """What some tokens of each prompt are embedded as; some models scale what they look up (Gemma),
     and some embed more narrowly than the residual stream is (OPT-350m)."""
-    found = []
-    for pair, some in zip(asked.pairs, tokens, strict=True):
-        states = capture(asked.backend.model, pair.clean, embed)[embed][0]
-        found.append(states[list(some)])
-    return found
+    each = zip(sweep.pairs, tokens, strict=True)
+    return [_embedded(sweep, pair.clean)[list(some)] for pair, some in each]
+
+
+def _embedded(sweep: Sweep, prompt: TokenizedPrompt) -> Float[Tensor, "token width"]:
+    model, budget = sweep.backend.model, sweep.memory_budget
+    return capture(model, prompt, embed, memory_budget=budget)[embed][0]
 
 
 def embedding_deviation(
-    asked: Asked, subjects: Sequence[Float[Tensor, "_ width"]], unit: str | float
+    sweep: Sweep, subjects: Sequence[Float[Tensor, "_ width"]], unit: str | float
 ) -> float:
     """The standard deviation that noise is measured by, of the embeddings as the model works with
     them.
 
     Args:
-        asked: the model, and prompts.
+        sweep: the model, and prompts.
         subjects: the embeddings that are blurred.
         unit: as in `causal_trace`.
     """
@@ -196,10 +196,10 @@ def embedding_deviation(
         return unit
     if unit == "subjects":
         return float(torch.cat([one.float() for one in subjects]).std())
-    table = asked.backend.model.W_E.detach()
-    prompt = asked.pairs[0].clean
+    table = sweep.backend.model.W_E.detach()
+    prompt = sweep.pairs[0].clean
     ids = torch.tensor(prompt.ids, device=table.device)
-    given = capture(asked.backend.model, prompt, embed)[embed][0].float()
+    given = _embedded(sweep, prompt).float()
     scale = given.norm() / table[ids].float().norm().clamp_min(1e-30)
     return float(table.float().std() * scale.to(table.device))
 

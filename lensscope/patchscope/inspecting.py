@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.engine.calls import capture
+from lensscope.engine.capture import capture
 from lensscope.engine.finite import check_states
 from lensscope.engine.runs import Generation
 from lensscope.errors import PatchError
@@ -121,7 +121,7 @@ def _of_prompts(
     kind = replace(where, kind=read.kind, head=read.head)
     sources = layers_of(here, kind, layers)
     sites = [kind(layer) for layer in sources]
-    cache = capture(here.model, prompts, sites)
+    cache = capture(here, prompts, sites)
     readings = []
     for n, prompt in enumerate(prompts):
         own = cache.sel(prompt=n)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from lensscope.show.showing import Shown
 from lensscope.show.terminal import table_of
 from lensscope.signs import short, visible
 from lensscope.store.json_text import json_text, records
+from lensscope.store.lasting import Lasting
 from lensscope.values.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Reading:
 
 
 @dataclass(frozen=True, eq=False)
-class PatchscopeResult(Shown):
+class PatchscopeResult(Shown, Lasting):
     """What a patchscope said of each state.
 
     Attributes:
@@ -73,6 +74,8 @@ class PatchscopeResult(Shown):
         target: provenance of the model that wrote.
         notes: what must be known of the states to read it right.
     """
+
+    made_of: ClassVar = (Provenance,)
 
     data: xr.Dataset
     inspection: str

@@ -31,10 +31,9 @@ from lensscope.patchscope.layers import TargetLayers
 from lensscope.patchscope.lens import PatchscopeLens
 from lensscope.patchscope.result import PatchscopeResult
 from lensscope.values.operations import Map, Resize, as_value
-from lensscope.values.patches import Patch
 from lensscope.values.positions import PositionLike
 from lensscope.values.prompts import PromptsLike
-from lensscope.values.sites import Site, resid_post, resid_pre
+from lensscope.values.sites import Patch, Site, resid_post, resid_pre
 from lensscope.values.transforms import BySite
 
 ENTITY_DESCRIPTION: Final = (

@@ -9,14 +9,13 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.engine.calls import run_many
+from lensscope.engine.run_many import run_many
 from lensscope.engine.runs import Runs
 from lensscope.model.backend import Backend
 from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.values.operations import Map
-from lensscope.values.patches import Patch
 from lensscope.values.prompts import TokenizedPrompt
-from lensscope.values.sites import Site
+from lensscope.values.sites import Patch, Site
 from lensscope.values.transforms import BySite
 
 
@@ -104,7 +103,7 @@ def write_and_decode(
     rows = iter(writes)
     while some := list(islice(rows, at_once)):
         yield run_many(
-            target.model,
+            target,
             prompt,
             [[patch(row[0].at(place), row[1]) for place in places] if row else [] for row in some],
             positions=None if max_new_tokens else -1,

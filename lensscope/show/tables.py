@@ -31,8 +31,6 @@ _LATEX: Final = str.maketrans(
         "∅": r"$\emptyset$",
     }
 )
-
-
 _MARKDOWN: Final = str.maketrans(
     {
         "|": r"\|",
@@ -112,26 +110,19 @@ def markdown(frame: pd.DataFrame) -> str:
     found = shown(frame)
     rows = [list(found.columns), ["---"] * len(found.columns), *found.to_numpy().tolist()]
     return "".join(
-        "| " + " | ".join(without_control(str(c)).translate(_MARKDOWN) for c in row) + " |\n"
+        "| " + " | ".join(without_control(c).translate(_MARKDOWN) for c in row) + " |\n"
         for row in rows
     )
 
 
 def latex(frame: pd.DataFrame, caption: str = "") -> str:
     """A ``tabular`` with the rules of booktabs, and the caption as a comment above it."""
-    found = shown(frame)
+    found = shown(frame).map(_in_latex).rename(columns=_in_latex)
+    comment = " ".join(without_control(caption).split())
+    # pandas leaves < and > as they are, and a space behind what it spells out
+    table = found.to_latex(index=False, escape=False, column_format="l" * len(found.columns))
+    return f"% {comment}\n{table}"
 
-    def line(cells: list[Any]) -> str:
-        return " & ".join(without_control(str(c)).translate(_LATEX) for c in cells) + r" \\" + "\n"
 
-    body = "".join(line(row) for row in found.to_numpy().tolist())
-    return (
-        f"% {' '.join(without_control(caption).split())}\n"
-        + r"\begin{tabular}{"
-        + "l" * len(found.columns)
-        + "}\n\\toprule\n"
-        + line(list(found.columns))
-        + "\\midrule\n"
-        + body
-        + "\\bottomrule\n\\end{tabular}\n"
-    )
+def _in_latex(cell: str) -> str:
+    return without_control(cell).translate(_LATEX)

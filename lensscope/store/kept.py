@@ -7,19 +7,19 @@ that one that was damaged is made again instead of being believed.
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import shutil
 import sys
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from lensscope.errors import ModelError
+from lensscope.errors import FileError, ModelError
+from lensscope.store.files import aside, write
+from lensscope.store.json_text import json_text, read_json
 
 _SEAL: Final = "lensscope.json"
 
@@ -66,16 +66,8 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
             print(f"{folder} is damaged: making it again.", file=sys.stderr)
             with _writable(models):
                 shutil.rmtree(folder)
-        with _writable(models):
-            for left in models.glob(f".{folder.name}.*.part"):
-                shutil.rmtree(left)
-            aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=models))
-        try:
-            with _writable(models):
-                make(aside)
-                os.replace(aside, folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        with _writable(models), aside(folder, folder=True) as new:
+            make(new)
     finally:
         lock.release()
     return folder
@@ -84,13 +76,13 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
 def seal(folder: Path) -> None:
     """Note what each file of a folder holds."""
     noted = {path.name: _checksum(path) for path in sorted(folder.iterdir())}
-    (folder / _SEAL).write_text(json.dumps(noted, indent=1), encoding="utf-8")
+    write(folder / _SEAL, json_text(noted), sweeps=False)
 
 
 def _is_whole(folder: Path) -> bool:
     """Whether each file is as it was sealed; a folder without a seal is believed."""
     try:
-        noted = json.loads((folder / _SEAL).read_text(encoding="utf-8"))
+        noted = read_json((folder / _SEAL).read_text(encoding="utf-8"))
         return all(_checksum(folder / name) == found for name, found in noted.items())
     except FileNotFoundError:
         return not (folder / _SEAL).exists()
@@ -118,9 +110,10 @@ def _writable(folder: Path | str) -> Iterator[None]:
     except (OSError, RuntimeError) as error:
         if not isinstance(error, OSError) and "home directory" not in str(error):
             raise
+        told = error.__cause__ if isinstance(error, FileError) else error
         raise ModelError(
             "The folder of converted models cannot be used.",
-            got=f"{folder}: {getattr(error, 'strerror', None) or error}",
+            got=f"{folder}: {getattr(told, 'strerror', None) or told or error}",
             expected="a folder that can be written, with room for the model",
             instead="set LENSSCOPE_CACHE to such a folder",
         ) from error

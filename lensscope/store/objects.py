@@ -113,7 +113,7 @@ def _told(value: Any, held: dict[str, Tensor]) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written")
 
 
-def _told_array(array: np.ndarray[Any, Any], held: dict[str, Tensor]) -> Any:
+def _told_array(array: Any, held: dict[str, Tensor]) -> Any:
     if array.dtype.kind in "biuf":
         return {"array": _put(torch.from_numpy(np.array(array)), held)}
     items = [_told(one, held) for one in array.ravel().tolist()]
@@ -164,7 +164,7 @@ def _made(told: Any, held: Mapping[str, Tensor], classes: Mapping[str, type]) ->
     raise ValueError(f"nothing is called {what[:40]!r}")
 
 
-def _made_items(items: list[Any], shape: Sequence[int], *, text: bool) -> np.ndarray[Any, Any]:
+def _made_items(items: list[Any], shape: Sequence[int], *, text: bool) -> Any:
     if text:
         return np.array(items, dtype=str).reshape(shape)
     array = np.empty(len(items), dtype=object)

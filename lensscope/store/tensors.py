@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import zlib
@@ -38,7 +37,7 @@ def write_tensors(
 
     text = json_text(header, indent=None)
     sums = {"header": _sum(text.encode()), "tensors": {n: checksum(t) for n, t in tensors.items()}}
-    metadata = {_HEADER: text, _SUMS: json.dumps(sums)}
+    metadata = {_HEADER: text, _SUMS: json_text(sums, indent=None)}
     with aside(path, sweeps=sweeps) as new:
         try:
             save_file(dict(tensors), new, metadata=metadata)

@@ -33,3 +33,7 @@ __all__ = [
     "relation",
     "relations",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

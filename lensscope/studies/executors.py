@@ -4,82 +4,78 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import torch
 from torch import Tensor
 
 from lensscope.errors import LensscopeError, StudyError
 from lensscope.progress import one_bar
+from lensscope.studies.parts import Part
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lensscope.studies.study import Loader, Study
+Measure: TypeAlias = Callable[[Part, Mapping[str, Tensor]], "pd.DataFrame"]
+"""Runs one part, given what all parts share."""
 
 _REACH_S: Final = 5.0
 _TRIES: Final = 3
 
 
 def local(
-    study: Study, keys: Sequence[str], shared: Mapping[str, Tensor]
-) -> Iterator[tuple[str, pd.DataFrame]]:
+    measure: Measure, parts: Sequence[Part], shared: Mapping[str, Tensor]
+) -> Iterator[tuple[Part, pd.DataFrame]]:
     """Parts one after another in this process."""
-    for key in keys:
+    for part in parts:
         with one_bar(), torch.no_grad():
-            found = study.measure(key, shared)
-        yield key, found
+            found = measure(part, shared)
+        yield part, found
 
 
 class Worker:
-    """What an actor does: load the models once, then run parts.
+    """What an actor does: begin once, then run parts.
 
     Args:
-        study: without its models.
-        loaders: of its models.
-        expected: the fingerprints that the models must have.
+        begin: loads the models, and gives what runs a part.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        loaders: Mapping[str, Loader],
-        expected: Mapping[str, Any],
-    ) -> None:
+    def __init__(self, begin: Callable[[], Measure]) -> None:
         from lensscope.progress import be_quiet
 
         be_quiet()
-        self.study = replace(study, **dict[str, Any](loaders)).loaded()
-        found = self.study.provenances()
-        differ = [name for name in expected if found[name] != expected[name]]
-        if differ:
-            raise StudyError(
-                "A worker loads another model than this process has.",
-                got=repr(found[differ[0]]),
-                expected=repr(expected[differ[0]]),
-                instead="ls.load_model with the same arguments on all machines; a model whose "
-                "weights were edited needs a function that loads and edits it",
-            )
+        self._measure = begin()
 
-    def measure(self, key: str, shared: Mapping[str, Tensor]) -> tuple[str, pd.DataFrame]:
+    def measure(self, part: Part, shared: Mapping[str, Tensor]) -> tuple[Part, pd.DataFrame]:
         """One part."""
         with torch.no_grad():
-            return key, self.study.measure(key, shared)
+            return part, self._measure(part, shared)
+
+
+@dataclass(frozen=True)
+class Workers:
+    """What is asked of Ray.
+
+    Attributes:
+        number: how many actors; ``None`` for as many as the cluster serves.
+        gpus: GPUs for each of them.
+        address: of a cluster that runs; ``None`` for the one that is connected, or this machine.
+    """
+
+    number: int | None
+    gpus: float
+    address: str | None
 
 
 def on_ray(
-    study: Study,
-    loaders: Mapping[str, Loader],
-    keys: Sequence[str],
+    begin: Callable[[], Measure],
+    parts: Sequence[Part],
     shared: Mapping[str, Tensor],
-    num_workers: int | None,
-    num_gpus: float,
-    address: str | None,
-    expected: Mapping[str, Any],
-) -> Iterator[tuple[str, pd.DataFrame]]:
+    asked: Workers,
+) -> Iterator[tuple[Part, pd.DataFrame]]:
     """Parts by Ray's actors, in the order in which they finish.
 
     Ray starts an actor that died again, and what it was at.
@@ -87,25 +83,25 @@ def on_ray(
     Raises:
         StudyError: Ray is not installed or not to be reached, or a worker cannot start.
     """
-    if not keys:
+    if not parts:
         return
     ray = _ray()
-    with _cluster(ray, address):
+    with _cluster(ray, asked.address):
         have = ray.cluster_resources()
         gpus, cpus = have.get("GPU", 0), int(have.get("CPU", 1))
-        if num_gpus > gpus:
+        if asked.gpus > gpus:
             raise StudyError(
                 "The cluster has not so many GPUs.",
-                got=f"num_gpus={num_gpus} for each worker",
+                got=f"num_gpus={asked.gpus} for each worker",
                 expected=f"at most {gpus:g}",
                 instead="num_gpus=0 for workers on CPUs",
             )
-        most = int(gpus // num_gpus) if num_gpus else cpus
-        workers = min(most if num_workers is None else num_workers, len(keys))
+        most = int(gpus // asked.gpus) if asked.gpus else cpus
+        workers = min(most if asked.number is None else asked.number, len(parts))
         if workers < 1 or workers > most:
             raise StudyError(
                 "The cluster does not serve so many workers.",
-                got=f"num_workers={num_workers}",
+                got=f"num_workers={asked.number}",
                 expected=f"1 to {most}",
                 instead=f"num_workers={most}",
             )
@@ -114,12 +110,12 @@ def on_ray(
         held = ray.put(dict(shared))
         # a part that kills each worker that is given it must end the study, not go on for ever
         actor = ray.remote(Worker).options(
-            num_cpus=1, num_gpus=num_gpus, max_restarts=-1, max_task_retries=_TRIES
+            num_cpus=1, num_gpus=asked.gpus, max_restarts=-1, max_task_retries=_TRIES
         )
-        actors = [actor.remote(study, dict(loaders), dict(expected)) for _ in range(workers)]
+        actors = [actor.remote(begin) for _ in range(workers)]
         try:
             yield from ActorPool(actors).map_unordered(
-                lambda a, key: a.measure.remote(key, held), keys
+                lambda a, part: a.measure.remote(part, held), parts
             )
         except ray.exceptions.RayTaskError as error:
             cause = error.cause

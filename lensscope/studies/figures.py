@@ -14,7 +14,8 @@ from lensscope.show.heatmaps import Panel
 from lensscope.show.lines import Chart, Line
 from lensscope.signs import short, visible
 from lensscope.studies.folder import Folder
-from lensscope.studies.summary import SweepTally
+from lensscope.studies.parts import CELLS, CONTROLS
+from lensscope.studies.tally import Tally
 
 TITLES: Final = {
     "state": "state of the item",
@@ -119,7 +120,7 @@ class Shown:
         return f"{put}by source layer, written to {where} ({best})"
 
 
-def shown(tally: SweepTally, row: Mapping[Any, Any]) -> Shown:
+def shown(tally: Tally, row: Mapping[Any, Any]) -> Shown:
     """The cells of a line of a headline; of pooled variants, the one that is best there.
 
     Where no cell is chosen: the first inspection prompt, the middle target layer.
@@ -163,7 +164,7 @@ def text_panel(
     """
     scope, target = shown.scope, shown.target
     columns: list[tuple[str, dict[int, tuple[str | None, float]]]] = []
-    for part in folder.read("cells-"):
+    for part in CELLS.of(folder):
         if len(columns) == len(names):
             break
         for name, own in part[part["variant"] == shown.variant].groupby("name", sort=False):
@@ -172,7 +173,7 @@ def text_panel(
                 columns.append((str(name), found))
     if not columns:
         return []
-    control = f"control-{scope:03d}-000"
+    control = CONTROLS.part(scope, 0).key
     if control in folder.done():
         columns.append((TITLES["mean"], _column(folder.part(control), "mean", scope, target, None)))
     layers = sorted(columns[0][1])

@@ -20,7 +20,7 @@ from lensscope.store.files import FULL, ROOM, refusals, sweep, write
 from lensscope.store.json_text import conform, json_text, sealed
 from lensscope.store.tensors import read_tensors, write_tensors
 from lensscope.studies.manifest import FORMAT, check_same, identity, read_manifest
-from lensscope.studies.part_file import part_bytes, read_part
+from lensscope.studies.part_file import part_bytes, read_earlier_part, read_part
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -215,7 +215,7 @@ class Folder:
         """
         with self._whole(key):
             if self.keys is None:
-                return _of_earlier(self._place(key), columns)
+                return read_earlier_part(self._place(key), columns)
             return read_part(self._place(key).read_bytes(), self.identity(), key, columns)
 
     def _place(self, key: str) -> Path:
@@ -236,7 +236,7 @@ class Folder:
         state = _state(self._place(key)), self.identity()
         if self._known.get(key, (None,))[0] != state:
             if self.keys is None:
-                _of_earlier(self._place(key), None)
+                read_earlier_part(self._place(key))
             else:
                 read_part(self._place(key).read_bytes(), self.identity(), key)
             self._known[key] = state, None
@@ -303,25 +303,6 @@ class Folder:
                 if full
                 else "another out=",
             ) from error
-
-
-def _of_earlier(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
-    """A part of an earlier version, of which no more is known than that it can be read.
-
-    Raises:
-        OSError, ValueError: it cannot, or nothing is in it.
-    """
-    import pyarrow.parquet as pq
-
-    try:
-        wanted = None if columns is None else list(columns)
-        found: pd.DataFrame = pq.ParquetFile(path).read(columns=wanted).to_pandas()
-    except (NotImplementedError, TypeError, KeyError, MemoryError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
-    lacking = [name for name in columns or () if name not in found.columns]
-    if lacking or found.empty:
-        raise ValueError(f"no column {lacking[0]!r}" if lacking else "nothing in it")
-    return found
 
 
 def _state(path: Path) -> tuple[int, ...]:

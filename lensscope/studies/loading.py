@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 from lensscope import checks
 from lensscope.errors import LensscopeError, StudyError
 from lensscope.store.files import path_of, refusals
+from lensscope.studies.experiments.attribute_extraction.study import AttributeExtraction
+from lensscope.studies.experiments.cross_model.study import CrossModel
+from lensscope.studies.experiments.entity_resolution.study import EntityResolution
+from lensscope.studies.experiments.multihop.study import Multihop
+from lensscope.studies.experiments.next_token.study import NextToken
 from lensscope.studies.folder import Folder
 from lensscope.studies.result import StudyResult
+from lensscope.studies.study import Study
 
-_CLASSES: Final = {
-    "entity_resolution": "EntityResolution",
-    "attribute_extraction": "AttributeExtraction",
-    "next_token": "NextToken",
-    "multihop": "Multihop",
-    "cross_model": "CrossModel",
+_STUDIES: Final[dict[str, type[Study]]] = {
+    study.kind: study
+    for study in (EntityResolution, AttributeExtraction, NextToken, Multihop, CrossModel)
 }
 
 
@@ -46,16 +48,15 @@ def load(folder: str | Path) -> StudyResult:
     with refusals(place):
         found = Folder(Path(os.path.abspath(place)))
     kind = found.manifest()["study"]
-    if kind not in _CLASSES:
+    if kind not in _STUDIES:
         raise StudyError(
             "This lensscope does not know the study.",
             got=repr(kind),
-            expected=", ".join(_CLASSES),
+            expected=", ".join(_STUDIES),
             instead="the version of lensscope that made the folder",
         )
-    study = getattr(import_module(f"lensscope.studies.experiments.{kind}.study"), _CLASSES[kind])
     try:
-        result: StudyResult = study.summary(found)
+        return _STUDIES[kind].summary(found)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         if found.keys is not None or isinstance(error, LensscopeError):
             raise
@@ -65,4 +66,3 @@ def load(folder: str | Path) -> StudyResult:
             expected="parts of one study, as an earlier version of lensscope wrote them",
             instead="the same study again, to another out=: parts have checksums now",
         ) from error
-    return result

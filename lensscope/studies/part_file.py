@@ -10,6 +10,7 @@ import io
 import re
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lensscope.store.json_text import conform, json_text, read_json
@@ -86,6 +87,29 @@ def read_part(
     if lacking:
         raise ValueError(f"no column {lacking[0]!r}")
     return (table if columns is None else table.select(list(columns))).to_pandas()
+
+
+def read_earlier_part(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A part of an earlier version, of which no more is known than that it can be read.
+
+    Args:
+        path: of the file.
+        columns: only these.
+
+    Raises:
+        OSError, ValueError: it cannot, or nothing is in it.
+    """
+    import pyarrow.parquet as pq
+
+    try:
+        wanted = None if columns is None else list(columns)
+        found: pd.DataFrame = pq.ParquetFile(path).read(columns=wanted).to_pandas()
+    except (NotImplementedError, TypeError, KeyError, MemoryError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    lacking = [name for name in columns or () if name not in found.columns]
+    if lacking or found.empty:
+        raise ValueError(f"no column {lacking[0]!r}" if lacking else "nothing in it")
+    return found
 
 
 def _table(content: bytes) -> pa.Table:

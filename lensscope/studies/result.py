@@ -12,18 +12,19 @@ import xarray as xr
 
 from lensscope import checks
 from lensscope.errors import StudyError
+from lensscope.show.heatmaps import Panel
+from lensscope.show.lines import Chart, names_of, to_plotly, to_svg
 from lensscope.show.showing import Shown, written
 from lensscope.show.tables import brief, latex, markdown
 from lensscope.signs import without_control
 from lensscope.store.json_text import json_text, records
 from lensscope.studies.folder import Folder
+from lensscope.studies.parts import CELLS
+from lensscope.studies.report import study_section
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from rich.table import Table
-
-    from lensscope.show.heatmaps import Panel
-    from lensscope.show.lines import Chart
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,7 @@ class StudyResult(Shown):
             **where: values of columns, such as ``source_layer=12``.
         """
         found = []
-        for part in self.folder.read("cells-"):
+        for part in CELLS.of(self.folder):
             own = part[part["name"] == name]
             for column, value in where.items():
                 if column not in own:
@@ -147,20 +148,15 @@ class StudyResult(Shown):
     @checks.door(StudyError, number=checks.whole(0))
     def plot(self, number: int = 0) -> go.Figure:
         """One of the charts as a plotly figure: accuracy over layers, with the controls."""
-        from lensscope.show.lines import names_of, to_plotly
-
         return to_plotly(self.charts[number], names_of(self.charts))
 
     def _svg(self) -> str:
-        from lensscope.show.lines import names_of, to_svg
-
         return to_svg(*self.charts[:3], names=names_of(self.charts))
 
     def section(self) -> str:
         """What it says, as a piece of HTML."""
-        from lensscope.studies.report import study_section
-
-        return study_section(self)
+        shown = (self.charts, self.panels, self.tables)
+        return study_section(self.caption, self.headline, self.notes, *shown, self.manifest)
 
     def _json(self) -> str:
         tables = {"headline": self.headline, "cells": self.frame(), **self.tables}

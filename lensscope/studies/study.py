@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import shutil
-import subprocess
 import tempfile
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
 
@@ -25,30 +23,20 @@ from lensscope.model.classes import backend_of
 from lensscope.model.loading import loader_of
 from lensscope.progress import one_bar, progress
 from lensscope.store.files import path_of, refusals
-from lensscope.studies.executors import local, on_ray
+from lensscope.studies.executors import Measure, Workers, local, on_ray
 from lensscope.studies.folder import Folder
+from lensscope.studies.parts import Part
+from lensscope.studies.result import StudyResult
+from lensscope.studies.session import session
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from lensscope.studies.result import StudyResult
 
 Executor: TypeAlias = Literal["local", "ray"]
 Loader: TypeAlias = Callable[[], Any]
 
 BUDGET: Final = 1 << 30
 """Bytes for the batches of a part. Fixed, so that every machine cuts the same batches."""
-_VERSIONS: Final = (
-    "lensscope",
-    "transformer-lens",
-    "transformers",
-    "torch",
-    "numpy",
-    "pandas",
-    "scikit-learn",
-    "rouge-score",
-    "ray",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +64,7 @@ class Study(ABC):
         """Everything that decides the results, as JSON has it."""
 
     @abstractmethod
-    def keys(self) -> list[str]:
+    def parts(self) -> list[Part]:
         """The parts, in order."""
 
     @abstractmethod
@@ -88,8 +76,23 @@ class Study(ABC):
         """What all parts need of the models, found once."""
 
     @abstractmethod
-    def measure(self, key: str, shared: Mapping[str, Tensor]) -> pd.DataFrame:
+    def measure(self, part: Part, shared: Mapping[str, Tensor]) -> pd.DataFrame:
         """One part: a line a cell."""
+
+    @classmethod
+    @abstractmethod
+    def summary(cls, folder: Folder) -> StudyResult:
+        """What the finished parts say, from the folder alone, in memory that does not grow with
+        them."""
+
+    def keys(self) -> list[str]:
+        """What the parts are called on disk, in order."""
+        return [part.key for part in self.parts()]
+
+    @property
+    def backend(self) -> Backend:
+        """The model as lensscope uses it."""
+        return backend_of(self.model)
 
     @property
     def models(self) -> dict[str, Any]:
@@ -175,7 +178,8 @@ class Study(ABC):
         study.check()
         temporary = out is None
         folder = Folder(_place(out))
-        keys = study.keys()
+        parts = study.parts()
+        keys = [part.key for part in parts]
         manifest: dict[str, Any] = {
             "study": study.kind,
             "arguments": study.arguments(),
@@ -185,31 +189,23 @@ class Study(ABC):
         }
         try:
             with folder.locked():
-                folder.begin(manifest, _session(executor))
+                folder.begin(manifest, session(executor))
                 with one_bar():
                     shared = folder.shared(study._prepared)
                 folder.check_parts()
                 finished = folder.done()
-                missing = [key for key in keys if key not in finished]
+                missing = [part for part in parts if part.key not in finished]
                 with progress(len(keys), study.kind, "part", initial=len(finished)) as bar:
                     if executor == "local":
-                        parts = local(study, missing, shared)
+                        done = local(study.measure, missing, shared)
                     else:
-                        loaders = {name: _loader(m) for name, m in self.models.items()}
-                        none: dict[str, Any] = dict.fromkeys(loaders)
-                        bare = replace(self, **none)
-                        parts = on_ray(
-                            bare,
-                            loaders,
-                            missing,
-                            shared,
-                            num_workers,
-                            num_gpus,
-                            address,
-                            manifest["models"],
-                        )
-                    for key, frame in parts:
-                        folder.write(key, frame)
+                        loaders: dict[str, Any] = {n: _loader(m) for n, m in self.models.items()}
+                        # no model is sent: those that are loaded have a loader in their place
+                        begin = partial(_begun, replace(self, **loaders), manifest["models"])
+                        workers = Workers(num_workers, num_gpus, address)
+                        done = on_ray(begin, missing, shared, workers)
+                    for part, frame in done:
+                        folder.write(part.key, frame)
                         bar.update(1)
             result = self.summary(folder)
         except BaseException:
@@ -224,19 +220,6 @@ class Study(ABC):
         with torch.no_grad():
             # safetensors keeps no empty file
             return {"none": torch.zeros(1), **self.prepare()}
-
-    @classmethod
-    @abstractmethod
-    def summary(cls, folder: Folder) -> StudyResult:
-        """What the finished parts say, from the folder alone, in memory that does not grow with
-        them."""
-
-    # ---------------------------------------------------------------- what all have
-
-    @property
-    def backend(self) -> Backend:
-        """The model as lensscope uses it."""
-        return backend_of(self.model)
 
 
 def _place(out: str | Path | None) -> Path:
@@ -281,27 +264,21 @@ def _loader(model: Any) -> Loader:
     return found
 
 
-def _session(executor: str) -> dict[str, Any]:
-    """When and with what a study is run."""
-    versions = {}
-    for name in _VERSIONS:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return {
-        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "executor": executor,
-        "versions": versions,
-        "git": _revision(),
-    }
+def _begun(study: Study, expected: Mapping[str, Any]) -> Measure:
+    """What runs a part, where a study's models are loaded anew.
 
-
-def _revision() -> str | None:
-    """The git revision of the folder that the study is run in, where there is one."""
-    asked = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        found = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip() or None
+    Raises:
+        StudyError: they are others than `expected`.
+    """
+    loaded = study.loaded()
+    found = loaded.provenances()
+    differ = [name for name in expected if found[name] != expected[name]]
+    if differ:
+        raise StudyError(
+            "A worker loads another model than this process has.",
+            got=repr(found[differ[0]]),
+            expected=repr(expected[differ[0]]),
+            instead="ls.load_model with the same arguments on all machines; a model whose "
+            "weights were edited needs a function that loads and edits it",
+        )
+    return loaded.measure

@@ -1,9 +1,9 @@
-"""What the parts of a sweep say together: accuracies, controls, oracles, and fixed cells."""
+"""What the sums of a study say: numbers with their intervals, cells that are chosen, notes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -11,167 +11,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lensscope.stats.intervals import Sums
-from lensscope.studies.axes import CONDITIONS, Axes, widened
-from lensscope.studies.folder import Folder
+from lensscope.studies.axes import CONDITIONS, Axes
 from lensscope.studies.folds import FEW, Folds, best
+from lensscope.studies.tally import Tally
 
 LEVEL: Final = 0.95
-_SEEN: Final = ("item", "variant", "scope", "condition", "place")
-
-Score = Callable[..., Sequence[float]]
-"""Of a text, the number of an item, and the first token of the text."""
-
-
-class SweepTally:
-    """The sums of a sweep: condition x metric x variant x scope x source x target.
-
-    The last source layer stands for "some source layer", the last target layer for "some target
-    layer": the best of an item's own cells. An item counts once it is read with all its samples,
-    so memory does not grow with the items.
-
-    Attributes:
-        axes: the cells.
-        counted: which items count, by variant and inspection prompt.
-        folds: on which of them cells are chosen.
-        parts: the sums of each fold; of pooled variants, together.
-        whole: the sums of all items, by variant.
-    """
-
-    def __init__(self, axes: Axes, seed: int) -> None:
-        self.axes, self.seed = axes, seed
-        inner = (len(axes.variants), len(axes.scopes))
-        self.counted: NDArray[Any] = np.zeros((axes.items, *inner), bool)
-        self._begin()
-
-    def _begin(self) -> None:
-        """Split the items that count, and start the sums."""
-        axes = self.axes
-        self.folds = Folds.among(np.asarray(self.counted.any((1, 2))), self.seed)
-        cells = (len(axes.scopes), len(axes.sources) + 1, axes.n_targets + 1)
-        outer = (len(CONDITIONS), len(axes.metrics))
-        variants = len(axes.variants)
-        self.parts = Sums.empty((self.folds.number, *outer, 1 if axes.pooled else variants, *cells))
-        self._apart = Sums.empty((*outer, variants, *cells)) if axes.pooled else None
-
-    @property
-    def whole(self) -> Sums:
-        """All items, by variant."""
-        return self.parts.sum(0) if self._apart is None else self._apart
-
-    def take(
-        self,
-        folder: Folder,
-        score: Score,
-        items: Collection[int] | None = None,
-        scope: int | None = None,
-    ) -> None:
-        """Count all finished parts.
-
-        Args:
-            folder: where they are.
-            score: of what was generated with the controls.
-            items: only these.
-            scope: only this inspection prompt.
-        """
-        for frame in folder.read("cells-", _SEEN):
-            own = frame[(frame["condition"] == "state") & (frame["place"] == 0)]
-            at = tuple(own[name].to_numpy(int) for name in _SEEN[:3])
-            self.counted[at] = True
-        if items is not None:
-            self.counted[[n for n in range(self.axes.items) if n not in items]] = False
-        if scope is not None:
-            self.counted[:, :, [n for n in range(len(self.axes.scopes)) if n != scope]] = False
-        self._begin()
-        controls = _controls(folder)
-        waiting: dict[int, NDArray[Any]] = {}
-        missing = self.counted.sum((1, 2))
-        for frame in folder.read("cells-"):
-            states = frame[(frame["condition"] == "state") & (frame["place"] == 0)]
-            for (item, variant, number), own in states.groupby(["item", "variant", "scope"]):
-                n, v, p = int(item), int(variant), int(number)
-                if not self.counted[n, v, p]:
-                    continue
-                values = waiting.setdefault(n, self._nothing())
-                for c, ending in enumerate(("", "_shuffled")):
-                    names = [metric + ending for metric in self.axes.metrics]
-                    values[c, :, v, p] = self._cells(own[names].to_numpy(float).T)
-                missing[n] -= 1
-                if not missing[n]:
-                    done = waiting.pop(n)
-                    self._control(n, done, controls, score)
-                    self.add(n, done)
-
-    def _nothing(self) -> NDArray[Any]:
-        """The cells of an item, all of them unknown."""
-        axes = self.axes
-        outer = (len(CONDITIONS), len(axes.metrics), len(axes.variants), len(axes.scopes))
-        return np.full((*outer, len(axes.sources) + 1, axes.n_targets + 1), np.nan)
-
-    def _cells(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Values ``[metric, cell]`` as source by target layers, with the best of each."""
-        axes = self.axes
-        return widened(values.reshape(len(axes.metrics), len(axes.sources), axes.n_targets))
-
-    def _control(
-        self,
-        item: int,
-        values: NDArray[Any],
-        controls: Mapping[tuple[str, int], list[list[tuple[str, int]]]],
-        score: Score,
-    ) -> None:
-        """Score texts that are no item's for an item that counts."""
-        axes = self.axes
-        for (condition, scope), draws in controls.items():
-            own = self.counted[item, :, scope]
-            if own.any():
-                each = []
-                for texts in draws:
-                    said = texts
-                    if condition == "prior":
-                        said = texts * (len(axes.sources) * axes.n_targets)
-                    scores = {one: score(one[0], item, one[1]) for one in dict.fromkeys(texts)}
-                    each.append(self._cells(np.array([scores[one] for one in said], float).T))
-                mean = np.mean(each, 0)
-                values[CONDITIONS.index(condition)][:, own, scope] = mean[:, None]
-
-    def add(self, item: int, values: NDArray[Any]) -> None:
-        """Count an item.
-
-        Args:
-            item: its number.
-            values: ``[condition, metric, variant, scope, source + 1, target + 1]``, NaN where it
-                does not count.
-        """
-        fold = int(self.folds.of[item])
-        if self._apart is not None:
-            self._apart.add((), values, 1.0, values[0])
-            known = np.isfinite(values).sum(2, keepdims=True)
-            values = np.where(known > 0, np.nansum(values, 2, keepdims=True), np.nan)
-            self.parts.add(fold, values, known, values[0])
-        else:
-            self.parts.add(fold, values, 1.0, values[0])
-
-    def numbers(self) -> NDArray[Any]:
-        """How many items count, ``[variant, scope]``."""
-        found: NDArray[Any] = self.counted.sum(0)
-        return found
-
-    def pooled_cells(self, scope: int) -> xr.Dataset:
-        """Every cell of an inspection prompt by condition, variants together."""
-        return _dataset(self.axes, self.parts.sum(0)[:, :, 0, scope], ["condition"])
-
-
-def _controls(folder: Folder) -> dict[tuple[str, int], list[list[tuple[str, int]]]]:
-    """The texts that are no item's, with their first tokens: draws of cells."""
-    found: dict[tuple[str, int], list[list[tuple[str, int]]]] = {}
-    for frame in folder.read("control-"):
-        for of, own in frame.groupby(["condition", "scope", "draw"]):
-            condition, scope, _ = cast("tuple[Any, ...]", of)
-            firsts = own["first_token_id"].astype(int).tolist()
-            texts = list(zip(own["text"].tolist(), firsts, strict=True))
-            found.setdefault((str(condition), int(scope)), []).append(texts)
-    return found
-
 
 # ---------------------------------------------------------------- every cell
 
@@ -185,7 +29,17 @@ def edges(sums: Sums, metric: str) -> tuple[NDArray[Any], NDArray[Any]]:
     return sums.unbounded(LEVEL) if metric in _UNBOUNDED else sums.interval(LEVEL)
 
 
-def dataset(tally: SweepTally) -> xr.Dataset:
+def numbers(sums: Sums, metric: str = "") -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """The means of a metric, with the edges of their interval."""
+    return (sums.means, *edges(sums, metric))
+
+
+def named(name: str, of: Sequence[Any]) -> dict[str, Any]:
+    """A value and its edges, as they are called everywhere."""
+    return dict(zip((name, f"{name}_low", f"{name}_high"), of, strict=True))
+
+
+def dataset(tally: Tally) -> xr.Dataset:
     """Every cell by condition, with its interval, over all items; and the lift."""
     axes, sums = tally.axes, tally.whole
     found = _dataset(axes, sums, ["condition", "variant", "inspection"])
@@ -193,6 +47,11 @@ def dataset(tally: SweepTally) -> xr.Dataset:
     items = xr.DataArray(tally.numbers(), dims=("variant", "inspection"))
     coords = {"variant": list(axes.variants), "inspection": list(axes.scopes)}
     return found.assign(lifts).assign(items=items).assign_coords(coords)
+
+
+def pooled_cells(tally: Tally, scope: int) -> xr.Dataset:
+    """Every cell of an inspection prompt by condition, variants together."""
+    return _dataset(tally.axes, tally.parts.sum(0)[:, :, 0, scope], ["condition"])
 
 
 def _dataset(axes: Axes, sums: Sums, outer: list[str]) -> xr.Dataset:
@@ -203,7 +62,7 @@ def _dataset(axes: Axes, sums: Sums, outer: list[str]) -> xr.Dataset:
     variables: dict[str, Any] = {}
     for n, metric in enumerate(axes.metrics):
         own = sums[:, n]
-        variables |= _layers_of(axes, metric, (own.means, *edges(own, metric)), outer)
+        variables |= _layers_of(axes, metric, numbers(own, metric), outer)
     return xr.Dataset(variables, coords)
 
 
@@ -225,7 +84,7 @@ def _layers_of(
 # ---------------------------------------------------------------- cells that are chosen
 
 
-def fixed_targets(tally: SweepTally, scope: int) -> xr.Dataset:
+def fixed_targets(tally: Tally, scope: int) -> xr.Dataset:
     """For each source layer the target layer that is best on some items, scored on others."""
     axes, folds = tally.axes, tally.folds
     sums = tally.parts[:, :, :, 0, scope]
@@ -239,16 +98,13 @@ def fixed_targets(tally: SweepTally, scope: int) -> xr.Dataset:
     held = Sums(np.stack([row.of for row in rows], -1))
     variables: dict[str, Any] = {}
     for n, metric in enumerate(axes.metrics):
-        own = held[:, n]
-        for ending, values in zip(
-            ("", "_low", "_high"), (own.means, *edges(own, metric)), strict=True
-        ):
-            variables[metric + ending] = (["condition", "source_layer"], values)
+        for name, values in named(metric, numbers(held[:, n], metric)).items():
+            variables[name] = (["condition", "source_layer"], values)
     coords = {"condition": list(CONDITIONS), "source_layer": list(axes.sources)}
     return xr.Dataset(variables, coords)
 
 
-def headline(tally: SweepTally, metric: int = 0) -> pd.DataFrame:
+def headline(tally: Tally, metric: int = 0) -> pd.DataFrame:
     """Fixed cells, chosen on some items and scored on others; and some cell.
 
     A line for each variant (one for all, where they are pooled) and way: the best fixed cell; the
@@ -321,7 +177,7 @@ def _layers(axes: Axes, at: tuple[int, ...] | None) -> dict[str, Any]:
 
 def with_interval(sums: Sums, names: Sequence[str], metric: str = "") -> dict[str, float]:
     """Means ``[name]`` as columns, each with its interval."""
-    return _columns(names, (sums.means, *edges(sums, metric)))
+    return _columns(names, numbers(sums, metric))
 
 
 def with_lift(sums: Sums) -> dict[str, float]:
@@ -330,11 +186,8 @@ def with_lift(sums: Sums) -> dict[str, float]:
 
 
 def _columns(names: Sequence[str], of: Sequence[Any]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for n, name in enumerate(names):
-        for ending, values in zip(("", "_low", "_high"), of, strict=True):
-            found[name + ending] = float(values[n])
-    return found
+    each = [named(name, [float(values[n]) for values in of]) for n, name in enumerate(names)]
+    return {name: value for own in each for name, value in own.items()}
 
 
 def few(number: int, what: str = "items") -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The lines of a sweep's parts: texts, where they come from, and how they are scored."""
+"""The parts of a sweep: texts, where they come from, and how they are scored."""
 
 from __future__ import annotations
 
@@ -7,27 +7,42 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from lensscope.studies.items import Sample
+from lensscope.studies.parts import CELLS, CONTROLS, Part
+from lensscope.studies.said import Said
+from lensscope.studies.sweep import Sweep
+
 if TYPE_CHECKING:
-    from lensscope.studies.sweep import Said, Sample, SweepStudy
+    import pandas as pd
 
 
-def control_lines(
-    study: SweepStudy, number: int, draw: int, shared: Mapping[str, Tensor]
+def measured(sweep: Sweep, part: Part, shared: Mapping[str, Tensor]) -> pd.DataFrame:
+    """A part of a sweep: a line for each text, with the scores that it gets."""
+    if part.kind == CONTROLS:
+        scope, draw = part.numbers
+        return CONTROLS.frame(_control_lines(sweep, scope, draw, shared))
+    metrics = sweep.items.metrics
+    scores = (*metrics, *(f"{metric}_shuffled" for metric in metrics))
+    return CELLS.frame(_cell_lines(sweep, part.numbers[0]), scores)
+
+
+def _control_lines(
+    sweep: Sweep, number: int, draw: int, shared: Mapping[str, Tensor]
 ) -> list[dict[str, Any]]:
     """Texts of one vector a layer that is no item's; with the mean also of no vector.
 
     Draw 0 is the mean state; then come random vectors, and those drawn as states are spread.
     """
-    scope, draws = study.scopes[number], study.random_draws
+    scope, draws = sweep.grid.scopes[number], sweep.grid.random_draws
     condition = "mean" if not draw else "random" if draw <= draws else "drawn"
     draw = draw - draws if condition == "drawn" else draw
     vectors = shared[condition][draw - 1] if draw else shared["mean"]
-    cells = [(s, t, n) for n, s in enumerate(study.sources()) for t in study.targets(s)]
-    found = study.texts(scope, [(vectors[n], s, t) for s, t, n in cells])
-    places = [(condition, draw, s, t) for s, t, _ in cells]
+    at = {layer: n for n, layer in enumerate(sweep.sources)}
+    found = sweep.texts(scope, ((vectors[at[s]], s, t) for s, t in sweep.cells))
+    places = [(condition, draw, s, t) for s, t in sweep.cells]
     if not draw:
         inspection = scope.inspection
-        found = [*found, *study.generated([inspection.text], inspection.prepend_bos)]
+        found = [*found, *sweep.generated([inspection.text], inspection.prepend_bos)]
         places = [*places, ("prior", 0, -1, -1)]
     return [
         {
@@ -43,59 +58,57 @@ def control_lines(
     ]
 
 
-def cell_lines(study: SweepStudy, batch: int) -> list[dict[str, Any]]:
+def _cell_lines(sweep: Sweep, batch: int) -> list[dict[str, Any]]:
     """Texts of some samples' states, scored for their item and for another one."""
-    n, variants = study.together(), len(study.variants)
-    numbers = range(len(study.names) * variants)[batch * n :][:n]
-    samples = [study.sample(*divmod(number, variants)) for number in numbers]
-    read = study.states(samples)
-    others = study.others()
+    items, n = sweep.items, sweep.together
+    samples = [items.sample(*pair) for pair in sweep.pairs[batch * n :][:n]]
+    read, others = sweep.states(samples), items.others()
     lines: list[dict[str, Any]] = []
-    for number, scope in enumerate(study.scopes):
-        asked = [n for n, s in enumerate(samples) if number in study.asked(s.item)]
-        answers, known = _answers(study, number, [samples[n] for n in asked])
+    for number, scope in enumerate(sweep.grid.scopes):
+        answers, known = _answers(sweep, number, samples)
         lines += answers
         cells = [
             (n, place, at, s, t)
-            for n, counts in zip(asked, known, strict=True)
-            if counts
-            for place in range(len(samples[n].tokens))
-            for at, s in enumerate(study.sources())
-            for t in study.targets(s)
+            for n, sample in enumerate(samples)
+            if known[n]
+            for place in range(len(sample.tokens))
+            for at, s in enumerate(sweep.sources)
+            for t in sweep.layers[s]
         ]
-        writes = [(read[n][at, place], s, t) for n, place, at, s, t in cells]
-        for (n, place, _, s, t), one in zip(cells, study.texts(scope, writes), strict=True):
-            line = _line(study, samples[n], "state", number, (s, t, place), one)
-            names = (f"{metric}_shuffled" for metric in study.metrics)
-            other = study.score(one.text, others[samples[n].item], one.first)
-            lines.append(line | dict(zip(names, other, strict=True)))
+        writes = ((read[n][at, place], s, t) for n, place, at, s, t in cells)
+        for (n, place, _, s, t), one in zip(cells, sweep.texts(scope, writes), strict=True):
+            line = _line(sweep, samples[n], "state", number, (s, t, place), one)
+            names = (f"{metric}_shuffled" for metric in items.metrics)
+            other = items.score(one.text, others[samples[n].item], one.first)
+            lines.append(line | dict(zip(names, map(float, other), strict=True)))
     return lines
 
 
 def _answers(
-    study: SweepStudy, number: int, samples: Sequence[Sample]
+    sweep: Sweep, number: int, samples: Sequence[Sample]
 ) -> tuple[list[dict[str, Any]], list[bool]]:
     """What the model says by itself of samples, and which of them count."""
-    asked = [study.unpatched(sample.item, number) for sample in samples]
+    items, inspection = sweep.items, sweep.grid.scopes[number].inspection
+    asked = [items.unpatched(sample.item, inspection) for sample in samples]
     prompts = list(dict.fromkeys(prompt for prompt in asked if prompt is not None))
     if not prompts:
         return [], [True] * len(samples)
-    found = study.generated(prompts, study.scopes[number].inspection.prepend_bos)
+    found = sweep.generated(prompts, inspection.prepend_bos)
     said = dict(zip(prompts, found, strict=True))
     lines = [
-        _line(study, sample, "answer", number, (-1, -1, -1), said[prompt])
+        _line(sweep, sample, "answer", number, (-1, -1, -1), said[prompt])
         for sample, prompt in zip(samples, asked, strict=True)
         if prompt is not None
     ]
     known = [
-        prompt is None or bool(study.score(said[prompt].text, sample.item)[0])
+        prompt is None or bool(items.score(said[prompt].text, sample.item)[0])
         for sample, prompt in zip(samples, asked, strict=True)
     ]
     return lines, known
 
 
 def _line(
-    study: SweepStudy,
+    sweep: Sweep,
     sample: Sample,
     condition: str,
     scope: int,
@@ -105,10 +118,10 @@ def _line(
     """A text with where it comes from and how it is scored."""
     source, target, place = cell
     token = sample.tokens[place]
-    scores = study.score(said.text, sample.item, said.first)
+    scores = sweep.items.score(said.text, sample.item, said.first)
     return {
         "item": sample.item,
-        "name": study.names[sample.item],
+        "name": sweep.items.names[sample.item],
         "variant": sample.variant,
         "name_tokens": sample.name_tokens,
         "condition": condition,
@@ -120,5 +133,5 @@ def _line(
         "token": sample.prompt.labels[token],
         "text": said.text,
         "first_token_id": said.first,
-        **dict(zip(study.metrics, map(float, scores), strict=True)),
+        **dict(zip(sweep.items.metrics, map(float, scores), strict=True)),
     }

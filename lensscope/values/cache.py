@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
@@ -15,36 +15,17 @@ from torch import Tensor
 from lensscope import checks
 from lensscope.errors import CacheError, PositionError
 from lensscope.signs import without_control
+from lensscope.store.files import path_of
+from lensscope.values import cache_file
+from lensscope.values.entries import Entry, at_tokens
 from lensscope.values.positions import ALL, PositionLike, resolve
 from lensscope.values.prompts import TokenizedPrompt
 from lensscope.values.provenance import Provenance
-from lensscope.values.sites import KINDS, Site, SiteKindName
+from lensscope.values.site_kinds import KINDS, SiteKindName
+from lensscope.values.sites import Site
 
 if TYPE_CHECKING:
     import xarray as xr
-
-    from lensscope.store.tensors import TensorFile
-
-
-@dataclass(frozen=True, eq=False)
-class Entry:
-    """One site's tensor: how to get it, and which tokens its position axis stands for.
-
-    Attributes:
-        read: gives the tensor, ``[prompt, position, …]``.
-        positions: the token indices of each prompt along the position axis.
-    """
-
-    read: Callable[[], Tensor]
-    positions: tuple[tuple[int, ...], ...]
-
-    def copy(self) -> Tensor:
-        """The tensor, for somebody who may write into it; one that gradients flow through is no
-        copy, for they would not reach it."""
-        tensor = self.read()
-        return (
-            tensor.clone() if isinstance(self.read, _Held) and not tensor.requires_grad else tensor
-        )
 
 
 class Cache(Mapping[Site, Tensor]):
@@ -87,8 +68,7 @@ class Cache(Mapping[Site, Tensor]):
         if site.head is not None and found.head is None:
             tensor = tensor.select(found.axes.index(KINDS[site.kind].head_axis or ""), site.head)
         if site.position is not None:
-            rows = self._wanted(site)
-            tensor = _gather(tensor, entry.positions, rows)
+            tensor = at_tokens(tensor, entry.positions, self._wanted(site))
         return self._typed(site, tensor)
 
     def __iter__(self) -> Iterator[Site]:
@@ -157,7 +137,7 @@ class Cache(Mapping[Site, Tensor]):
         kept = [self.prompts[row] for row in rows]
         tokens = tuple(p.ids for p in kept)
         entries = {
-            site: Entry(_Rows(self, site, rows), tuple(entry.positions[row] for row in rows))
+            site: Entry(partial(self._of, site, rows), tuple(entry.positions[row] for row in rows))
             for site, entry in self._entries.items()
             if kind in (None, site.kind) and (layers is None or site.layer in layers)
         }
@@ -171,10 +151,8 @@ class Cache(Mapping[Site, Tensor]):
         small = Cache(entries, kept, replace(self.provenance, tokens=tokens))
         if position is None:
             return small
-        there = {site: site.at(position, occurrence) for site in small}
-        entries = {
-            at: Entry(_Site(small, at), small.positions(at)) for at in dict.fromkeys(there.values())
-        }
+        there = dict.fromkeys(site.at(position, occurrence) for site in small)
+        entries = {s: Entry(partial(small.__getitem__, s), small.positions(s)) for s in there}
         return Cache(entries, kept, small.provenance)
 
     @checks.door(CacheError)
@@ -183,12 +161,7 @@ class Cache(Mapping[Site, Tensor]):
     ) -> Cache:
         """The same cache on another device or in another dtype."""
 
-        def moved(read: Callable[[], Tensor]) -> Callable[[], Tensor]:
-            if isinstance(read, Stored):
-                return replace(read, device=device or read.device, dtype=dtype or read.dtype)
-            return _Held(read().to(device=device, dtype=dtype))
-
-        entries = {s: Entry(moved(e.read), e.positions) for s, e in self._entries.items()}
+        entries = {site: entry.to(device, dtype) for site, entry in self._entries.items()}
         return Cache(entries, self.prompts, self.provenance)
 
     def labelled(self, site: Site) -> xr.DataArray:
@@ -214,10 +187,8 @@ class Cache(Mapping[Site, Tensor]):
         Raises:
             FileError: no path, a folder, a full disk, a refusal; what was there before stays.
         """
-        from lensscope.store.files import path_of
-        from lensscope.values.cache_file import save
-
-        return save(self, path_of(path))
+        sites = {site: (self.positions(site), self[site]) for site in self}
+        return cache_file.save(path_of(path), self.provenance, self.prompts, sites)
 
     @classmethod
     @checks.door(CacheError)
@@ -229,9 +200,7 @@ class Cache(Mapping[Site, Tensor]):
             CacheError: no such file, or not a cache.
             FileError: no path.
         """
-        from lensscope.values.cache_file import load
-
-        return load(path, device)
+        return cls(*cache_file.load(path, device))
 
     # ---------------------------------------------------------------- inside
 
@@ -317,6 +286,14 @@ class Cache(Mapping[Site, Tensor]):
         position = ALL if site.position is None else site.position
         return tuple(resolve(position, p, site.occurrence) for p in self.prompts)
 
+    def _of(self, site: Site, rows: Sequence[int]) -> Tensor:
+        """Some prompts of a site, without the padding that only the others needed."""
+        positions = self.positions(site)
+        tensor = self[site][list(rows)][:, : max(len(positions[row]) for row in rows)]
+        if "key" in site.axes:
+            tensor = tensor[..., : max(self.lengths[row] for row in rows)]
+        return tensor
+
     def _typed(self, site: Site, tensor: Tensor) -> Tensor:
         if not isinstance(tensor, Float[Tensor, " ".join(site.axes)]):  # type: ignore[arg-type]
             raise CacheError(
@@ -328,92 +305,5 @@ class Cache(Mapping[Site, Tensor]):
         return tensor
 
 
-@dataclass(frozen=True, eq=False)
-class _Held:
-    tensor: Tensor
-
-    def __call__(self) -> Tensor:
-        return self.tensor
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A tensor in a file, read anew at each call.
-
-    Raises:
-        CacheError: the file is gone, is another one by now, or is damaged.
-    """
-
-    file: TensorFile
-    name: str
-    device: str | torch.device = "cpu"
-    dtype: torch.dtype | None = None
-
-    def __call__(self) -> Tensor:
-        from lensscope.store.tensors import DamagedError
-
-        try:
-            tensor = self.file.read(self.name)
-        except DamagedError as error:
-            raise CacheError(
-                f"{self.file.path} is not the cache any more that was loaded.",
-                got=str(error),
-                expected="the file as it was when it was loaded",
-                instead="ls.Cache.load(path) again for what is there now; cache.save under "
-                "another name where both are wanted",
-            ) from error
-        return tensor.to(self.device, self.dtype)
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """Some prompts of a site, without the padding that only the others needed."""
-
-    cache: Cache
-    site: Site
-    rows: tuple[int, ...]
-
-    def __call__(self) -> Tensor:
-        tensor = self.cache[self.site][list(self.rows)]
-        positions = self.cache.positions(self.site)
-        tensor = tensor[:, : max(len(positions[row]) for row in self.rows)]
-        if "key" in self.site.axes:
-            tensor = tensor[..., : max(self.cache.lengths[row] for row in self.rows)]
-        return tensor
-
-
-@dataclass(frozen=True, eq=False)
-class _Site:
-    """A site of a cache, read when asked for."""
-
-    cache: Cache
-    site: Site
-
-    def __call__(self) -> Tensor:
-        return self.cache[self.site]
-
-
-def _many(numbers: SupportsIndex | Sequence[SupportsIndex]) -> list[int]:
-    parts = [numbers] if isinstance(numbers, SupportsIndex) else numbers
-    return [operator.index(part) for part in parts]
-
-
-def hold(tensor: Tensor, positions: Sequence[tuple[int, ...]]) -> Entry:
-    """An entry in memory."""
-    return Entry(_Held(tensor), tuple(positions))
-
-
-def _gather(
-    tensor: Tensor, stored: Sequence[tuple[int, ...]], wanted: Sequence[tuple[int, ...]]
-) -> Tensor:
-    """Along the position axis, the wanted tokens of each prompt; NaN where a prompt has fewer."""
-    width = max(len(row) for row in wanted)
-    rows = []
-    for values, have, want in zip(tensor, stored, wanted, strict=True):
-        index = {token: n for n, token in enumerate(have)}
-        chosen = values[[index[token] for token in want]]
-        if len(want) < width:
-            missing = torch.full((width - len(want), *chosen.shape[1:]), torch.nan).to(chosen)
-            chosen = torch.cat([chosen, missing])
-        rows.append(chosen)
-    return torch.stack(rows)
+def _many(numbers: Any) -> list[int]:
+    return [numbers] if isinstance(numbers, int) else list(numbers)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import torch
+from torch import Tensor
 
 from lensscope.errors import CacheError, PositionError, SiteError
 from lensscope.store.json_text import conform
 from lensscope.store.tensors import DamagedError, TensorFile, write_tensors
-from lensscope.values.cache import Cache, Entry, Stored
+from lensscope.values.entries import Entry, Stored
 from lensscope.values.positions import ALL, All, Slice, Span
 from lensscope.values.prompts import TokenizedPrompt
 from lensscope.values.provenance import HEADER, Provenance
@@ -31,26 +32,33 @@ _PROMPT: Final = {"ids": [int], "text": str, "labels": [str], "char_spans": [[in
 _HEADER: Final = {"format": str, "provenance": HEADER, "prompts": [_PROMPT], "sites": [_SITE]}
 
 
-def save(cache: Cache, path: Path) -> Path:
-    """Write a cache; what is at ``path`` is replaced only once all is written."""
+Fields: TypeAlias = "tuple[dict[Site, Entry], list[TokenizedPrompt], Provenance]"
+"""What a cache is made of."""
+
+
+def save(
+    path: Path,
+    provenance: Provenance,
+    prompts: Sequence[TokenizedPrompt],
+    sites: Mapping[Site, tuple[Sequence[Sequence[int]], Tensor]],
+) -> Path:
+    """Write what a cache holds: of each site, the tokens of each prompt and their tensor. What is
+    at ``path`` is replaced only once all is written."""
     header = {
         "format": _FORMAT,
-        "provenance": asdict(cache.provenance),
-        "prompts": [asdict(prompt) for prompt in cache.prompts],
+        "provenance": asdict(provenance),
+        "prompts": [asdict(prompt) for prompt in prompts],
         "sites": [
             # a site without a position holds every token, which needs no list
-            {
-                **_site_to_json(site),
-                "positions": None if site.position is None else cache.positions(site),
-            }
-            for site in cache
+            {**_site_to_json(site), "positions": None if site.position is None else tokens}
+            for site, (tokens, _) in sites.items()
         ],
     }
-    tensors = {str(n): cache[site].contiguous() for n, site in enumerate(cache)}
+    tensors = {str(n): tensor.contiguous() for n, (_, tensor) in enumerate(sites.values())}
     return write_tensors(path, header, tensors)
 
 
-def load(path: str | Path, device: str | torch.device) -> Cache:
+def load(path: str | Path, device: str | torch.device) -> Fields:
     """Read the header; each site is read when asked for.
 
     Raises:
@@ -66,7 +74,7 @@ def load(path: str | Path, device: str | torch.device) -> Cache:
         missing = {str(n) for n in range(len(header["sites"]))} - file.shapes.keys()
         if missing or not header["sites"] or not header["prompts"]:
             raise DamagedError(f"{len(header['sites'])} sites, {len(file.shapes)} tensors")
-        return _cache(file, header, device)
+        return _fields(file, header, device)
     except (ValueError, TypeError, SiteError, PositionError) as error:
         raise CacheError(
             f"{path} is not a lensscope cache, or not whole.",
@@ -76,7 +84,7 @@ def load(path: str | Path, device: str | torch.device) -> Cache:
         ) from error
 
 
-def _cache(file: TensorFile, header: Mapping[str, Any], device: str | torch.device) -> Cache:
+def _fields(file: TensorFile, header: Mapping[str, Any], device: str | torch.device) -> Fields:
     """What a header says.
 
     Raises:
@@ -109,7 +117,7 @@ def _cache(file: TensorFile, header: Mapping[str, Any], device: str | torch.devi
         if file.shapes[str(n)][:2] != (len(prompts), max(map(len, held))):
             raise ValueError(f"{site!r} has {file.shapes[str(n)]} numbers")
         entries[site] = Entry(Stored(file, str(n), device), tuple(map(tuple, held)))
-    return Cache(entries, prompts, provenance)
+    return entries, prompts, provenance
 
 
 def _site_to_json(site: Site) -> dict[str, Any]:

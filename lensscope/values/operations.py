@@ -118,6 +118,29 @@ class Resize(_Valued):
 class ProjectOut(_Valued):
     """``value`` is an orthonormal basis, ``[k, width]``."""
 
+    @classmethod
+    def of(cls, basis: Any) -> ProjectOut:
+        """What removes the span of ``[width]`` or ``[k, width]``, of whatever lengths and angles.
+
+        Raises:
+            PatchError: it spans nothing.
+        """
+        rows = as_value(basis)
+        rows = rows[None] if rows.ndim == 1 else rows
+        spanned = rows[:0]
+        if rows.numel():
+            _, singular, directions = torch.linalg.svd(rows.double(), full_matrices=False)
+            rounding = max(rows.shape) * torch.finfo(rows.dtype).eps
+            spanned = directions[singular > singular.max() * rounding]
+        if not len(spanned):
+            raise PatchError(
+                "The basis spans nothing.",
+                got="rows of zeros" if rows.numel() else f"shape {tuple(rows.shape)}",
+                expected="at least one row that is not zero",
+                instead="site.project_out(direction)",
+            )
+        return cls(spanned.to(rows.dtype))
+
     def only(self, positions: Sequence[int], ndim: int) -> Operation:
         return self
 

@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import operator
 import sys
-import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, SupportsIndex, TypeAlias
 
@@ -29,6 +27,7 @@ from torch import Tensor
 from lensscope import checks
 from lensscope.errors import PositionError
 from lensscope.values.prompts import TokenizedPrompt
+from lensscope.values.substrings import found, matches, meant, word_around
 
 
 @dataclass(frozen=True)
@@ -164,11 +163,11 @@ def resolve(
             )
         return chosen
     text = position.text if isinstance(position, Span) else position
-    start, stop = _find(text, prompt, occurrence)
+    match = found(text, prompt, occurrence)
     holding = [
         index
         for index, (first, last) in enumerate(prompt.char_spans)
-        if first < stop and start < last
+        if first < match.stop and match.start < last
     ]
     if not holding:
         raise PositionError(
@@ -179,48 +178,8 @@ def resolve(
         )
     if isinstance(position, Span):
         return tuple(holding)
-    holding_last = [i for i in holding if prompt.char_spans[i][1] >= stop]
+    holding_last = [i for i in holding if prompt.char_spans[i][1] >= match.stop]
     return (holding_last[-1] if holding_last else holding[-1],)
-
-
-@dataclass(frozen=True)
-class Match:
-    """Where a substring occurs in a text.
-
-    Attributes:
-        start, stop: its characters.
-        word: whether it is a word, or several, of its own, and no part of one.
-    """
-
-    start: int
-    stop: int
-    word: bool
-
-
-def matches(text: str, whole: str) -> list[Match]:
-    """Where a substring occurs in a whole text, overlapping matches too.
-
-    Example:
-        >>> from lensscope.values.positions import matches
-        >>> matches("Niger", "Niger borders Nigeria")
-        [Match(start=0, stop=5, word=True), Match(start=14, stop=19, word=False)]
-    """
-    found: list[Match] = []
-    start = whole.find(text) if text else -1
-    while start >= 0:
-        stop = start + len(text)
-        found.append(Match(start, stop, not (_joined(whole, start) or _joined(whole, stop))))
-        start = whole.find(text, start + 1)
-    return found
-
-
-def meant(found: Sequence[Match], occurrence: int | None = None) -> Match | None:
-    """The one match that is meant: the only whole word, or else the only match there is; ``None``
-    where that does not say one."""
-    if occurrence is not None:
-        return found[occurrence] if -len(found) <= occurrence < len(found) else None
-    words = [match for match in found if match.word] or list(found)
-    return words[0] if len(words) == 1 else None
 
 
 def inside_word(
@@ -229,93 +188,4 @@ def inside_word(
     """The word that a substring is found in the middle of; empty where it is a word of its own."""
     text = position.text if isinstance(position, Span) else position
     match = meant(matches(text, prompt.text), occurrence) if isinstance(text, str) else None
-    return "" if match is None or match.word else _word_around(prompt.text, match)
-
-
-def _word_around(whole: str, match: Match) -> str:
-    """The word that a match is a part of."""
-    first, last = match.start, match.stop
-    while _joined(whole, first):
-        first -= 1
-    while _joined(whole, last):
-        last += 1
-    return whole[first:last].strip()
-
-
-def _joined(whole: str, at: int) -> bool:
-    """Whether the characters on both sides of a place are of one word."""
-    if not 0 < at < len(whole):
-        return False
-    before, after = whole[at - 1], whole[at]
-    if unicodedata.category(after).startswith("M"):  # an accent or vowel sign of what it follows
-        return True
-    pair = (before, after)
-    return all(map(_of_a_word, pair)) and not any(map(_without_spaces, pair))
-
-
-def _of_a_word(character: str) -> bool:
-    mark = unicodedata.category(character).startswith("M")
-    return mark or character.isalnum() or character in _JOINERS
-
-
-def _without_spaces(character: str) -> bool:
-    """Whether it is of a script that does not set words apart by spaces, or that writes particles
-    at their ends (Korean), so that a word may begin or end anywhere."""
-    return unicodedata.name(character, "").split(" ", 1)[0] in _SPACELESS
-
-
-_JOINERS: Final = "_\u200c\u200d"
-_SPACELESS: Final = frozenset(
-    (
-        *("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "HALFWIDTH"),
-        *("BOPOMOFO", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "JAVANESE"),
-    )
-)
-
-
-def _find(text: str, prompt: TokenizedPrompt, occurrence: int | None) -> tuple[int, int]:
-    """Character range of the one match of ``text`` that is meant."""
-    if not text:
-        raise PositionError(
-            "An empty substring names no token.",
-            got="''",
-            expected="a substring that occurs in the prompt",
-            instead="site.at(-1) for the last token",
-        )
-    found = matches(text, prompt.text)
-    match = meant(found, occurrence)
-    if match is not None:
-        return match.start, match.stop
-    if not found:
-        raise PositionError(
-            f"The substring {text!r} does not occur in the prompt.",
-            got=f"the prompt {prompt.text!r}, tokens {prompt.shown()}",
-            expected="a substring that occurs exactly once (upper and lower case count)",
-            instead="a substring of the prompt, or the token's index",
-        )
-    if occurrence is not None:
-        raise PositionError(
-            f"There is no occurrence {occurrence} of {text!r}.",
-            got=f"{len(found)} occurrence(s) in {prompt.text!r}",
-            expected=f"{-len(found)} to {len(found) - 1}",
-            instead="an occurrence in that range",
-        )
-    words = sum(match.word for match in found)
-    as_words = f", {words} of them as a word" if 0 < words < len(found) else ""
-    shown = [_shown(n, match, prompt.text) for n, match in enumerate(found[:_LISTED])]
-    more = [f"and {len(found) - _LISTED} more"] if len(found) > _LISTED else []
-    raise PositionError(
-        f"The substring {text!r} occurs {len(found)} times{as_words}.",
-        got=", ".join(shown + more),
-        expected="exactly one occurrence, as a word or else inside one, or a choice among them",
-        instead=f"site.at({text!r}, occurrence=0), or occurrence=-1 for the last",
-    )
-
-
-_LISTED: Final = 12
-
-
-def _shown(number: int, match: Match, whole: str) -> str:
-    around = whole[max(0, match.start - 12) : match.stop + 12]
-    where = "" if match.word else f" (inside {_word_around(whole, match)!r})"
-    return f"occurrence={number}: …{around!r}…{where}"
+    return "" if match is None or match.word else word_around(prompt.text, match)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
+from importlib.metadata import version
 from typing import Any, Final
 
 from lensscope.errors import BasisError
@@ -81,3 +83,13 @@ class Provenance:
                 expected=f"{other.model} ({other.backend}, weights {other.fingerprint})",
                 instead=instead,
             )
+
+
+def versions_here() -> dict[str, str]:
+    """The versions of the libraries that a result depends on."""
+    names = ("lensscope", "transformer-lens", "transformers", "torch")
+    return {name: _version(name) for name in names}
+
+
+# Looking a version up reads and parses the package's metadata, some milliseconds each time.
+_version = cache(version)

@@ -1,81 +1,30 @@
-"""Where in a model: the kinds of place, their axes, and their hook names.
+"""Where in a model, and what is written there: sites, and the patches and moves that they make.
 
 ``ls.resid_post`` is a site without a layer, which means every layer wherever sites are taken;
-``ls.resid_post(12)`` is that layer; ``ls.resid_post(12).at("Wales")`` one token of it.
+``ls.resid_post(12)`` is that layer; ``ls.resid_post(12).at("Wales")`` one token of it. The verbs of
+a site make a `Patch`: one write, as a value, that holds no result and touches no model; the engine
+applies it. ``read >> transform >> write`` is a `Move`: a patch whose value is still to be read.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, SupportsIndex, TypeAlias
+from typing import Any, Final, Literal, Protocol, SupportsIndex, TypeAlias, runtime_checkable
 
-from lensscope.checks import INDEX, door, seen, whole_number
-from lensscope.errors import PositionError, SiteError
-from lensscope.values.patches import Writable
+from torch import Tensor
+
+from lensscope import checks
+from lensscope.errors import PatchError, PositionError, SiteError
+from lensscope.values import operations
+from lensscope.values.operations import Map, Operation, as_map, as_number, as_value
 from lensscope.values.positions import Position, PositionLike, Span, as_position
+from lensscope.values.site_kinds import KINDS, SiteKindName
 
-SiteKindName: TypeAlias = Literal[
-    "resid_pre",
-    "resid_mid",
-    "resid_post",
-    "attn_out",
-    "mlp_out",
-    "q",
-    "k",
-    "v",
-    "head_out",
-    "pattern",
-    "mlp_hidden",
-    "embed",
-]
+When: TypeAlias = Literal["prefill", "every_step"]
 
 
 @dataclass(frozen=True)
-class SiteKind:
-    """One kind of place.
-
-    Attributes:
-        hook: the name of TransformerLens' hook point within a block (within the model for
-            ``embed``).
-        axes: the axes of a cached tensor, in order; ``position`` is always the second.
-    """
-
-    hook: str
-    axes: tuple[str, ...]
-
-    @property
-    def has_layer(self) -> bool:
-        return self.hook != "hook_embed"
-
-    @property
-    def head_axis(self) -> str | None:
-        """The axis that ``head=`` chooses from: ``head``, ``kv_head`` or none."""
-        return next((axis for axis in self.axes if axis in ("head", "kv_head")), None)
-
-
-_RESID: Final = ("prompt", "position", "d_model")
-_HEADS: Final = ("prompt", "position", "head", "d_head")
-_KV_HEADS: Final = ("prompt", "position", "kv_head", "d_head")
-
-KINDS: Final[dict[str, SiteKind]] = {
-    "embed": SiteKind("hook_embed", _RESID),
-    "resid_pre": SiteKind("hook_resid_pre", _RESID),
-    "q": SiteKind("attn.hook_q", _HEADS),
-    "k": SiteKind("attn.hook_k", _KV_HEADS),
-    "v": SiteKind("attn.hook_v", _KV_HEADS),
-    "pattern": SiteKind("attn.hook_pattern", ("prompt", "position", "head", "key")),
-    "head_out": SiteKind("attn.hook_z", _HEADS),
-    "attn_out": SiteKind("hook_attn_out", _RESID),
-    "resid_mid": SiteKind("hook_resid_mid", _RESID),
-    "mlp_hidden": SiteKind("mlp.hook_post", ("prompt", "position", "d_mlp")),
-    "mlp_out": SiteKind("hook_mlp_out", _RESID),
-    "resid_post": SiteKind("hook_resid_post", _RESID),
-}
-"""All kinds, in the order in which a block computes them."""
-
-
-@dataclass(frozen=True)
-class Site(Writable):
+class Site:
     """Where in the model: a kind and a layer, optionally a head and a position.
 
     Attributes:
@@ -111,6 +60,10 @@ class Site(Writable):
                 expected=", ".join(KINDS),
                 instead="ls.resid_post(12)",
             )
+        for name in ("layer", "head"):
+            value = getattr(self, name)
+            if value is not None and type(value) is not int:
+                object.__setattr__(self, name, self._whole_number(value, name))
         if self.layer is not None and not KINDS[self.kind].has_layer:
             raise SiteError(
                 f"{self.kind} has no layers.",
@@ -125,14 +78,12 @@ class Site(Writable):
                 expected="a head at q, k, v, head_out or pattern only",
                 instead=f"ls.head_out({self.layer}, {self.head})",
             )
-        for name in ("layer", "head"):
-            value = getattr(self, name)
-            if value is not None and type(value) is not int:
-                object.__setattr__(self, name, self._whole_number(value, name))
         if self.position is not None:
             object.__setattr__(self, "position", as_position(self.position))
         if self.occurrence is not None:
-            found = whole_number(self.occurrence, "occurrence", -INDEX, 0, PositionError)
+            found = checks.whole_number(
+                self.occurrence, "occurrence", -checks.INDEX, 0, PositionError
+            )
             object.__setattr__(self, "occurrence", found)
             if not isinstance(self.position, str | Span):
                 raise PositionError(
@@ -142,7 +93,7 @@ class Site(Writable):
                     instead=f"site.at({self.position!r})",
                 )
 
-    @door(SiteError)
+    @checks.door(SiteError)
     def __call__(
         self, layer: SupportsIndex | None = None, head: SupportsIndex | None = None
     ) -> Site:
@@ -151,24 +102,21 @@ class Site(Writable):
         Raises:
             SiteError: not whole numbers.
         """
-        return replace(
-            self,
-            layer=self.layer if layer is None else self._whole_number(layer, "layer"),
-            head=self.head if head is None else self._whole_number(head, "head"),
-        )
+        given: dict[str, Any] = {"layer": layer, "head": head}
+        return replace(self, **{name: n for name, n in given.items() if n is not None})
 
     def _whole_number(self, value: Any, name: str) -> int:
         try:
-            return whole_number(value, name, -INDEX, 3, SiteError)
+            return checks.whole_number(value, name, -checks.INDEX, 3, SiteError)
         except SiteError:
             raise SiteError(
                 f"The {name} of a site is one whole number.",
-                got=seen(value),
+                got=checks.seen(value),
                 expected="an int, or nothing for all of them",
                 instead=f"[ls.{self.kind}(l) for l in (3, 4, 5)] for several layers",
             ) from None
 
-    @door(PositionError)
+    @checks.door(PositionError)
     def at(self, position: PositionLike, occurrence: int | None = None) -> Site:
         """The same site at a position: an int, a slice, a substring, ``span("…")`` or ``ALL``.
 
@@ -188,6 +136,57 @@ class Site(Writable):
         axes = KINDS[self.kind].axes
         return axes if self.head is None else tuple(a for a in axes if a not in ("head", "kv_head"))
 
+    # ---------------------------------------------------------------- verbs
+
+    # Each makes a patch; values are copied, so a patch never changes.
+
+    @checks.door(PatchError)
+    def set(self, value: Any, when: When = "prefill") -> Patch:
+        """Replace the activations by ``value``, ``[…]`` or ``[pos, …]``.
+
+        Raises:
+            PatchError: not a tensor of floats, or not finite.
+        """
+        return Patch(self, operations.Set(as_value(value)), when, "set")
+
+    @checks.door(PatchError)
+    def add(self, value: Any, when: When = "prefill") -> Patch:
+        """Add ``value`` to the activations."""
+        return Patch(self, operations.Add(as_value(value)), when, "add")
+
+    @checks.door(PatchError, factor=checks.scalar)
+    def scale(self, factor: float, when: When = "prefill") -> Patch:
+        """Multiply the activations by a number."""
+        return Patch(self, operations.Scale(as_number(factor)), when, "scale")
+
+    @checks.door(PatchError, weight=checks.scalar)
+    def lerp(self, value: Any, weight: float, when: When = "prefill") -> Patch:
+        """Go from the activations (``weight=0``) to ``value`` (``weight=1``) along a line."""
+        return Patch(self, operations.Lerp(as_value(value), as_number(weight)), when, "lerp")
+
+    @checks.door(PatchError)
+    def zero(self, when: When = "prefill") -> Patch:
+        """Replace the activations by zeros."""
+        return Patch(self, operations.Zero(), when, "zero")
+
+    @checks.door(PatchError)
+    def map(self, function: Map, when: When = "prefill") -> Patch:
+        """Replace the activations ``x``, ``[pos, …]``, by ``function(x)`` of the same shape."""
+        return Patch(self, operations.Apply(as_map(function)), when, "map")
+
+    @checks.door(PatchError)
+    def project_out(self, basis: Any, when: When = "prefill") -> Patch:
+        """Remove the part of the activations that lies in the span of ``basis``, ``[width]`` or
+        ``[k, width]``; the rows need be neither orthogonal nor of unit length.
+
+        Raises:
+            PatchError: a basis of zeros.
+        """
+        return Patch(self, operations.ProjectOut.of(basis), when, "project_out")
+
+    def __rshift__(self, other: Site | Map) -> Move:
+        return Move(self) >> other
+
     def __repr__(self) -> str:
         numbers = [str(n) for n in (self.layer, self.head) if n is not None]
         if self.layer is None and self.head is not None:
@@ -197,6 +196,113 @@ class Site(Writable):
             chosen = f", occurrence={self.occurrence}" if self.occurrence is not None else ""
             text += f".at({self.position!r}{chosen})"
         return text
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """One write: a site with a position, an operation, and when it acts.
+
+    Made by the verbs of a site: ``site.set(v)``, ``add``, ``scale``, ``lerp``, ``zero``, ``map``,
+    ``project_out``. Patches on the same place act in the order listed.
+
+    Attributes:
+        site: where.
+        operation: what is done to the activations there.
+        when: ``"prefill"`` acts on the tokens that the position names, once, when they are first
+            processed; ``"every_step"`` acts on those and on every token generated after them.
+        verb: the verb it was made with, for printing.
+
+    Example:
+        >>> ls.resid_post(12).at(-1).scale(0.5)
+        resid_post(12).at(-1).scale(…)
+    """
+
+    site: Site
+    operation: Operation
+    when: When = "prefill"
+    verb: str = "set"
+
+    def __post_init__(self) -> None:
+        if self.when not in ("prefill", "every_step"):
+            raise PatchError(
+                "A patch does not know when to act.",
+                got=f"when={self.when!r}",
+                expected='"prefill" or "every_step"',
+                instead='site.add(v, when="every_step") to steer',
+            )
+
+    def __repr__(self) -> str:
+        arguments = "" if self.verb == "zero" else "…"
+        if self.when != "prefill":
+            arguments += f'{", " if arguments else ""}when="{self.when}"'
+        return f"{self.site!r}.{self.verb}({arguments})"
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """What holds the states of sites, such as a `Cache`."""
+
+    def value(self, site: Site, prompt: int = 0) -> Tensor:
+        """What one prompt had at a site, without padding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Move:
+    """``read >> transform >> write``: a patch whose value is read from a run.
+
+    A bare ``Move`` among the patches of `run`, `generate` or `run_many` reads from an unpatched
+    run of ``source`` (by default the same prompt). `patch` binds it to a cache by hand.
+
+    Example:
+        >>> ls.resid_post(12).at(-1) >> torch.tanh >> ls.resid_pre(3).at("x")
+        resid_post(12).at(-1) >> tanh >> resid_pre(3).at('x')
+    """
+
+    read: Site
+    transforms: tuple[Map, ...] = ()
+    write: Site | None = None
+
+    def __rshift__(self, other: Site | Map) -> Move:
+        if self.write is not None:
+            raise PatchError(
+                "A move already ends in a site.",
+                got=f"{self!r} >> {other!r}",
+                expected="read >> transform >> … >> write",
+                instead="put the transform before the last site",
+            )
+        if isinstance(other, Site):
+            return Move(self.read, self.transforms, other)
+        return Move(self.read, (*self.transforms, as_map(other)), None)
+
+    def apply(self, value: Tensor) -> Tensor:
+        """The transforms, in order, on what was read."""
+        for transform in self.transforms:
+            value = checks.called(transform, "A transform", PatchError, value.clone())
+        return value
+
+    def patch(self, cache: Holding, prompt: int = 0) -> Patch:
+        """The patch that writes what ``cache`` holds at the place that is read.
+
+        Raises:
+            PatchError: the move does not end in a site.
+            CacheError: the cache lacks the site.
+        """
+        if self.write is None:
+            raise PatchError(
+                "A move without an end cannot be written.",
+                got=repr(self),
+                expected="read >> … >> write",
+                instead=f'{self!r} >> ls.resid_pre(3).at("x")',
+            )
+        value = self.apply(cache.value(self.read, prompt))
+        return self.write.set(value)
+
+    def __repr__(self) -> str:
+        parts = [
+            repr(self.read),
+            *(getattr(t, "__name__", None) or repr(t) for t in self.transforms),
+        ]
+        return " >> ".join(parts + ([repr(self.write)] if self.write is not None else []))
 
 
 embed: Final = Site("embed")

@@ -23,7 +23,7 @@ def test_a_long_capture_of_one_early_site(tiny, monkeypatch):
     for site in (ls.embed, ls.resid_pre(0), ls.q(0), ls.k(0), ls.v(0), ls.head_out(0)):
         whole = ls.capture(tiny, PROMPT, site)[site]
         with monkeypatch.context() as patched:
-            patched.setattr("lensscope.engine.passes.STRETCH", 3)
+            patched.setattr("lensscope.engine.runner.STRETCH", 3)
             close(ls.capture(tiny, PROMPT, site)[site], whole, 1e-5)
 
 
@@ -220,7 +220,7 @@ def test_patterns_that_a_model_shows_but_does_not_use_are_refused():
 def test_rows_that_cannot_join_are_run_side_by_side(llama, monkeypatch):
     """An architecture that builds something of the batch's size outside its blocks."""
     model = families.wrap(copy.deepcopy(families.hf_model("llama")))
-    from lensscope.engine.joining import why_not
+    from lensscope.engine.join_trial import why_not
     from lensscope.model.classes import backend_of
 
     def sized(module, args):

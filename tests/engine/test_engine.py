@@ -64,6 +64,13 @@ def expected_logits(model, prompt, patches, plain):
     return oracle.logits(model, prompt, plain)
 
 
+def test_the_backend_of_a_backend_is_itself(llama):
+    backend = backend_of(llama)
+    assert backend_of(backend) is backend
+    states = [ls.capture(given, "Paris is", ls.resid_post(1)) for given in (llama, backend)]
+    assert torch.equal(*(cache[ls.resid_post(1)] for cache in states))
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_mixed_rows_equal_the_plain_loop(tiny, seed, no_hooks_left):
     prompt = PROMPT if seed else PROMPT[:6]
@@ -235,9 +242,7 @@ def test_a_metric_or_the_top_k_in_place_of_the_logits(few, monkeypatch):
         return logits[:, -1, 7] - logits[:, -1, 9]
 
     for size in (1 << 31, 40_000):
-        monkeypatch.setattr(
-            "lensscope.engine.execution.default_budget", lambda device, size=size: size
-        )
+        monkeypatch.setattr("lensscope.engine.sweep.default_budget", lambda device, size=size: size)
         for plan in (None, {"outputs": False}):
             out = ls.run_many(
                 few,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import lensscope as ls
-from lensscope.values.sites import KINDS
+from lensscope.values.site_kinds import KINDS
 from tests import families, oracle
 from tests.oracle import Edit, close
 
@@ -56,7 +56,7 @@ def test_a_long_prompt_read_in_stretches_is_the_same(tiny, monkeypatch):
     for asked in (sites, [ls.pattern(0, 1).at(5), ls.pattern(2)]):
         whole = ls.capture(tiny, PROMPT, asked)
         with monkeypatch.context() as patched:
-            patched.setattr("lensscope.engine.passes.STRETCH", 2)
+            patched.setattr("lensscope.engine.runner.STRETCH", 2)
             parts = ls.capture(tiny, PROMPT, asked)
         for site in whole:
             close(parts[site], whole[site], 1e-5)

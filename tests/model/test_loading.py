@@ -174,14 +174,14 @@ def test_nothing_is_installed_while_a_model_is_loaded():
 @pytest.mark.parametrize("options", [{"dtype": "float32"}, {"dtype": torch.int8}, {"dtype": None}])
 def test_odd_dtypes(options):
     with pytest.raises(ls.ModelError, match="dtype") as caught:
-        models.check_how("bridge", "raw", options["dtype"], None)
+        models.load_model(dtype=options["dtype"])
     assert "float32" in caught.value.instead
 
 
 @pytest.mark.parametrize("device", ["nowhere", "cuda:99", 3.5, "cpu:x", []])
 def test_odd_devices(device):
     with pytest.raises(ls.ModelError, match="device"):
-        models.check_how("bridge", "raw", torch.float32, device)
+        models.load_model(device=device)
 
 
 @pytest.mark.parametrize("name", ["a" * 5000, "~nobody-at-all/x", "/", "a/b/c/d"])

@@ -11,9 +11,8 @@ from transformers import AutoModelForCausalLM
 
 import lensscope as ls
 from lensscope.effects.estimates import Estimate
-from lensscope.effects.metrics import as_metric
+from lensscope.effects.sweeping import Sweep
 from lensscope.model.classes import backend_of
-from lensscope.patching.activation import Asked
 from tests import families, oracle
 
 CLEAN, CORRUPTED = families.prompt(7), families.prompt(7, seed=1)
@@ -307,22 +306,11 @@ def test_a_token_that_is_to_have_several_queries(llama):
 
 
 def estimate_of(model, site, positions, direction="denoising"):
-    asked = Asked.of(
-        model,
-        CLEAN,
-        CORRUPTED,
-        site,
-        as_metric(difference),
-        direction,
-        positions,
-        None,
-        ls.ALL,
-        1,
-        None,
-        None,
+    sweep = Sweep.of(
+        model, CLEAN, CORRUPTED, site, difference, direction=direction, positions=positions
     )
-    runs = asked.runs(0)
-    return runs, Estimate(asked.backend, runs, asked.groups[0], asked.keys[0], {site.kind}, 1)
+    runs = sweep.runs(0)
+    return runs, Estimate(sweep.backend, runs, sweep.groups[0], sweep.keys[0], {site.kind}, 1)
 
 
 @pytest.mark.parametrize("layer", [0, 2])

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 import transformers
+from safetensors import safe_open
 
 import lensscope as ls
 from lensscope.effects.metrics import as_metric
@@ -677,6 +678,32 @@ def test_a_checkpoint_knows_keys_and_answers(llama, tmp_path):
     np.testing.assert_array_equal(call([3, 4]).data["effect"], first.data["effect"])
 
 
+def test_a_checkpoint_says_what_it_always_said_and_is_refused_as_one_of_patching(llama, tmp_path):
+    path = tmp_path / "sweep.safetensors"
+    call = lambda **how: ls.activation_patching(
+        llama, CLEAN, CORRUPTED, ls.mlp_out, difference, checkpoint=path, **how
+    )
+    call()
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["lensscope"])
+        assert sorted(file.keys()) == ["clean", "corrupted", "done", "values"]
+    assert list(header) == ["format", "kind", "settings"]
+    assert header["format"] == "lensscope-lens-1"
+    assert header["kind"] == "activation patching"
+    before = path.read_bytes()
+    call()
+    assert path.read_bytes() == before  # nothing was left to do
+    with pytest.raises(ls.CheckpointError, match="direction: 'denoising'"):
+        call(direction="noising")
+    path.write_bytes(before[:-9])
+    with pytest.raises(ls.CheckpointError, match="not whole"):
+        call()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ls.CheckpointError):
+        call()
+
+
 # ------------------------------------------------------- TransformerLens' own
 
 
@@ -863,3 +890,48 @@ def test_a_metric_is_a_function_too():
     assert as_metric(difference).name == "difference"
     metric = ls.kl_divergence()
     assert as_metric(metric) is metric
+
+
+# ------------------------------------------------------- memory
+
+
+def test_a_memory_budget_reaches_every_run(llama, monkeypatch):
+    """Clean runs, sweeps, estimates, verification, what the model itself would answer."""
+    from lensscope.engine import calls
+
+    clean, corrupted = ([families.prompt(5, seed=n) for n in some] for some in ((1, 2), (3, 4)))
+    pair, how = (llama, clean, corrupted), {"memory_budget": 1 << 40}
+    asks = {
+        "activation": lambda **o: ls.activation_patching(*pair, ls.mlp_out, difference, **o),
+        "attribution": lambda **o: ls.attribution_patching(
+            *pair, [ls.q, ls.k], difference, ig_steps=2, verify=2, sample=2, **o
+        ),
+        "dropped": lambda **o: ls.attribution_patching(
+            *pair, ls.mlp_out, difference, grad_drop=True, **o
+        ),
+        "paths": lambda **o: ls.path_patching(
+            *pair, ls.head_out(0), [ls.q(2), "logits"], difference, **o
+        ),
+        "live": lambda **o: ls.path_patching(
+            *pair, ls.head_out(0), "logits", difference, mlps="live", **o
+        ),
+        "tracing": lambda **o: ls.causal_trace(llama, clean, 1, samples=2, **o),
+        "vocabulary": lambda **o: ls.causal_trace(llama, clean, 1, unit="vocabulary", **o),
+        "knockout": lambda **o: ls.attention_knockout(llama, clean, 1, **o),
+    }
+    budgets = []
+    made = calls.Execution
+
+    def execution(backend, rows, sites, side, budget, **more):
+        budgets.append(budget)
+        return made(backend, rows, sites, side, budget, **more)
+
+    for name, ask in asks.items():
+        whole = ask()
+        budgets.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(calls, "Execution", execution)
+            found = ask(**how)
+        assert budgets, name
+        assert set(budgets) == {1 << 40}, name
+        np.testing.assert_array_equal(found.data["effect"], whole.data["effect"])

@@ -351,7 +351,7 @@ def test_several_pairs_and_a_checkpoint(llama, tmp_path):
 def test_many_senders_go_in_parts(llama, monkeypatch):
     ask = partial(patched, llama, [ls.head_out(0), ls.mlp_out(0)], [ls.v(2, 1), "logits"])
     whole = ask()
-    monkeypatch.setattr("lensscope.patching.paths._AT_ONCE", 4 * 7 * 32)
+    monkeypatch.setattr("lensscope.effects.paths._AT_ONCE", 4 * 7 * 32)
     np.testing.assert_allclose(ask().data["effect"], whole.data["effect"], atol=1e-4)
 
 

@@ -270,12 +270,26 @@ def test_the_same_call_again_does_only_what_is_missing(attribute, found, monkeyp
     kind = type(attribute)
     measure = kind.measure
     monkeypatch.setattr(
-        kind, "measure", lambda self, key, shared: asked.append(key) or measure(self, key, shared)
+        kind,
+        "measure",
+        lambda self, part, shared: asked.append(part.key) or measure(self, part, shared),
     )
     again = attribute.run(found.folder.path)
     assert asked == ["cells-000001-000"] and gone.read_bytes() == before
     pd.testing.assert_frame_equal(again.frame(), found.frame())
     assert len(again.manifest["sessions"]) == len(found.manifest["sessions"]) + 1
+
+
+def test_parts_are_on_disk_as_they_say(attribute, found):
+    parts = attribute.loaded().parts()
+    assert {part.key for part in parts} == found.folder.done()
+    for part in parts:
+        columns = list(part.kind.columns)
+        assert list(found.folder.part(part.key))[: len(columns)] == columns
+
+
+def test_what_is_public_and_nothing_else():
+    assert dir(ls.studies) == sorted(ls.studies.__all__)
 
 
 def test_a_result_comes_from_its_folder_alone(found):
@@ -286,10 +300,10 @@ def test_a_result_comes_from_its_folder_alone(found):
 
 
 def test_an_unfinished_study_says_so(attribute, tmp_path):
-    def stop(key, shared, measure=attribute.measure):
-        if key.startswith("cells-000001"):
+    def stop(part, shared, measure=attribute.measure):
+        if part.key.startswith("cells-000001"):
             raise KeyboardInterrupt
-        return measure(key, shared)
+        return measure(part, shared)
 
     loaded = attribute.loaded()
     object.__setattr__(loaded, "measure", stop)

@@ -13,7 +13,7 @@ import lensscope as ls
 from lensscope.errors import StudyError
 from lensscope.stats.intervals import Sums
 from lensscope.studies.controls import Spread
-from lensscope.studies.experiments.entity_resolution.study import Scores
+from lensscope.studies.described import Scores
 from lensscope.studies.folds import Folds, best
 from lensscope.studies.places import LEAD_IN, find
 from lensscope.studies.scoring import contains

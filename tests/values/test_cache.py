@@ -86,7 +86,8 @@ def test_a_cache_cannot_be_written(cache):
 
 
 def test_the_wrong_axes_are_refused(cache):
-    from lensscope.values.cache import Cache, hold
+    from lensscope.values.cache import Cache
+    from lensscope.values.entries import hold
 
     entry = hold(torch.zeros(2, 8), [(0,), (0,)])
     wrong = Cache({ls.resid_post(0): entry}, cache.prompts, cache.provenance)
@@ -139,7 +140,8 @@ def test_positions_of_every_form_survive_a_file(llama, tmp_path):
 
 def test_reading_one_site_of_a_file_touches_only_that_site(cache, tmp_path):
     """In a process of its own: what becomes resident is of the order of one site, not of all."""
-    from lensscope.values.cache import Cache, hold
+    from lensscope.values.cache import Cache
+    from lensscope.values.entries import hold
 
     big = {
         ls.resid_post(n): hold(torch.rand(2, 8, 500_000), [tuple(range(8))] * 2) for n in range(6)

@@ -6,7 +6,7 @@ Ghandeharioun et al. 2024, "Patchscopes", section 4.2: zero-shot feature extract
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -20,22 +20,22 @@ from lensscope.errors import StudyError
 from lensscope.lenses.checks import whole_number
 from lensscope.lenses.lens import Lens
 from lensscope.lenses.logit import LogitLens
-from lensscope.model.tokens import ids_of
 from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.layers import TargetLayers
 from lensscope.patchscope.scope import Patchscope
-from lensscope.studies.controls import derangement
+from lensscope.studies.experiments.attribute_extraction.items import Mentions, Subjects
 from lensscope.studies.experiments.attribute_extraction.probing import Probing, probed, probing
 from lensscope.studies.experiments.attribute_extraction.summary import attribute_result
 from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers, as_lenses, as_scopes, as_targets
-from lensscope.studies.places import placed
+from lensscope.studies.parts import LENSES, PROBES, Part
 from lensscope.studies.relations import Relation
 from lensscope.studies.relations import relation as read_relation
 from lensscope.studies.result import StudyResult
-from lensscope.studies.scoring import Match, contains
-from lensscope.studies.study import BUDGET
-from lensscope.studies.sweep import Sample, SweepStudy
+from lensscope.studies.scoring import Match
+from lensscope.studies.study import BUDGET, Study
+from lensscope.studies.sweep import Grid, Sweep
+from lensscope.studies.sweep_lines import measured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,120 +46,109 @@ _SUBJECTS: Final = 8
 
 
 @dataclass(frozen=True, eq=False)
-class AttributeExtraction(SweepStudy):
+class AttributeExtraction(Study):
     """See `attribute_extraction`."""
 
+    grid: Grid
     relation: Relation
     lenses: tuple[Lens, ...]
     probe: bool
     only_known: bool
     match: Match
     kind: ClassVar[str] = "attribute_extraction"
-    pooled: ClassVar[bool] = True
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return ("correct", "first_token")
+    @functools.cached_property
+    def items(self) -> Subjects:
+        """The subjects as they are read and scored."""
+        return Subjects(self.backend, self.relation, self.match, self.only_known, self.seed)
 
-    @property
-    def names(self) -> Sequence[str]:
-        return self.relation.subjects
-
-    @property
-    def variants(self) -> Sequence[str]:
-        return [f"sentence {n}" for n in range(len(self.relation.sentences[0]))]
-
-    def sample(self, item: int, variant: int) -> Sample:
-        sentence = self.relation.sentences[item][variant]
-        own = (self.relation.subjects[item], self.relation.occurrences[item])
-        return Sample.of(item, variant, placed(self.backend, sentence, *own), every=False)
-
-    def score(self, text: str, item: int, first: int = -1) -> Sequence[float]:
-        right = contains(text, self.relation.objects[item], self.match)
-        return (float(right), float(first in self._first_tokens(item)))
-
-    def others(self) -> Sequence[int]:
-        return derangement(self.relation.objects, self.seed)
-
-    def unpatched(self, item: int, scope: int) -> str | None:
-        if not self.only_known:
-            return None
-        return self.scopes[scope].inspection.filled(self.relation.subjects[item])
-
-    # ---------------------------------------------------------------- probes and lenses
+    @functools.cached_property
+    def sweep(self) -> Sweep:
+        """What is run of the patchscopes."""
+        layers = self.grid.within(self.backend)
+        models = (self.backend, self.backend)
+        return Sweep(self.items, self.grid, *models, layers, self.seed, self.memory_budget)
 
     @functools.cached_property
     def _probing(self) -> Probing | None:
         if not self.probe:
             return None
-        each = len(self.variants)
+        each = len(self.items.variants)
         objects = [own[0].casefold() for own in self.relation.objects for _ in range(each)]
         subjects = [n for n in range(len(self.relation)) for _ in range(each)]
         return probing(objects, subjects, self.seed)
 
-    def keys(self) -> list[str]:
-        keys = super().keys()
-        if self._probing is not None:
-            keys += [f"probe-{n:03d}-000" for n in range(len(self.sources()))]
-        batches = -(-len(self.relation) // _SUBJECTS)
-        keys += [f"lens-{n:03d}-{b:05d}" for n in range(len(self.lenses)) for b in range(batches)]
-        return keys
+    def arguments(self) -> dict[str, Any]:
+        plan = self._probing
+        return {
+            **self.sweep.arguments(),
+            "title": self.relation.name,
+            "relation": asdict(self.relation),
+            "lenses": {lens.name: lens.signature for lens in self.lenses},
+            "probe": self.probe,
+            "probe_folds": plan and ("subjects" if plan.by_subject else "sentences"),
+            "only_known": self.only_known,
+            "match": self.match,
+            "first_tokens": [sorted(own) for own in self.items.score.firsts],
+            **self.sweep.places(),
+        }
+
+    # ---------------------------------------------------------------- parts
+
+    def parts(self) -> list[Part]:
+        probes = [] if self._probing is None else range(len(self.sweep.sources))
+        batches = range(-(-len(self.relation) // _SUBJECTS))
+        return [
+            *self.sweep.parts(),
+            *(PROBES.part(layer, 0) for layer in probes),
+            *(LENSES.part(n, batch) for n in range(len(self.lenses)) for batch in batches),
+        ]
 
     def check(self) -> None:
-        """Refuse what cannot be run, before anything is."""
-        super().check()
-        self.others()
+        self.sweep.check()
         for lens in self.lenses:
-            readable = [s for s in self._sites() if lens.knows(self.backend, s)]
-            lens.check(self.backend, readable or self._sites())
+            readable = [s for s in self.sweep.sites if lens.knows(self.backend, s)]
+            lens.check(self.backend, readable or self.sweep.sites)
 
-    def _sites(self) -> list[Any]:
-        kind = self.site(self.scopes[0])
-        return [kind(layer) for layer in self.sources()]
+    def prepare(self) -> Mapping[str, Tensor]:
+        return self.sweep.prepare()
 
-    def measure(self, key: str, shared: Mapping[str, Tensor]) -> pd.DataFrame:
-        kind, first, second = key.split("-")
-        if kind == "probe":
-            return self._probe(int(first))
-        if kind == "lens":
-            return self._lens(self.lenses[int(first)], int(second), shared)
-        return super().measure(key, shared)
+    def measure(self, part: Part, shared: Mapping[str, Tensor]) -> pd.DataFrame:
+        if part.kind == PROBES:
+            return self._probe(part.numbers[0])
+        if part.kind == LENSES:
+            lens, batch = part.numbers
+            return self._lens(self.lenses[lens], batch, shared)
+        return measured(self.sweep, part, shared)
 
     def _probe(self, source: int) -> pd.DataFrame:
         """A line a sample that the probe of a layer is tested on."""
-        import pandas as pd
-
         plan = self._probing
         assert plan is not None
-        each = len(self.variants)
-        pairs = [divmod(n, each) for n in plan.kept]
+        pairs = [self.sweep.pairs[n] for n in plan.kept]
+        step = 4 * _SUBJECTS
         states = [
             own[source, -1].float().cpu().numpy()
-            for first in range(0, len(pairs), 4 * _SUBJECTS)
-            for own in self.states([self.sample(*p) for p in pairs[first : first + 4 * _SUBJECTS]])
+            for first in range(0, len(pairs), step)
+            for own in self.sweep.states([self.items.sample(*p) for p in pairs[first:][:step]])
         ]
-        right = probed(np.stack(states), plan)
-        return pd.DataFrame(
-            {
-                "item": [item for item, _ in pairs],
-                "variant": [variant for _, variant in pairs],
-                "source_layer": self.sources()[source],
-                "by_subject": plan.by_subject,
-                **right,
-            }
-        )
+        columns = {
+            "item": [item for item, _ in pairs],
+            "variant": [variant for _, variant in pairs],
+            "source_layer": self.sweep.sources[source],
+            "by_subject": plan.by_subject,
+        }
+        return PROBES.frame({**columns, **probed(np.stack(states), plan)})
 
     def _lens(self, lens: Lens, batch: int, shared: Mapping[str, Tensor]) -> pd.DataFrame:
         """Whether a lens' most probable token begins the object, by sample and layer."""
-        import pandas as pd
-
         lens = lens.on(self.backend.device)
-        items = range(len(self.relation))[batch * _SUBJECTS :][:_SUBJECTS]
-        samples = [self.sample(i, v) for i in items for v in range(len(self.variants))]
-        states = torch.stack([own[:, -1] for own in self.states(samples)])
-        others = self.others()
+        each = len(self.items.variants) * _SUBJECTS
+        samples = [self.items.sample(*pair) for pair in self.sweep.pairs[batch * each :][:each]]
+        states = torch.stack([own[:, -1] for own in self.sweep.states(samples)])
+        others, firsts = self.items.others(), self.items.score.firsts
         lines = []
-        for n, (site, layer) in enumerate(zip(self._sites(), self.sources(), strict=True)):
+        for n, site in enumerate(self.sweep.sites):
             if not lens.knows(self.backend, site):
                 continue
             nulls = {name: shared[name].reshape(-1, *shared["mean"].shape)[0, n] for name in _NULLS}
@@ -168,60 +157,24 @@ class AttributeExtraction(SweepStudy):
             best = lens.logits(self.backend.model, rows, site).argmax(-1).tolist()
             said_of = dict(zip(nulls, best[len(samples) :], strict=True))
             for sample, said in zip(samples, best[: len(samples)], strict=True):
-                right, wrong = (self._first_tokens(i) for i in (sample.item, others[sample.item]))
+                right, wrong = firsts[sample.item], firsts[others[sample.item]]
                 lines.append(
                     {
                         "item": sample.item,
                         "variant": sample.variant,
                         "lens": lens.name,
-                        "source_layer": layer,
+                        "source_layer": site.layer,
                         "state": said in right,
                         "shuffled": said in wrong,
                         **{name: own in right for name, own in said_of.items()},
                     }
                 )
-        return pd.DataFrame(lines)
-
-    def _first_tokens(self, item: int) -> set[int]:
-        """Tokens that an object begins with in the middle of a text."""
-        return self._begins[item]
-
-    @functools.cached_property
-    def _begins(self) -> list[set[int]]:
-        return [self._first(item) for item in range(len(self.relation))]
-
-    def _first(self, item: int) -> set[int]:
-        return {ids_of(self.backend, f" {o}", False)[0] for o in self.relation.objects[item]}
-
-    # ---------------------------------------------------------------- what it is, what it says
-
-    def arguments(self) -> dict[str, Any]:
-        return {
-            **self.common(),
-            "title": self.relation.name,
-            "relation": asdict(self.relation),
-            "lenses": {lens.name: lens.signature for lens in self.lenses},
-            "probe": self.probe,
-            "probe_folds": None
-            if self._probing is None
-            else "subjects"
-            if self._probing.by_subject
-            else "sentences",
-            "only_known": self.only_known,
-            "match": self.match,
-            "first_tokens": [sorted(self._first_tokens(n)) for n in range(len(self.relation))],
-            **self.places(),
-        }
+        return LENSES.frame(lines)
 
     @classmethod
     def summary(cls, folder: Folder) -> StudyResult:
-        arguments = folder.manifest()["arguments"]
-        objects, match = arguments["relation"]["objects"], arguments["match"]
-        firsts = arguments["first_tokens"]
-
-        def score(text: str, item: int, first: int = -1) -> Sequence[float]:
-            return (float(contains(text, objects[item], match)), float(first in firsts[item]))
-
+        own = folder.manifest()["arguments"]
+        score = Mentions(own["relation"]["objects"], own["first_tokens"], own["match"])
         return attribute_result(folder, score)
 
 
@@ -305,11 +258,13 @@ def attribute_extraction(
         model=model,
         seed=seed,
         memory_budget=memory_budget,
-        scopes=as_scopes(found.inspection if inspection is None else inspection),
-        layers=as_layers(layers),
-        target_layers=as_targets(target_layers),
-        max_new_tokens=max_new_tokens,
-        random_draws=random_draws,
+        grid=Grid(
+            as_scopes(found.inspection if inspection is None else inspection),
+            as_layers(layers),
+            as_targets(target_layers),
+            max_new_tokens,
+            random_draws,
+        ),
         relation=found,
         lenses=() if none else as_lenses(lenses),
         probe=probe,

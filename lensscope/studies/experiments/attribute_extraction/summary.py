@@ -14,21 +14,24 @@ from lensscope.studies.axes import NULLS, axes_of, controls
 from lensscope.studies.figures import TITLES, heat_maps, layer_chart, shown, text_panel
 from lensscope.studies.folder import Folder
 from lensscope.studies.folds import Folds, best
+from lensscope.studies.items import Score
+from lensscope.studies.parts import LENSES, PROBES
 from lensscope.studies.result import StudyResult
 from lensscope.studies.summary import (
     LEVEL,
-    Score,
-    SweepTally,
     chosen,
     dataset,
     few,
     fixed_targets,
     headline,
+    named,
     places,
+    pooled_cells,
     unchosen,
     with_interval,
     with_lift,
 )
+from lensscope.studies.tally import Tally, of_sweep
 
 _SHOWN: Final = 3
 _PROBE: Final = {"probe": "probe", "shuffled": "control task", "majority": "commonest object"}
@@ -52,11 +55,11 @@ def attribute_result(folder: Folder, score: Score) -> StudyResult:
     arguments = manifest["arguments"]
     subjects = arguments["relation"]["subjects"]
     axes = axes_of(arguments, len(subjects))
-    tally = SweepTally(axes, arguments["seed"])
-    tally.take(folder, score)
+    seed = arguments["seed"]
+    tally = of_sweep(folder, axes, seed, score)
     data, head = dataset(tally), headline(tally)
     cells = shown(tally, head.iloc[0].to_dict())
-    pooled = tally.pooled_cells(cells.scope)
+    pooled = pooled_cells(tally, cells.scope)
     charts = [
         layer_chart(
             "Patchscope, best target layer (held out)",
@@ -97,7 +100,7 @@ def attribute_result(folder: Folder, score: Score) -> StudyResult:
     return StudyResult(
         data,
         head,
-        _tables(folder, score, tally, cells.scope, others),
+        _tables(folder, score, tally, seed, cells.scope, others),
         tuple(charts),
         tuple(panels),
         tuple(notes),
@@ -113,14 +116,14 @@ _MATCH: Final = {
 }
 
 
-def _counting(tally: SweepTally, scope: int) -> list[int]:
+def _counting(tally: Tally, scope: int) -> list[int]:
     """The items that count for an inspection prompt."""
     found: list[int] = np.flatnonzero(tally.counted[:, :, scope].any(1)).tolist()
     return found
 
 
 def _tables(
-    folder: Folder, score: Score, tally: SweepTally, scope: int, others: list[_Method]
+    folder: Folder, score: Score, tally: Tally, seed: int, scope: int, others: list[_Method]
 ) -> dict[str, pd.DataFrame]:
     """Methods beside each other, on the subjects that all have; and each on all of its own."""
     own = [*_lines(tally), *(method.line() for method in others)]
@@ -128,8 +131,7 @@ def _tables(
     common = all_of_them.intersection(*(method.items for method in others))
     found = {}
     if common and common != all_of_them:
-        same = SweepTally(tally.axes, tally.seed)
-        same.take(folder, score, common, scope)
+        same = of_sweep(folder, tally.axes, seed, score, common, scope)
         again = _others(folder, same.folds, tally.axes.sources, common)
         found[f"methods, on the {len(common)} subjects that all have"] = pd.DataFrame(
             [*_lines(same), *(method.line() for method in again)]
@@ -138,26 +140,25 @@ def _tables(
     else:
         found["methods"] = pd.DataFrame(own)
     if len(tally.axes.scopes) > 1:
-        found |= _prompts(folder, score, tally)
+        found |= _prompts(folder, score, tally, seed)
     return {**found, "controls": controls()}
 
 
-def _prompts(folder: Folder, score: Score, tally: SweepTally) -> dict[str, pd.DataFrame]:
+def _prompts(folder: Folder, score: Score, tally: Tally, seed: int) -> dict[str, pd.DataFrame]:
     """Inspection prompts beside each other, on the subjects that count for all of them."""
     common = np.flatnonzero(np.asarray(tally.counted.any(1)).all(1)).tolist()
     lines = []
     for scope, text in enumerate(tally.axes.scopes):
         line = {"inspection": text, "known": len(_counting(tally, scope))}
         if common:
-            same = SweepTally(tally.axes, tally.seed)
-            same.take(folder, score, common, scope)
+            same = of_sweep(folder, tally.axes, seed, score, common, scope)
             line |= next(iter(_lines(same)))
         lines.append(line)
     name = f"inspection prompts, on the {len(common)} subjects that the model knows with all"
     return {name: pd.DataFrame(lines).drop(columns="method", errors="ignore")}
 
 
-def _lines(tally: SweepTally) -> Iterator[dict[str, Any]]:
+def _lines(tally: Tally) -> Iterator[dict[str, Any]]:
     """The patchscope among the methods: where it mentions the object, and where it begins so."""
     for metric, means in enumerate(("any mention", "first token")):
         for row in headline(tally, metric).to_dict("records"):
@@ -169,10 +170,10 @@ def _lines(tally: SweepTally) -> Iterator[dict[str, Any]]:
                 "source_layer": row["source_layer"],
                 "chosen": row["chosen"],
                 "items": row["items"],
-                **{f"accuracy{e}": row[f"state{e}"] for e in ("", "_low", "_high")},
-                **{f"control{e}": row[f"{largest}{e}"] for e in ("", "_low", "_high")},
+                **named("accuracy", [row[name] for name in named("state", range(3))]),
+                **named("control", [row[name] for name in named(largest, range(3))]),
                 "which control": TITLES[largest],
-                **dict.fromkeys((f"selectivity{e}" for e in ("", "_low", "_high")), np.nan),
+                **named("selectivity", [np.nan] * 3),
             }
 
 
@@ -218,12 +219,7 @@ class _Method:
         means = np.where(had, np.nan_to_num(held.means[1:], nan=-1.0), -2.0)
         worst = 1 + int(means.argmax())
         titles = list(self.titles.values())
-        selectivity: dict[str, float] = dict.fromkeys(
-            (f"selectivity{e}" for e in ("", "_low", "_high")), np.nan
-        )
-        if self.titles is _PROBE:
-            above = with_lift(held[:2])
-            selectivity = {k.replace("lift", "selectivity"): v for k, v in above.items()}
+        above = with_lift(held[:2]).values() if self.titles is _PROBE else [np.nan] * 3
         return {
             "method": self.name,
             "scored by": "class" if self.titles is _PROBE else "first token",
@@ -233,7 +229,7 @@ class _Method:
             **with_interval(held[:1], ("accuracy",)),
             **with_interval(held[worst : worst + 1], ("control",)),
             "which control": titles[worst],
-            **selectivity,
+            **named("selectivity", [*above]),
         }
 
 
@@ -242,10 +238,10 @@ def _others(
 ) -> list[_Method]:
     """Probes and lenses, over some of the items."""
     found: dict[str, _Method] = {}
-    for prefix, titles in (("probe-", _PROBE), ("lens-", _LENS)):
-        for part in folder.read(prefix):
+    for kind, titles in ((PROBES, _PROBE), (LENSES, _LENS)):
+        for part in kind.of(folder):
             keep = part[part["item"].isin(list(items))] if len(part) else part
-            by = ["item", "source_layer", *(["lens"] if prefix == "lens-" else [])]
+            by = ["item", "source_layer", *(["lens"] if kind == LENSES else [])]
             for of, lines in keep.groupby(by):
                 item, layer, *lens = cast("tuple[Any, ...]", of)
                 name = str(lens[0]) if lens else "probe"

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lensscope.engine.calls import run_many
 from lensscope.errors import StudyError
 from lensscope.lenses.states import Asked, Gathered, asked, gathered
+from lensscope.model.backend import Backend
 from lensscope.model.token_texts import labels_of
+from lensscope.patchscope.scope import Patchscope
+from lensscope.patchscope.writing import write_and_decode
 from lensscope.studies.controls import Spread, as_long_as
+from lensscope.studies.parts import IDENTITY
+from lensscope.studies.said import ROWS
 from lensscope.studies.texts import Text
 from lensscope.values.sites import resid_post
 from lensscope.values.transforms import Affine
@@ -22,11 +27,8 @@ from lensscope.values.transforms import Affine
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lensscope.studies.experiments.cross_model.study import CrossModel
-
 _AT_ONCE: Final = 32
-_ROWS: Final = 1024
-"""Texts, and rows of a sweep, that are run together."""
+"""Texts that are run together."""
 
 
 def same_word(one: str, other: str) -> bool:
@@ -46,26 +48,43 @@ class Identity:
     """What the target says of mapped states of texts' last tokens.
 
     Attributes:
-        study: the models, the layers and the patchscope.
+        source: the model that texts are read in.
+        target: the model that says something.
+        scope: the token-identity patchscope.
+        pairs: source and target layers.
+        random_draws: random vectors for each text and layer, and drawn ones for each layer.
+        seed: of them.
+        memory_budget: bytes that a batch may take.
         maps: by source and target layer.
     """
 
-    study: CrossModel
-    maps: Mapping[tuple[int, int], Affine]
+    source: Backend
+    target: Backend
+    scope: Patchscope
+    pairs: Sequence[tuple[int, int]]
+    random_draws: int
+    seed: int
+    memory_budget: int
+    maps: Mapping[tuple[int, int], Affine] = field(default_factory=dict)
+
+    @property
+    def sources(self) -> list[int]:
+        """Source layers, each once."""
+        return list(dict.fromkeys(source for source, _ in self.pairs))
 
     def check(self, texts: Sequence[Text]) -> None:
         """Refuse texts that cannot be read.
 
         Raises:
             PromptError: an empty or too long one.
-        StudyError: one of a single token.
+            StudyError: one of a single token.
         """
         self._reads(texts)
 
     def nulls(self, texts: Sequence[Text]) -> Tensor:
         """The mean state of each source layer over texts, and vectors drawn as these states are
         spread: ``[1 + draw, layer, width]``."""
-        spread = Spread(self.study.random_draws, self.study.seed)
+        spread = Spread(self.random_draws, self.seed)
         for first in range(0, len(texts), _AT_ONCE):
             states, _ = self._states(texts[first : first + _AT_ONCE], final=False)
             spread.add(states)
@@ -79,13 +98,11 @@ class Identity:
             texts: all of them.
             nulls: the mean of each source layer, and what is drawn.
         """
-        import pandas as pd
-
-        study, pairs = self.study, self.study.pairs()
+        pairs = self.pairs
         own = [texts[item] for item in items]
         states, said = self._states(own, final=True)
-        at = {layer: n for n, layer in enumerate(study.sources())}
-        draws = [self._random(states, items, draw) for draw in range(study.random_draws)]
+        at = {layer: n for n, layer in enumerate(self.sources)}
+        draws = [self._random(states, items, draw) for draw in range(self.random_draws)]
         written = [
             (n, condition, draw, s, t, of[n, at[s]])
             for condition, draw, of in [
@@ -95,7 +112,7 @@ class Identity:
             for n in range(len(items))
             for s, t in pairs
         ]
-        shared = [("mean", 0), *(("drawn", draw) for draw in range(study.random_draws))]
+        shared = [("mean", 0), *(("drawn", draw) for draw in range(self.random_draws))]
         written += [
             (0, condition, draw, s, t, of[at[s]].to(states))
             for (condition, draw), of in zip(shared, nulls, strict=True)
@@ -129,11 +146,11 @@ class Identity:
                 line(each, condition, draw, s, t, word)
         for n in range(len(items)):
             line(n, "prior", 0, -1, -1, prior)
-        return pd.DataFrame(lines)
+        return IDENTITY.frame(lines)
 
     def _reads(self, texts: Sequence[Text]) -> list[Asked]:
         prompts = [text if isinstance(text, str) else list(text) for text in texts]
-        found = asked(self.study.backend, prompts, -1)
+        found = asked(self.source, prompts, -1)
         first = [one.prompt.text for one in found if one.tokens == (0,)]
         if first:
             raise StudyError(
@@ -146,12 +163,12 @@ class Identity:
 
     def _states(self, texts: Sequence[Text], *, final: bool) -> tuple[Tensor, list[str]]:
         """States of last tokens, ``[text, source layer, width]``, and what the source says next."""
-        backend, reads = self.study.backend, self._reads(texts)
-        sites = [resid_post(layer) for layer in self.study.sources()]
-        budget = self.study.memory_budget
+        reads = self._reads(texts)
+        sites = [resid_post(layer) for layer in self.sources]
+        budget = self.memory_budget
         states = [torch.empty(0)] * len(texts)
         said = [""] * len(texts)
-        for part in gathered(backend, reads, sites, final=final, memory_budget=budget):
+        for part in gathered(self.source, reads, sites, final=final, memory_budget=budget):
             stacked = torch.stack([part.states[site] for site in sites], 1)
             for n, own in zip(part.prompts, stacked, strict=True):
                 states[n] = own
@@ -161,34 +178,34 @@ class Identity:
         return torch.stack(states), said
 
     def _said(self, part: Gathered) -> Sequence[str]:
-        backend = self.study.backend
-        best = part.final(backend, slice(None)).log_p.argmax(-1)
-        return labels_of(backend, best.tolist())
+        best = part.final(self.source, slice(None)).log_p.argmax(-1)
+        return labels_of(self.source, best.tolist())
 
     def _random(self, states: Tensor, items: Sequence[int], draw: int) -> Tensor:
         """For each state a random vector of its length."""
-        seeds = [(self.study.seed, item, draw) for item in items]
+        seeds = [(self.seed, item, draw) for item in items]
         pairs = zip(states, seeds, strict=True)
         return torch.stack([as_long_as(own, np.random.default_rng(seed)) for own, seed in pairs])
 
     def _words(self, written: Sequence[tuple[int, int, Tensor]]) -> list[str]:
         """What the target says after its prompt as it is, then with each state written."""
-        target, scope = self.study.target, self.study.identity
-        prompt, places = scope.inspection.tokenized(target), scope.inspection.placed(target)
-        kind = scope.write.whole
-        sets: list[Any] = [[]]
-        for source, layer, state in written:
-            value = self.maps[source, layer](state.float()).to(target.device, target.dtype)
-            sets.append([scope.patch(kind(layer).at(place), value) for place in places])
+        target, scope = self.target, self.scope
+        kind, inspection = scope.write.whole, scope.inspection
+        writes = (
+            (kind(layer), self.maps[source, layer](state.float()).to(target.device, target.dtype))
+            for source, layer, state in written
+        )
         found: list[int] = []
-        for first in range(0, len(sets), _ROWS):
-            runs = run_many(
-                target.model,
-                prompt,
-                sets[first : first + _ROWS],
-                top_k=1,
-                memory_budget=self.study.memory_budget,
-            )
+        for runs in write_and_decode(
+            target,
+            inspection.tokenized(target),
+            inspection.placed(target),
+            chain([None], writes),
+            patch=scope.patch,
+            top_k=1,
+            at_once=ROWS,
+            memory_budget=self.memory_budget,
+        ):
             assert runs.top_tokens is not None
             found += runs.top_tokens[:, 0, 0].tolist()
         return list(labels_of(target, found))

@@ -7,6 +7,7 @@ entity-description patchscopes read the source model in the words of the target 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,15 +29,18 @@ from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.layers import layers_of
 from lensscope.patchscope.scope import Patchscope
 from lensscope.studies.controls import groups
+from lensscope.studies.described import Described, Scores
 from lensscope.studies.entities import Entity, entities_of
 from lensscope.studies.entities import entities as read_entities
 from lensscope.studies.experiments.cross_model.identity import Identity
 from lensscope.studies.experiments.cross_model.summary import cross_model_result
-from lensscope.studies.experiments.entity_resolution.study import EntityResolution, Scores
 from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers, as_scope, as_targets
+from lensscope.studies.parts import IDENTITY, Part
 from lensscope.studies.result import StudyResult
-from lensscope.studies.study import BUDGET
+from lensscope.studies.study import BUDGET, Study
+from lensscope.studies.sweep import Grid, Sweep
+from lensscope.studies.sweep_lines import measured
 from lensscope.studies.texts import Text, texts_of
 from lensscope.values.sites import resid_post
 from lensscope.values.transforms import Affine
@@ -51,16 +55,17 @@ _LAYERS: Final = 8
 
 
 @dataclass(frozen=True, eq=False)
-class CrossModel(EntityResolution):
+class CrossModel(Study):
     """See `cross_model`."""
 
+    grid: Grid
+    given: tuple[Entity, ...]
     target_model: Any
     corpus: tuple[Text, ...]
     with_docs: bool
     identity: Patchscope
     ridge: float
     max_tokens: int | None
-    maps: Mapping[tuple[int, int], Affine] | None = None
     kind: ClassVar[str] = "cross_model"
 
     @property
@@ -69,30 +74,49 @@ class CrossModel(EntityResolution):
 
     @property
     def target(self) -> Backend:
+        """The model that states are written into."""
         return backend_of(self.target_model)
 
     # ---------------------------------------------------------------- layers
 
-    def sources(self) -> list[int]:
-        """Source layers; by default a few of them, evenly spaced."""
-        if self.layers is not None:
-            return layers_of(self.backend, resid_post, self.layers)
-        n = self.backend.n_layers
-        return sorted({round(x) for x in np.linspace(0, n - 1, min(n, _LAYERS)).tolist()})
-
-    def targets(self, source: int) -> list[int]:
-        """Target layers of a source layer: the one as deep in its model, or those asked for."""
-        if self.target_layers == "same":
-            here, there = self.backend.n_layers, self.target.n_layers
-            return [round(source * (there - 1) / max(here - 1, 1))]
-        wanted = None if isinstance(self.target_layers, str) else self.target_layers
-        return layers_of(self.target, resid_post, wanted)
+    def layers(self) -> dict[int, list[int]]:
+        """Source layers, by default a few of them, evenly spaced; each with its target layers: the
+        one as deep in its model, or those asked for."""
+        here, there = self.backend.n_layers, self.target.n_layers
+        if self.grid.layers is None:
+            spaced = np.linspace(0, here - 1, min(here, _LAYERS)).tolist()
+            sources = sorted({round(x) for x in spaced})
+        else:
+            sources = layers_of(self.backend, resid_post, self.grid.layers)
+        asked = self.grid.target_layers
+        if asked == "same":
+            return {s: [round(s * (there - 1) / max(here - 1, 1))] for s in sources}
+        wanted = None if isinstance(asked, str) else asked
+        return dict.fromkeys(sources, layers_of(self.target, resid_post, wanted))
 
     def pairs(self) -> list[tuple[int, int]]:
         """Source and target layers."""
-        return [(s, t) for s in self.sources() for t in self.targets(s)]
+        return self.sweep.cells
 
-    # ---------------------------------------------------------------- texts
+    # ---------------------------------------------------------------- what is run
+
+    @functools.cached_property
+    def items(self) -> Described:
+        """The entities as they are read and scored."""
+        return Described(self.backend, self.given, ("bare",), False, None, self.seed)
+
+    @functools.cached_property
+    def sweep(self) -> Sweep:
+        """What is run of the entities, before there are maps."""
+        models, budget = (self.backend, self.target), self.memory_budget
+        return Sweep(self.items, self.grid, *models, self.layers(), self.seed, budget, {})
+
+    @functools.cached_property
+    def words(self) -> Identity:
+        """What is run of the texts, before there are maps."""
+        models, draws = (self.backend, self.target), self.grid.random_draws
+        pairs, budget = self.pairs(), self.memory_budget
+        return Identity(*models, self.identity, pairs, draws, self.seed, budget)
 
     def split(self) -> tuple[list[Text], list[Text]]:
         """The texts that maps are fitted on, and those that are held out."""
@@ -111,8 +135,10 @@ class CrossModel(EntityResolution):
         fit, held = self.split()
         scope = self.identity
         return {
-            **super().arguments(),
+            **self.sweep.arguments(),
             "title": f"{len(held)} texts and {len(self.given)} entities",
+            **self.items.arguments(),
+            **self.sweep.places(),
             "pairs": [list(pair) for pair in self.pairs()],
             "identity": [scope.inspection.text, scope.inspection.placeholder],
             "texts": [text if isinstance(text, str) else list(text) for text in held],
@@ -122,8 +148,8 @@ class CrossModel(EntityResolution):
             "max_tokens": self.max_tokens,
         }
 
-    def keys(self) -> list[str]:
-        return [*(f"identity-{n:06d}" for n in range(len(self.groups()))), *super().keys()]
+    def parts(self) -> list[Part]:
+        return [*(IDENTITY.part(n) for n in range(len(self.groups()))), *self.sweep.parts()]
 
     def check(self) -> None:
         """Refuse what cannot be run, before anything is.
@@ -142,18 +168,15 @@ class CrossModel(EntityResolution):
                 expected="at least three, two of which are held out",
                 instead="more texts, or texts=None for those that come with lensscope",
             )
-        super().check()
+        self.sweep.check()
         self.identity.inspection.placed(self.target)
-        Identity(self, {}).check(self.split()[1])
-
-    def check_models(self, scope: Patchscope) -> None:
-        """There is a map between all bases, or will be."""
+        self.words.check(self.split()[1])
 
     def prepare(self) -> Mapping[str, Tensor]:
         """Means and random vectors, and for each pair of layers a map."""
-        found = dict(super().prepare())
+        found = dict(self.sweep.prepare())
         held = self.split()[1]
-        found["nulls-text"] = Identity(self, {}).nulls(held)
+        found["nulls-text"] = self.words.nulls(held)
         pairs = self.pairs()
         for target in dict.fromkeys(t for _, t in pairs):
             own = [s for s, t in pairs if t == target]
@@ -182,23 +205,16 @@ class CrossModel(EntityResolution):
             found |= {source: lens.at(resid_post(source)) for source in rest}
         return found
 
-    def measure(self, key: str, shared: Mapping[str, Tensor]) -> pd.DataFrame:
+    def measure(self, part: Part, shared: Mapping[str, Tensor]) -> pd.DataFrame:
         """One part: of held-out texts, of an entity, or of a control."""
         maps = {
             (s, t): Affine(shared[f"map-{s}-{t}-matrix"], shared[f"map-{s}-{t}-bias"])
             for s, t in self.pairs()
         }
-        kind, _, rest = key.partition("-")
-        if kind == "identity":
-            items, held = self.groups()[int(rest)], self.split()[1]
-            return Identity(self, maps).measure(items, held, shared["nulls-text"])
-        return super(CrossModel, replace(self, maps=maps)).measure(key, shared)
-
-    def value(self, scope: Patchscope, state: Tensor, source: int, target: int) -> Tensor:
-        """What is written of a state: what it is mapped to."""
-        assert self.maps is not None
-        value = self.maps[source, target](state.float())
-        return value.to(self.target.device, self.target.dtype)
+        if part.kind == IDENTITY:
+            items, held = self.groups()[part.numbers[0]], self.split()[1]
+            return replace(self.words, maps=maps).measure(items, held, shared["nulls-text"])
+        return measured(replace(self.sweep, maps=maps), part, shared)
 
     @classmethod
     def summary(cls, folder: Folder) -> StudyResult:
@@ -279,16 +295,15 @@ def cross_model(
         model=source,
         seed=seed,
         memory_budget=memory_budget,
-        scopes=(as_scope(inspection or Patchscope.entity_description()),),
-        layers=as_layers(layers),
-        # the same relative depth is the same layer, in models of as many layers
-        target_layers=as_targets("same" if target_layers == "proportional" else target_layers),
-        max_new_tokens=max_new_tokens,
-        random_draws=random_draws,
+        grid=Grid(
+            (as_scope(inspection or Patchscope.entity_description()),),
+            as_layers(layers),
+            # the same relative depth is the same layer, in models of as many layers
+            as_targets("same" if target_layers == "proportional" else target_layers),
+            max_new_tokens,
+            random_draws,
+        ),
         given=entities_of(entities),
-        ways=("bare",),
-        all_tokens=False,
-        similarity=None,
         target_model=target,
         corpus=texts_of(texts),
         with_docs=texts is None,

@@ -9,11 +9,13 @@ import pandas as pd
 import xarray as xr
 
 from lensscope.studies.axes import Axes, axes_of, controls
-from lensscope.studies.cells import CellTally
 from lensscope.studies.figures import heat_maps, layer_chart, shown, text_panel
 from lensscope.studies.folder import Folder
+from lensscope.studies.items import Score
+from lensscope.studies.parts import IDENTITY
 from lensscope.studies.result import StudyResult
-from lensscope.studies.summary import Score, SweepTally, dataset, few, headline, places, unchosen
+from lensscope.studies.summary import dataset, few, headline, places, unchosen
+from lensscope.studies.tally import Tally, of_cells, of_sweep
 
 _SHOWN: Final = 5
 _TASKS: Final = ("next token, by token identity", "entity resolved")
@@ -27,9 +29,8 @@ def cross_model_result(folder: Folder, score: Score) -> StudyResult:
     texts = len(arguments["texts"])
     layers = (described.sources, described.targets)
     read = Axes(("precision_at_1",), texts, ("",), ("",), *layers, False)
-    words, things = CellTally(read, arguments["seed"]), SweepTally(described, arguments["seed"])
-    words.take_parts(folder, "identity-")
-    things.take(folder, score)
+    words = of_cells(folder, IDENTITY, read, arguments["seed"])
+    things = of_sweep(folder, described, arguments["seed"], score)
     proportional = described.targets is None
     data = _merged(words, things)
     if proportional:
@@ -87,7 +88,7 @@ def cross_model_result(folder: Folder, score: Score) -> StudyResult:
     return StudyResult(data, head, tables, charts, tuple(panels), notes, manifest, folder)
 
 
-def _merged(words: CellTally, things: SweepTally) -> xr.Dataset:
+def _merged(words: Tally, things: Tally) -> xr.Dataset:
     """Both tasks' cells; the lift of each under its own name."""
     found: list[Any] = []
     for tally, task, items in ((words, "precision", "texts"), (things, "resolved", "entities")):

@@ -7,28 +7,33 @@ written into a prompt of described entities, and what is generated is compared w
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from torch import Tensor
 
 from lensscope import checks
 from lensscope.errors import StudyError
 from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.layers import TargetLayers
 from lensscope.patchscope.scope import ENTITY_DESCRIPTION, Patchscope
-from lensscope.studies.controls import derangement
+from lensscope.studies.described import VARIANTS, Described, Scores
 from lensscope.studies.entities import Entity, entities_of
 from lensscope.studies.entities import entities as read_entities
 from lensscope.studies.experiments.entity_resolution.summary import entity_result
 from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers, as_scopes, as_targets
-from lensscope.studies.places import placed
+from lensscope.studies.items import Sample
+from lensscope.studies.parts import Part
 from lensscope.studies.result import StudyResult
-from lensscope.studies.scoring import rouge_l, sentence_model
-from lensscope.studies.study import BUDGET
-from lensscope.studies.sweep import Sample, SweepStudy
+from lensscope.studies.study import BUDGET, Study
+from lensscope.studies.sweep import Grid, Sweep
+from lensscope.studies.sweep_lines import measured
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INSPECTIONS: Final = (
     ENTITY_DESCRIPTION,
@@ -37,83 +42,12 @@ INSPECTIONS: Final = (
 )
 """The paper's inspection prompt, and one of the same form with other entities."""
 
-VARIANTS: Final[Mapping[str, Callable[[str], tuple[str, str]]]] = {
-    "bare": lambda name: ("{}", name),
-    "space": lambda name: (" {}", name),
-    "lower": lambda name: ("{}", name.lower()),
-    "upper": lambda name: ("{}", name.upper()),
-    "sentence": lambda name: ("Yesterday I read a long article about {}", name),
-}
-"""Ways to put a name, which the tokenizer cuts in as many ways."""
-
-
-class Scores:
-    """Scores a description against what an entity is, and what its last word means.
-
-    Not as the paper does, which has no such verdict: a description ``resolved`` an entity where it
-    is nearer, by ROUGE-L, to the entity's own reference than to the reference of every other
-    entity of the study, and than to its unresolved reading. A tie is none, and neither is a
-    description that shares no word with the reference; so one that suits any of them, such as
-    "City in the United States", is not taken for all.
-
-    Args:
-        given: the entities.
-        similarity: a sentence model, or ``None`` for ROUGE-L alone.
-    """
-
-    def __init__(self, given: Sequence[Entity], similarity: str | None) -> None:
-        self.given, self.similarity = given, similarity
-        self.names: tuple[str, ...] = ("resolved", "rouge_reference", "rouge_unresolved")
-        if similarity is not None:
-            self.names += ("similarity_reference", "similarity_unresolved")
-        self._references = list(dict.fromkeys(entity.reference.casefold() for entity in given))
-        self._nearest: dict[str, str | None] = {}
-
-    def __call__(self, text: str, item: int, first: int = -1) -> tuple[float, ...]:
-        entity = self.given[item]
-        said = first_description(text)
-        right, wrong, *alike = _scored(said, entity.reference, entity.unresolved, self.similarity)
-        resolved = right > wrong and self.nearest(said) == entity.reference.casefold()
-        return (float(resolved), right, wrong, *alike)
-
-    def nearest(self, said: str) -> str | None:
-        """The one reference that a description is nearest to; ``None`` if two are as near."""
-        if said not in self._nearest:
-            scores = [rouge_l(said, reference) for reference in self._references]
-            largest = max(scores)
-            one = largest > 0 and scores.count(largest) == 1
-            self._nearest[said] = self._references[scores.index(largest)] if one else None
-        return self._nearest[said]
-
-
-@functools.lru_cache(maxsize=1 << 16)
-def _scored(
-    said: str, reference: str, unresolved: str, similarity: str | None
-) -> tuple[float, ...]:
-    """How near a description is to a reference, and to the unresolved reading."""
-    found = (rouge_l(said, reference), rouge_l(said, unresolved) if unresolved else 0.0)
-    if similarity is None:
-        return found
-    alike = sentence_model(similarity)
-    return (*found, alike(said, reference), alike(said, unresolved) if unresolved else 0.0)
-
-
-def first_description(text: str) -> str:
-    """What a text says before it goes on to the next entity of the pattern, or to another line.
-
-    Example:
-        >>> from lensscope.studies.experiments.entity_resolution.study import first_description
-        >>> first_description(": American film franchise, The Hunger Games: American film")
-        'American film franchise'
-    """
-    line = text.lstrip(": \n").split("\n", 1)[0]
-    return re.split(r",\s[^,:]{1,60}:", line, maxsplit=1)[0].strip()
-
 
 @dataclass(frozen=True, eq=False)
-class EntityResolution(SweepStudy):
+class EntityResolution(Study):
     """See `entity_resolution`."""
 
+    grid: Grid
     given: tuple[Entity, ...]
     ways: tuple[str, ...]
     all_tokens: bool
@@ -121,50 +55,49 @@ class EntityResolution(SweepStudy):
     kind: ClassVar[str] = "entity_resolution"
 
     @functools.cached_property
-    def scores(self) -> Scores:
-        """How descriptions are scored."""
-        return Scores(self.given, self.similarity)
+    def items(self) -> Described:
+        """The entities as they are read and scored."""
+        own = (self.given, self.ways, self.all_tokens, self.similarity, self.seed)
+        return Described(self.backend, *own)
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return self.scores.names
-
-    @property
-    def names(self) -> Sequence[str]:
-        return [entity.name for entity in self.given]
-
-    @property
-    def variants(self) -> Sequence[str]:
-        return self.ways
+    @functools.cached_property
+    def sweep(self) -> Sweep:
+        """What is run."""
+        layers = self.grid.within(self.backend)
+        models = (self.backend, self.backend)
+        return Sweep(self.items, self.grid, *models, layers, self.seed, self.memory_budget)
 
     def sample(self, item: int, variant: int) -> Sample:
-        name, way = self.given[item].name, self.ways[variant]
-        template, said = VARIANTS[way](name) if way in VARIANTS else (way, name)
-        text, every = template.replace("{}", said), self.all_tokens
-        found = placed(self.backend, text, said, every=every)
-        return Sample.of(item, variant, found, every=every)
+        """Where an entity's states are read."""
+        return self.items.sample(item, variant)
 
-    def score(self, text: str, item: int, first: int = -1) -> Sequence[float]:
-        return self.scores(text, item)
+    def score(self, text: str, item: int) -> Sequence[float]:
+        """How a description of an entity is scored."""
+        return self.items.score(text, item)
 
     def others(self) -> Sequence[int]:
-        return derangement([[entity.reference] for entity in self.given], self.seed)
-
-    def check(self) -> None:
-        """Refuse what cannot be run, before anything is."""
-        super().check()
-        self.others()
-        self.score("", 0)
+        """For each entity the one that is its control."""
+        return self.items.others()
 
     def arguments(self) -> dict[str, Any]:
         return {
-            **self.common(),
+            **self.sweep.arguments(),
             "title": f"{len(self.given)} entities",
-            "entities": [asdict(entity) for entity in self.given],
-            "all_tokens": self.all_tokens,
-            "similarity": self.similarity,
-            **self.places(),
+            **self.items.arguments(),
+            **self.sweep.places(),
         }
+
+    def parts(self) -> list[Part]:
+        return self.sweep.parts()
+
+    def check(self) -> None:
+        self.sweep.check()
+
+    def prepare(self) -> Mapping[str, Tensor]:
+        return self.sweep.prepare()
+
+    def measure(self, part: Part, shared: Mapping[str, Tensor]) -> pd.DataFrame:
+        return measured(self.sweep, part, shared)
 
     @classmethod
     def summary(cls, folder: Folder) -> StudyResult:
@@ -257,11 +190,13 @@ def entity_resolution(
         model=model,
         seed=seed,
         memory_budget=memory_budget,
-        scopes=as_scopes(INSPECTIONS if inspection is None else inspection),
-        layers=as_layers(layers),
-        target_layers=as_targets(target_layers),
-        max_new_tokens=max_new_tokens,
-        random_draws=random_draws,
+        grid=Grid(
+            as_scopes(INSPECTIONS if inspection is None else inspection),
+            as_layers(layers),
+            as_targets(target_layers),
+            max_new_tokens,
+            random_draws,
+        ),
         given=entities_of(entities),
         ways=ways,
         all_tokens=all_tokens,

@@ -12,10 +12,10 @@ from lensscope.stats.intervals import Sums
 from lensscope.studies.axes import axes_of, controls
 from lensscope.studies.figures import heat_maps, layer_chart, shown, text_panel
 from lensscope.studies.folder import Folder
+from lensscope.studies.items import Score
+from lensscope.studies.parts import CELLS
 from lensscope.studies.result import StudyResult
 from lensscope.studies.summary import (
-    Score,
-    SweepTally,
     dataset,
     few,
     headline,
@@ -23,6 +23,7 @@ from lensscope.studies.summary import (
     unchosen,
     with_interval,
 )
+from lensscope.studies.tally import of_sweep
 
 _PLACES: Final = 6
 _STAY: Final = 2
@@ -34,8 +35,7 @@ def entity_result(folder: Folder, score: Score) -> StudyResult:
     manifest = folder.manifest()
     arguments = manifest["arguments"]
     axes = axes_of(arguments, len(arguments["entities"]))
-    tally = SweepTally(axes, arguments["seed"])
-    tally.take(folder, score)
+    tally = of_sweep(folder, axes, arguments["seed"], score)
     data, head = dataset(tally), headline(tally)
     tables = {"resolution by variant": _by_variant(folder, arguments), "controls": controls()}
     if arguments["all_tokens"]:
@@ -94,7 +94,7 @@ def resolution_layer(resolved: Any) -> int | None:
 def _by_variant(folder: Folder, arguments: dict[str, Any]) -> pd.DataFrame:
     """How tokenization moves the layer of resolution: by variant, and by one token or several."""
     sums: dict[tuple[str, str], list[float]] = {}
-    for part in folder.read("cells-"):
+    for part in CELLS.of(folder):
         states = part[(part["condition"] == "state") & (part["place"] == 0)]
         for _, own in states.groupby(["item", "variant", "scope"]):
             variant = arguments["variants"][int(own["variant"].iloc[0])]
@@ -133,7 +133,7 @@ def _by_token(folder: Folder) -> pd.DataFrame:
     """From which tokens an entity is resolved at some layer, counted from the end of its name."""
     names = ("resolved", "resolved_shuffled")
     found: dict[int, NDArray[Any]] = {}
-    for part in folder.read("cells-", ["item", "variant", "condition", "place", "scope", *names]):
+    for part in CELLS.of(folder, ["item", "variant", "condition", "place", "scope", *names]):
         states = part[(part["condition"] == "state") & (part["place"] < _PLACES)]
         for (item, _, place), own in states.groupby(["item", "variant", "place"]):
             best = own.groupby("scope")[list(names)].max().mean().to_numpy()

@@ -11,31 +11,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.engine.calls import capture
+from lensscope.engine.capture import capture
 from lensscope.errors import StudyError
 from lensscope.lenses.checks import several, whole_number
-from lensscope.model.tokens import tokenize
-from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.layers import layers_of
 from lensscope.studies.controls import Spread, as_long_as
-from lensscope.studies.experiments.multihop.summary import WAYS, multihop_result
-from lensscope.studies.experiments.multihop.sweep import Written, texts_after
+from lensscope.studies.experiments.multihop.prompts import (
+    BACK,
+    CHAIN,
+    read,
+    written,
+)
+from lensscope.studies.experiments.multihop.summary import multihop_result
 from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers
+from lensscope.studies.parts import QUESTIONS, Part
 from lensscope.studies.places import LEAD_IN
 from lensscope.studies.questions import Question, unrelated
 from lensscope.studies.questions import questions as read_questions
 from lensscope.studies.result import StudyResult
+from lensscope.studies.said import said_after
 from lensscope.studies.scoring import contains
 from lensscope.studies.study import BUDGET, Study
-from lensscope.values.prompts import TokenizedPrompt
 from lensscope.values.sites import resid_post
 
 if TYPE_CHECKING:
@@ -43,7 +47,17 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 32
 """Prompts that are run together."""
-_CHAIN, _BACK = range(len(WAYS))
+
+
+class Written(NamedTuple):
+    """A state of a sweep: what it is the state of, which draw of it, where it is read and written,
+    and the state, ``[d_model]``."""
+
+    condition: str
+    draw: int
+    source: int
+    target: int
+    state: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,47 +85,7 @@ class Multihop(Study):
     def pairs(self, way: int) -> list[tuple[int, int]]:
         """Source and target layers of a way; going back is to a lower layer."""
         cells = [(s, t) for s in self.sources() for t in self.targets()]
-        return cells if way == _CHAIN else [(s, t) for s, t in cells if t < s]
-
-    def read(self, item: int, way: int) -> tuple[TokenizedPrompt, int]:
-        """The prompt that a question's state is read from, and its token."""
-        question = self.questions[item]
-        if way == _CHAIN:
-            text, start = question.first, 0
-        else:
-            text, start = question.text, question.second.index("{}")
-        stop = start + len(question.first)
-        prompt, token = self._token(text, stop)
-        if token == 0:  # an attention sink
-            prompt, token = self._token(LEAD_IN + text, len(LEAD_IN) + stop)
-        return prompt, token
-
-    def _token(self, text: str, stop: int) -> tuple[TokenizedPrompt, int]:
-        """A text, and the token that holds the character before a place."""
-        (prompt,) = tokenize(self.backend, text)
-        holding = [n for n, (a, b) in enumerate(prompt.char_spans) if a < stop <= b]
-        return prompt, holding[-1]
-
-    def written(self, item: int, way: int) -> tuple[TokenizedPrompt, int]:
-        """The prompt that it is written into, and the token.
-
-        Raises:
-            StudyError: a placeholder that occurs elsewhere in the second step.
-            PromptError: one that is not a token of its own.
-        """
-        if way == _BACK:
-            return self.read(item, way)
-        asked = self.questions[item].asked(self.placeholder)
-        inspection = InspectionPrompt(asked, self.placeholder)
-        places = inspection.placed(self.backend)
-        if len(places) != 1:
-            raise StudyError(
-                "The placeholder of a second step is not the only one.",
-                got=f"{self.placeholder!r} {len(places)} times in {asked!r}",
-                expected="a word that does not occur in the second step",
-                instead='placeholder="?"',
-            )
-        return inspection.tokenized(self.backend), places[0]
+        return cells if way == CHAIN else [(s, t) for s, t in cells if t < s]
 
     def others(self) -> list[int]:
         """For each question another one with nothing in common.
@@ -137,8 +111,8 @@ class Multihop(Study):
             "memory_budget": self.memory_budget,
         }
 
-    def keys(self) -> list[str]:
-        return [f"cells-{item:06d}" for item in range(len(self.questions))]
+    def parts(self) -> list[Part]:
+        return [QUESTIONS.part(item) for item in range(len(self.questions))]
 
     def check(self) -> None:
         """Refuse what cannot be run, before anything is.
@@ -156,7 +130,7 @@ class Multihop(Study):
                 expected="at least two",
                 instead="ls.studies.questions()",
             )
-        if not self.pairs(_BACK):
+        if not self.pairs(BACK):
             raise StudyError(
                 "There is no layer to write back to.",
                 got=f"source layers {self.sources()}, target layers {self.targets()}",
@@ -164,10 +138,10 @@ class Multihop(Study):
                 instead="layers=[8, 12, 16], target_layers=[2, 4, 6]",
             )
         self.others()
-        for item in range(len(self.questions)):
-            for way in range(len(WAYS)):
-                self.read(item, way)
-                self.written(item, way)
+        for question in self.questions:
+            for way in (CHAIN, BACK):
+                read(self.backend, question, way)
+                written(self.backend, question, way, self.placeholder)
 
     def prepare(self) -> Mapping[str, Tensor]:
         """The mean state of each layer over all questions, ``[way, layer, width]``, and vectors
@@ -176,15 +150,15 @@ class Multihop(Study):
         spread = Spread(self.random_draws, self.seed)
         for first in range(0, len(items), _AT_ONCE):
             some = items[first : first + _AT_ONCE]
-            spread.add(torch.stack([self._states(some, way) for way in range(len(WAYS))], 1))
+            spread.add(torch.stack([self._states(some, way) for way in (CHAIN, BACK)], 1))
         return {"mean": spread.mean(), "drawn": spread.drawn()}
 
     def _states(self, items: Sequence[int], way: int) -> Tensor:
         """``[item, source layer, width]``."""
-        reads = [self.read(item, way) for item in items]
+        reads = [read(self.backend, self.questions[item], way) for item in items]
         sites = [resid_post(layer) for layer in self.sources()]
         cache = capture(
-            self.backend.model,
+            self.backend,
             [prompt for prompt, _ in reads],
             sites,
             memory_budget=self.memory_budget,
@@ -192,46 +166,41 @@ class Multihop(Study):
         at = [token for _, token in reads]
         return torch.stack([cache[site][range(len(items)), at] for site in sites], 1)
 
-    def measure(self, key: str, shared: Mapping[str, Tensor]) -> pd.DataFrame:
+    def measure(self, part: Part, shared: Mapping[str, Tensor]) -> pd.DataFrame:
         """A line for each text of a question: alone, and by way, condition and cell."""
-        import pandas as pd
-
-        item = int(key.split("-")[1])
+        (item,) = part.numbers
         question, other = self.questions[item], self.others()[item]
         lines: list[dict[str, Any]] = []
 
-        def line(way: int, text: str, written: Written | None, condition: str) -> None:
+        def line(way: int, text: str, of: Written | None, condition: str) -> None:
             lines.append(
                 {
                     "item": item,
                     "name": question.text,
                     "variant": way,
                     "condition": condition,
-                    "draw": 0 if written is None else written.draw,
-                    "source_layer": -1 if written is None else written.source,
-                    "target_layer": -1 if written is None else written.target,
+                    "draw": of.draw if of else 0,
+                    "source_layer": of.source if of else -1,
+                    "target_layer": of.target if of else -1,
                     "text": text,
                     "answered": float(contains(text, question.answers)),
                 }
             )
 
-        for way in range(len(WAYS)):
+        for way in (CHAIN, BACK):
             own, others = self._states([item, other], way)
             nulls = {"mean": [shared["mean"][way]], "drawn": [*shared["drawn"][:, way]]}
             sweep = self._sweep(item, way, own, others, nulls)
-            prior, *texts = texts_after(
-                self.backend,
-                *self.written(item, way),
-                sweep,
-                max_new_tokens=self.max_new_tokens,
-                memory_budget=self.memory_budget,
-            )
-            line(way, prior, None, "prior")
-            if way == _BACK:
-                line(-1, prior, None, "alone")
-            for written, text in zip(sweep, texts, strict=True):
-                line(way, text, written, written.condition)
-        return pd.DataFrame(lines)
+            prompt, token = written(self.backend, question, way, self.placeholder)
+            writes = [None, *((resid_post(one.target), one.state) for one in sweep)]
+            budget = (self.max_new_tokens, self.memory_budget)
+            prior, *texts = said_after(self.backend, prompt, [token], writes, *budget)
+            line(way, prior.text, None, "prior")
+            if way == BACK:
+                line(-1, prior.text, None, "alone")
+            for one, said in zip(sweep, texts, strict=True):
+                line(way, said.text, one, one.condition)
+        return QUESTIONS.frame(lines)
 
     def _sweep(
         self,

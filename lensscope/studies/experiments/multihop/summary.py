@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -10,14 +11,15 @@ import pandas as pd
 
 from lensscope.stats.intervals import Sums
 from lensscope.studies.axes import CONDITIONS, Axes, controls
-from lensscope.studies.cells import CellTally
+from lensscope.studies.experiments.multihop.prompts import WAYS
 from lensscope.studies.figures import heat_maps, layer_chart
 from lensscope.studies.folder import Folder
 from lensscope.studies.folds import Folds
+from lensscope.studies.parts import QUESTIONS
 from lensscope.studies.result import StudyResult
-from lensscope.studies.summary import dataset, few, headline, unchosen, with_interval
+from lensscope.studies.summary import dataset, few, headline, named, unchosen, with_interval
+from lensscope.studies.tally import Tally, of_cells
 
-WAYS: Final = ("chain of thought", "back-patching")
 _SHOWN: Final = 12
 
 
@@ -31,13 +33,14 @@ def multihop_result(folder: Folder) -> StudyResult:
     below = np.array([[t < s for t in targets] for s in sources])
     possible = np.stack([np.ones_like(below), below])
     seed = arguments["seed"]
-    everything, failed = (CellTally(axes, seed, possible) for _ in range(2))
     known = np.full(number, np.nan)
-    for part in folder.read("cells-", ["item", "condition", "answered"]):
+    for part in QUESTIONS.of(folder, ["item", "condition", "answered"]):
         alone = part[part["condition"] == "alone"]
         known[alone["item"].to_numpy(int)] = alone["answered"]
-    everything.take_parts(folder, "cells-")
-    failed.take_parts(folder, "cells-", np.flatnonzero(known == 0).tolist())
+    everything, failed = (
+        of_cells(folder, QUESTIONS, axes, seed, items, possible)
+        for items in (None, np.flatnonzero(known == 0).tolist())
+    )
     data = dataset(everything).isel(inspection=0, drop=True).rename(variant="way")
     head = pd.concat([_alone(known, everything.folds), _lines(everything)], ignore_index=True)
     tables = {"repaired: only questions that the model fails alone": _lines(failed)}
@@ -68,7 +71,7 @@ def multihop_result(folder: Folder) -> StudyResult:
     return StudyResult(data, head, tables, tuple(charts), tuple(panels), notes, manifest, folder)
 
 
-def _lines(tally: CellTally) -> pd.DataFrame:
+def _lines(tally: Tally) -> pd.DataFrame:
     """The headline in the words of this study."""
     found = headline(tally).drop(columns="inspection")
     found = found.rename(columns={"way": "cells", "variant": "way", "items": "questions"})
@@ -80,9 +83,9 @@ def _alone(known: Any, folds: Folds) -> pd.DataFrame:
     """The line of the questions as they are, of those that fixed cells are scored on."""
     scored = [folds.scored(item) for item in range(len(known))]
     held = Sums.each(known[scored, None], 1.0)
-    empty = {
-        f"{name}{end}": np.nan for name in (*CONDITIONS, "lift") for end in ("", "_low", "_high")
-    }
+    empty: dict[str, float] = {}
+    for name in (*CONDITIONS, "lift"):
+        empty |= named(name, [np.nan] * 3)
     line: dict[str, Any] = {
         "way": "alone",
         "cells": "nothing written",
@@ -103,8 +106,7 @@ def _texts(folder: Folder, head: pd.DataFrame) -> pd.DataFrame:
 
 
 def _each_text(folder: Folder, fixed: pd.DataFrame) -> Iterator[dict[str, str]]:
-    for key in sorted(folder.done())[:_SHOWN]:
-        part = folder.part(key)
+    for part in islice(QUESTIONS.of(folder), _SHOWN):
         line = {
             "question": str(part["name"].iloc[0]),
             "alone": str(part.loc[part["condition"] == "alone", "text"].iloc[0]),

@@ -33,6 +33,7 @@ from lensscope.studies.controls import Spread, as_long_as, groups
 from lensscope.studies.experiments.next_token.summary import next_token_result
 from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers, as_lenses
+from lensscope.studies.parts import TEXTS, Part
 from lensscope.studies.result import StudyResult
 from lensscope.studies.study import BUDGET, Study
 from lensscope.studies.texts import Rows, Text, texts_of
@@ -102,8 +103,8 @@ class NextToken(Study):
             "memory_budget": self.memory_budget,
         }
 
-    def keys(self) -> list[str]:
-        return [f"cells-{n:06d}" for n in range(len(self.groups()))]
+    def parts(self) -> list[Part]:
+        return [TEXTS.part(n) for n in range(len(self.groups()))]
 
     def check(self) -> None:
         """Refuse what cannot be run, before anything is.
@@ -135,24 +136,24 @@ class NextToken(Study):
 
     # ---------------------------------------------------------------- parts
 
-    def measure(self, key: str, shared: Mapping[str, Tensor]) -> pd.DataFrame:
+    def measure(self, part: Part, shared: Mapping[str, Tensor]) -> pd.DataFrame:
         """A line for each token that is read, by lens, layer and condition."""
-        items = self.groups()[int(key.split("-")[1])]
+        items = self.groups()[part.numbers[0]]
         rows = Rows(items, self.reads(items))
         lenses = [lens.on(self.backend.device) for lens in self.lenses]
         found: dict[_Cell, Tensor] = {}
         finals: list[tuple[list[int], Gathered]] = []
-        for part in self._gathered(rows.reads, final=True):
-            at = rows.of(part.prompts)
-            draws = [self._random(part.states, rows, at, d) for d in range(self.random_draws)]
+        for some in self._gathered(rows.reads, final=True):
+            at = rows.of(some.prompts)
+            draws = [self._random(some.states, rows, at, d) for d in range(self.random_draws)]
             for n, lens in enumerate(lenses):
-                written = [("state", 0, part.states)]
+                written = [("state", 0, some.states)]
                 written += [("random", draw, states) for draw, states in enumerate(draws)]
                 for condition, draw, states in written:
                     for site, best in self._best(lens, states).items():
                         empty = torch.empty(len(rows), dtype=torch.long)
                         found.setdefault((n, site, condition, draw), empty)[at] = best
-            finals.append((at, replace(part, states={})))
+            finals.append((at, replace(some, states={})))
         for n, lens in enumerate(lenses):
             nulls = torch.cat([shared["mean"][None], shared["drawn"]])
             given = {s: nulls[:, at] for at, s in enumerate(self.sites())}
@@ -192,7 +193,7 @@ class NextToken(Study):
                         "predicted": own.tolist(),
                     }
                     frames.append(pd.DataFrame({**same, **columns, **scores}))
-        return pd.concat(frames, ignore_index=True)
+        return TEXTS.frame(pd.concat(frames, ignore_index=True))
 
     def _random(self, states: States, rows: Rows, at: Sequence[int], draw: int) -> States:
         """For each state a random vector of its length, which its text and token decide."""

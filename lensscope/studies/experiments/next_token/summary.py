@@ -15,8 +15,18 @@ from lensscope.studies.axes import CONDITIONS, controls
 from lensscope.studies.figures import layer_chart
 from lensscope.studies.folder import Folder
 from lensscope.studies.folds import Folds, best
+from lensscope.studies.parts import TEXTS
 from lensscope.studies.result import StudyResult
-from lensscope.studies.summary import LEVEL, chosen, edges, few, unchosen, with_interval, with_lift
+from lensscope.studies.summary import (
+    LEVEL,
+    chosen,
+    few,
+    named,
+    numbers,
+    unchosen,
+    with_interval,
+    with_lift,
+)
 
 METRICS: Final = ("precision_at_1", "surprisal")
 
@@ -33,13 +43,13 @@ class _Tally:
 
     def take(self, folder: Folder, seed: int) -> None:
         """Count the finished parts; each token of a text counts as much as any other."""
-        for frame in folder.read("cells-", ["item"]):
+        for frame in TEXTS.of(folder, ["item"]):
             self.counted[frame["item"].unique()] = True
         self.folds = Folds.among(self.counted, seed)
         shape = (len(CONDITIONS), len(METRICS), len(self.lenses), len(self.layers))
         self.sums = Sums.empty((self.folds.number, *shape))
         by = ["condition", "lens", "layer", "position"]
-        for frame in folder.read("cells-"):
+        for frame in TEXTS.of(folder):
             for text, own in frame.groupby("item"):
                 values, number = np.full(shape, np.nan), np.zeros(shape)
                 means = own.groupby(by, sort=False)[list(METRICS)].mean()
@@ -105,15 +115,11 @@ def _dataset(tally: _Tally) -> xr.Dataset:
     """Every cell by condition, with its interval, over all texts."""
     sums = tally.sums.sum(0)
     variables: dict[str, Any] = {}
-    for n, name in enumerate(METRICS):
-        own = sums[:, n]
-        for ending, values in zip(
-            ("", "_low", "_high"), (own.means, *edges(own, name)), strict=True
-        ):
-            variables[name + ending] = (("condition", "lens", "layer"), values)
-    lifts = sums[:, 0].lift(0, LEVEL)
-    for ending, values in zip(("", "_low", "_high"), lifts, strict=True):
-        variables["lift" + ending] = (("lens", "layer"), values)
+    for n, metric in enumerate(METRICS):
+        for name, values in named(metric, numbers(sums[:, n], metric)).items():
+            variables[name] = (("condition", "lens", "layer"), values)
+    for name, values in named("lift", sums[:, 0].lift(0, LEVEL)).items():
+        variables[name] = (("lens", "layer"), values)
     coords = {"condition": list(CONDITIONS), "lens": tally.lenses, "layer": tally.layers}
     return xr.Dataset(variables, coords).assign(texts=int(tally.counted.sum()))
 

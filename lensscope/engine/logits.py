@@ -86,7 +86,7 @@ class Picks:
 
 
 @dataclass(eq=False)
-class Outputs:
+class KeptLogits:
     """Takes the logits of one batch after the other, and keeps what is wanted of them.
 
     Attributes:

@@ -1,0 +1,99 @@
+"""How faithful a circuit is: what is left of a metric with everything else ablated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from lensscope import checks
+from lensscope.errors import CircuitError
+from lensscope.stats.intervals import ratio_interval
+
+
+@dataclass(frozen=True, eq=False)
+class Faithfulness:
+    """What is left of a metric with everything outside a circuit ablated.
+
+    Attributes:
+        data: axis ``pair``: ``model``, ``circuit`` and ``empty``, the metric of the whole model, of
+            the circuit alone, and with everything ablated.
+        nodes: how many components are at work, of a circuit of edges how many edges.
+        components: of how many.
+        ablation: what the others do.
+        metric: what was measured.
+        counted: ``"components"`` or ``"edges"``.
+    """
+
+    data: xr.Dataset
+    nodes: int
+    components: int
+    ablation: str
+    metric: str
+    counted: str = "components"
+
+    @property
+    def recovered(self) -> float:
+        """``(F(C) - F(empty)) / (F(M) - F(empty))``, of means over pairs: 1 is the whole model."""
+        mean = self.data.mean("pair")
+        gap = (mean["model"] - mean["empty"]).item()
+        return (mean["circuit"] - mean["empty"]).item() / gap if gap else float("nan")
+
+    @property
+    def difference(self) -> float:
+        """``|F(M) - F(C)|``, of means over pairs: 0 is faithful."""
+        mean = self.data.mean("pair")
+        return abs((mean["model"] - mean["circuit"]).item())
+
+    @checks.door(CircuitError)
+    def interval(
+        self, level: float = 0.95, resamples: int = 1000, seed: int = 0
+    ) -> tuple[float, float]:
+        """An interval of ``recovered`` over pairs; NaN for one pair, and where all are alike.
+
+        Raises:
+            CircuitError: no such interval.
+        """
+        return tuple(
+            ratio_interval(
+                self.data["circuit"].values - self.data["empty"].values,
+                self.data["model"].values - self.data["empty"].values,
+                level,
+                resamples,
+                seed,
+            ).tolist()
+        )
+
+    def __float__(self) -> float:
+        return self.recovered
+
+    def __repr__(self) -> str:
+        mean = self.data.mean("pair")
+        low, high = self.interval()
+        spread = "" if np.isnan(low) else f" ({low:.3f} to {high:.3f})"
+        pairs = self.data.sizes["pair"]
+        return (
+            f"Faithfulness(recovered {self.recovered:.3f}{spread} by {self.nodes} of "
+            f"{self.components} {self.counted}; {self.metric}: model {mean['model'].item():.4g}, "
+            f"circuit {mean['circuit'].item():.4g}, nothing {mean['empty'].item():.4g}; "
+            f"{pairs} pair{'s' * (pairs > 1)}, {self.ablation} ablation)"
+        )
+
+
+def faithfulness_of(
+    values: Float[np.ndarray, "pair 3"],
+    nodes: int,
+    components: int,
+    ablation: str,
+    metric: str,
+    counted: str = "components",
+) -> Faithfulness:
+    """Of the metric of the whole model, of the circuit alone and of nothing; see `Faithfulness`."""
+    names = ("model", "circuit", "empty")
+    data = xr.Dataset(
+        {name: ("pair", values[:, n]) for n, name in enumerate(names)},
+        {"pair": np.arange(len(values))},
+    )
+    return Faithfulness(data, nodes, components, ablation, metric, counted)

@@ -1,0 +1,143 @@
+"""Checkpoints of sweeps: what is measured so far, in a file that the same call goes on from.
+
+The header says the format of lens files, as it always has: older files and newer ones are alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from lensscope.errors import CheckpointError
+from lensscope.progress import one_bar, progress
+from lensscope.store.files import refusals
+from lensscope.store.json_text import conform
+from lensscope.store.tensors import DamagedError, read_tensors, write_tensors
+
+_FORMAT: Final = "lensscope-lens-1"
+
+
+def measured_each(
+    pairs: int,
+    shape: tuple[int, ...],
+    one: Callable[[int], tuple[Tensor, float, float]],
+    what: str,
+    path: Path | None,
+    settings: Mapping[str, Any],
+) -> Mapping[str, Tensor]:
+    """Measure the pairs that are not measured yet; a checkpoint is written after each.
+
+    Args:
+        pairs: how many there are.
+        shape: of the numbers of a pair.
+        one: measures a pair: its numbers, and the metric of its clean and its corrupted run.
+        what: what is measured, for the bar and the checkpoint.
+        path: of the checkpoint, if there is one.
+        settings: by which the same call is known.
+
+    Returns:
+        ``values``, ``clean``, ``corrupted`` and ``done``, ``[pair, …]``.
+
+    Raises:
+        CheckpointError: a file that cannot be gone on from.
+        FileError: the disk is full, or refuses.
+    """
+    held: Mapping[str, Tensor] = {
+        "values": torch.full((pairs, *shape), torch.nan),
+        "done": torch.zeros(pairs, dtype=torch.bool),
+        "clean": torch.full((pairs,), torch.nan),
+        "corrupted": torch.full((pairs,), torch.nan),
+    }
+    if path is not None:
+        held = _resumed(path, what, settings, held)
+
+    def measure(n: int) -> None:
+        held["values"][n], held["clean"][n], held["corrupted"][n] = one(n)
+        held["done"][n] = True
+        if path is not None:
+            _save(path, what, settings, held)
+
+    left = [n for n in range(pairs) if not held["done"][n]]
+    if pairs == 1 and left:  # whose own sweep has a bar
+        measure(0)
+    elif left:
+        with progress(pairs, what, "pair", initial=pairs - len(left)) as bar, one_bar():
+            for n in left:
+                measure(n)
+                bar.update(1)
+    return held
+
+
+def _save(path: Path, what: str, settings: Mapping[str, Any], held: Mapping[str, Tensor]) -> None:
+    """Write what is measured; what is at ``path`` is replaced only once all is written."""
+    with refusals(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = path.is_dir()
+    if folder:
+        raise CheckpointError(
+            "A checkpoint is kept in a file.",
+            got=f"the folder {path}",
+            expected="the path of a file",
+            instead=f"checkpoint={str(path / 'checkpoint.safetensors')!r}",
+        )
+    write_tensors(path, {"format": _FORMAT, "kind": what, "settings": dict(settings)}, held)
+
+
+def _resumed(
+    path: Path, what: str, settings: Mapping[str, Any], like: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    """What was measured before, in the shapes and types of ``like``, which it is if there is no
+    such file yet."""
+    if not path.exists():
+        return like
+    try:
+        header, held = read_tensors(path)
+        conform(header, {"format": str, "kind": str}, "the header")
+        if header["format"] != _FORMAT:
+            raise DamagedError(f"format {header['format'][:80]!r}")
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path} is not a checkpoint, or not whole.",
+            got=f"{type(error).__name__}: {error}"[:400],
+            expected=f"a safetensors file of format {_FORMAT}, as it was written",
+            instead=f"delete {path}, and the same call begins anew",
+        ) from error
+    if header["kind"] != what:
+        raise CheckpointError(
+            f"{path} holds something else.",
+            got=header["kind"][:80],
+            expected=what,
+            instead="another file",
+        )
+    try:
+        conform(header, {"settings": dict}, "the header")
+    except ValueError as error:
+        raise _not_whole(path, what, str(error), "the header that was written") from error
+    before = header["settings"]
+    differ = [name for name in settings if before.get(name) != settings[name]]
+    if differ:
+        raise CheckpointError(
+            f"{path} is of another {what}.",
+            got=", ".join(f"{name}: {before.get(name)!r}" for name in differ),
+            expected=", ".join(f"{name}: {settings[name]!r}" for name in differ),
+            instead="the same settings and texts, or another checkpoint=",
+        )
+    for name, own in like.items():
+        wanted = f"{tuple(own.shape)}, {own.dtype}"
+        got = f"{tuple(held[name].shape)}, {held[name].dtype}" if name in held else "nothing"
+        if got != wanted:
+            raise _not_whole(path, what, f"{name}: {got}", f"{name}: {wanted}")
+    return {name: held[name] for name in like}
+
+
+def _not_whole(path: Path, what: str, got: str, expected: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is not a whole checkpoint of this {what}.",
+        got=got,
+        expected=expected,
+        instead=f"delete {path}, and the same call begins anew",
+    )
