@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import unicodedata
 from typing import Final
 
 _PICTURES: Final[dict[int, str]] = {
@@ -19,10 +20,54 @@ def without_control(text: str) -> str:
     return text.translate(_PICTURES)
 
 
+EMPTY: Final = "∅"
+
+
 def visible(text: str) -> str:
-    """Line breaks and other control characters as signs, so that a cell stays on one line."""
+    """A text in one line: line breaks, tabs and other control characters as signs, a sign for each
+    space where there is nothing else, and one for no text at all.
+
+    Example:
+        >>> from lensscope.signs import visible
+        >>> [visible(text) for text in ("a\\n", "  ", "")]
+        ['a⏎', '␣␣', '∅']
+    """
     shown = without_control(text.replace("\n", "⏎").replace("\t", "⇥"))
-    return shown if shown.strip() or not shown else "␣" * len(shown)
+    return shown if shown.strip() else "␣" * len(shown) or EMPTY
+
+
+def short(text: str, limit: int) -> str:
+    """What is visible of a text, without spaces at its ends, so many columns wide at most.
+
+    Text that runs from right to left is set apart from what stands beside it.
+    """
+    text = visible(text).strip()
+    if width(text) > limit:
+        while width(text) > limit - 1:
+            text = text[:-1]
+        text += "…"
+    return isolated(text)
+
+
+def isolated(text: str) -> str:
+    """A text whose lines keep to themselves: what runs from right to left does not turn around the
+    numbers beside it."""
+    if all(unicodedata.bidirectional(c) not in _TURNING for c in text):
+        return text
+    return "\n".join(f"\u2068{line}\u2069" for line in text.split("\n"))
+
+
+_TURNING: Final = ("R", "AL", "AN", "RLE", "RLO", "LRE", "LRO", "PDF", "RLI", "LRI", "FSI")
+
+
+def width(text: str) -> int:
+    """The columns of a text in a monospaced font."""
+    return sum(
+        0
+        if unicodedata.combining(c) or unicodedata.category(c) == "Cf"
+        else 1 + (unicodedata.east_asian_width(c) in "WF")
+        for c in text
+    )
 
 
 def escape(text: str, quote: bool = True) -> str:

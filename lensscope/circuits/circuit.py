@@ -16,8 +16,8 @@ from lensscope.circuits.inspecting import words_of
 from lensscope.circuits.naming import short_name
 from lensscope.circuits.wiring import Wiring
 from lensscope.errors import CircuitError
-from lensscope.show.heatmaps import short
 from lensscope.show.showing import Shown
+from lensscope.signs import short
 from lensscope.values.prompts import PromptsLike
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ class Circuit(Wiring, Shown):
         rows += [(f"{short_name(s)} → {short_name(r, group)}", e, "") for (s, r), e in edges]
         for name, effect, words in rows:
             cells = [Text(name), Text(f"{effect:+.3f}")]
-            table.add_row(*cells, *([Text(short(words, 60))] if said else []))
+            table.add_row(*cells, *([Text(words and short(words, 60))] if said else []))
         return table
 
     def section(self) -> str:

@@ -113,7 +113,7 @@ class FaithfulnessCurve(Shown, Lasting):
         return (
             f"<p>{escape(self.title)}, {self.pairs} pair{'s' * (self.pairs > 1)}, {self.ablation} "
             f"ablation of all other of {self.components} components. Bands: a 95% interval over "
-            f"pairs; the range of the random circuits.</p>{self.to_svg()}"
+            f"pairs; the range of the random circuits.</p><div class='wide'>{self.to_svg()}</div>"
         )
 
     def _svg(self) -> str:

@@ -8,8 +8,9 @@ from typing import Final
 from lensscope.circuits.naming import named, owner, short_name
 from lensscope.circuits.wiring import Wiring
 from lensscope.effects.receivers import LOGITS
-from lensscope.show.heatmaps import diverging, short, svg_text
-from lensscope.signs import escape
+from lensscope.show.colours import NOTHING, PALE_TEXT, ink, mixed, rgb
+from lensscope.show.svg import drawing, svg_text
+from lensscope.signs import escape, isolated, short, visible
 from lensscope.values.sites import Site
 
 _ROW: Final = 64
@@ -34,21 +35,17 @@ def circuit_svg(circuit: Wiring) -> str:
     """The drawing as SVG: nodes by layer, the logits on top; effects as colour, and of paths as
     width too."""
     boxes, width, height = _placed(circuit)
-    parts = [
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:.0f}' height='{height:.0f}' "
-        f"style='max-width:100%;height:auto' viewBox='0 0 {width:.0f} {height:.0f}'>"
-        "<rect width='100%' height='100%' fill='white'/>"
-    ]
+    parts = []
     rows = dict.fromkeys(
         (box.y, _row_label(box.name)) for boxes_ in boxes.values() for box in boxes_
     )
     for y, label in rows:
-        parts.append(svg_text(8, y + 17, label, fill="#68748a"))
+        parts.append(svg_text(8, y + 17, label, fill=PALE_TEXT))
     parts += _edges(circuit, boxes)
     strongest = max((abs(e) for e in circuit.nodes.values()), default=0.0) or 1.0
     for boxes_ in boxes.values():
         parts += [_box(box, strongest) for box in boxes_]
-    return "".join(parts) + "</svg>\n"
+    return drawing(width, height, "".join(parts))
 
 
 def _row_of(site: Site) -> tuple[int, int]:
@@ -102,7 +99,7 @@ def _placed(circuit: Wiring) -> tuple[dict[str, list[_Box]], float, float]:
         shift = aside * (0, 1, 2, 1)[turns % 4] if late else 0.0
         turns += late
         for site in rows[row]:
-            words = short(circuit.words.get(site, ""), _WORDS)
+            words = short(circuit.words[site], _WORDS) if site in circuit.words else ""
             box = _Box(
                 named(site),
                 short_name(site),
@@ -124,7 +121,7 @@ def _edges(circuit: Wiring, boxes: dict[str, list[_Box]]) -> list[str]:
     largest = max((abs(e) for e in circuit.edges.values()), default=0.0) or 1.0
     parts = []
     for (sender, receiver), effect in sorted(circuit.edges.items(), key=lambda i: abs(i[1])):
-        colour = diverging(0.5 + 0.5 * (0.35 + 0.65 * abs(effect) / largest) * _sign(effect))
+        colour = rgb(mixed(0.5 + 0.5 * (0.35 + 0.65 * abs(effect) / largest) * _sign(effect)))
         line = 1 + 6 * abs(effect) / largest
         end_name = short_name(receiver, circuit.queries_a_key)
         what = f"{short_name(sender)} to {end_name}: {effect:+.3f}"
@@ -155,19 +152,19 @@ def _sign(value: float) -> int:
 
 def _box(box: _Box, strongest: float) -> str:
     share = box.effect / strongest
-    fill = "#f2f4f8" if box.name == LOGITS else diverging(0.5 + 0.5 * share)
-    ink = "#ffffff" if abs(share) > 0.6 and box.name != LOGITS else "#1c2430"
+    ground = NOTHING if box.name == LOGITS else mixed(0.5 + 0.5 * share)
+    text = ink(ground)
     x = box.x + box.width / 2
-    said = f"\n{box.words}" if box.words else ""
+    said = f"\n{isolated(box.words)}" if box.words else ""
     title = f"{box.name}: effect {box.effect:+.4f}{said}" if box.name != LOGITS else LOGITS
     parts = [
         f"<g><title>{escape(title)}</title><rect x='{box.x:.1f}' y='{box.y:.1f}' "
-        f"width='{box.width:.1f}' height='{box.height:.1f}' rx='6' fill='{fill}' "
+        f"width='{box.width:.1f}' height='{box.height:.1f}' rx='6' fill='{rgb(ground)}' "
         "stroke='#68748a'/>",
-        svg_text(x, box.y + 17, box.label, anchor="middle", fill=ink, weight=600),
+        svg_text(x, box.y + 17, box.label, anchor="middle", fill=text, weight=600),
     ]
     if box.words:
-        parts.append(svg_text(x, box.y + 34, box.words, anchor="middle", fill=ink, mono=True))
+        parts.append(svg_text(x, box.y + 34, box.words, anchor="middle", fill=text, mono=True))
     return "".join(parts) + "</g>"
 
 
@@ -178,10 +175,11 @@ def circuit_section(circuit: Wiring) -> str:
     head += "<th>writes</th>" if said else ""
     lines = []
     for site, effect in sorted(circuit.nodes.items(), key=lambda item: -abs(item[1])):
-        words = f"<td class='t'>{escape(circuit.words.get(site, ''))}</td>"
+        words = circuit.words.get(site, "")
+        told = f"<td><bdi class='t'>{escape(visible(words) if words else '')}</bdi></td>"
         lines.append(
             f"<td>{escape(short_name(site))}</td><td class='n'>{effect:+.3f}</td>"
-            + (words if said else "")
+            + (told if said else "")
         )
     for (sender, receiver), effect in sorted(circuit.edges.items(), key=lambda i: -abs(i[1])):
         end = short_name(receiver, circuit.queries_a_key)
@@ -195,5 +193,6 @@ def circuit_section(circuit: Wiring) -> str:
         f"<p>{escape(circuit.title)}{model}; among {escape(', '.join(circuit.kinds))}. Blue helps, "
         "red hurts; paths enter a head at the left for queries, in the middle for keys, at the "
         f"right for values.</p><div class='wide'>{circuit_svg(circuit)}</div>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        "</div>"
     )

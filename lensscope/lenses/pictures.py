@@ -9,8 +9,9 @@ import numpy as np
 import xarray as xr
 
 from lensscope.errors import LensError
-from lensscope.show.heatmaps import Panel, short
+from lensscope.show.heatmaps import Panel
 from lensscope.show.lines import Chart, Line
+from lensscope.signs import isolated, short, visible
 
 _CELL = 9
 _HOVERED = 10
@@ -97,7 +98,11 @@ def _hover(own: Any, layer: int, slot: int) -> str:
     """The most probable tokens of a cell, one a line."""
     words = own["predicted"].values[layer, slot][:_HOVERED]
     shares = np.exp(own["log_probability"].values[layer, slot][:_HOVERED])
-    return "\n".join(f"{w!r} {p:.3f}" for w, p in zip(map(str, words), shares, strict=True))
+    return "\n".join(f"{_quoted(w)} {p:.3f}" for w, p in zip(words, shares, strict=True))
+
+
+def _quoted(token: Any) -> str:
+    return isolated(f"'{visible(str(token))}'")
 
 
 def _per_cell(data: xr.Dataset) -> list[str]:
@@ -145,7 +150,7 @@ def trajectories(data: xr.Dataset, title: str, value: str | None, prompt: int = 
     if chosen in of_targets:
         last = own[chosen].isel(position=slots[-1])
         lines = [
-            Line(repr(str(name)), layers, tuple(last.isel(target=n).values.tolist()))
+            Line(_quoted(name), layers, tuple(last.isel(target=n).values.tolist()))
             for n, name in enumerate(own["target"].values)
         ]
     else:

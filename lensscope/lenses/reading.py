@@ -186,7 +186,6 @@ class LensReading(Shown, Lasting):
         panels = lens_panels(self.data, self.title, value)
         return rendered(
             "lens.html",
-            title=self.title,
             model=self.provenance.model,
             notes=self.notes,
             value=value.replace("_", " "),

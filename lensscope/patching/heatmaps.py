@@ -11,6 +11,7 @@ import xarray as xr
 
 from lensscope.effects.grid import NONE
 from lensscope.show.heatmaps import Panel
+from lensscope.signs import short
 
 MOST = 12
 """So many maps at most, those of the largest effects."""
@@ -90,7 +91,8 @@ def _panel(whole: xr.Dataset, data: xr.Dataset, title: str, down: str, across: s
     ]
     largest = float(np.nanmax(np.abs(effect), initial=0.0)) or 1.0
     texts = tuple(
-        tuple("" if np.isnan(v) or abs(v) < 0.005 else f"{v:.2f}" for v in row) for row in effect
+        tuple("–" if np.isnan(v) else "0" if abs(v) < 0.005 else f"{v:.2f}" for v in row)
+        for row in effect
     )
     return Panel(
         title=title,
@@ -105,6 +107,7 @@ def _panel(whole: xr.Dataset, data: xr.Dataset, title: str, down: str, across: s
         high=largest,
         low=-largest,
         diverging=True,
+        upwards=down == "layer",
     )
 
 
@@ -121,4 +124,4 @@ def position_name(data: xr.Dataset, position: Any) -> str:
     if position not in data["position"].values.tolist():
         return str(position)
     tokens = set(data["token"].sel(position=position).values.tolist())
-    return f"{position} {tokens.pop().strip()}" if len(tokens) == 1 else str(position)
+    return f"{position} {short(tokens.pop(), 60)}" if len(tokens) == 1 else str(position)

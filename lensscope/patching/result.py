@@ -209,7 +209,6 @@ class PatchingResult(Shown, Lasting):
         mean = self.mean()
         return rendered(
             "patching.html",
-            title=self.title,
             settings=self.settings,
             model=self.provenance.model,
             baselines=self.baselines,

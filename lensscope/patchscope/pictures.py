@@ -6,8 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from lensscope.show.heatmaps import Panel, short
+from lensscope.show.heatmaps import Panel
 from lensscope.show.pages import rendered
+from lensscope.signs import short, visible
+
+_TITLE = 100
+"""Columns of a prompt above a picture."""
 
 
 def patchscope_panels(frame: pd.DataFrame, *, crossed: bool) -> list[Panel]:
@@ -31,17 +35,17 @@ def patchscope_panels(frame: pd.DataFrame, *, crossed: bool) -> list[Panel]:
         title = str(group["prompt"].iloc[0])
         brief = crossed and len(columns) > 6  # a whole text is too long for so many columns
         width = 6 if brief else max(24, min(78, 170 // len(columns)))
-        shown = pivot["first_token" if brief else "text"]
+        shown = pivot["first_token" if brief else "text"].fillna("–")
         panels.append(
             Panel(
-                title=f"{title} [{group['token'].iloc[0].strip()}]" if crossed else title,
-                x=tuple(str(c) if crossed else f"{tokens[c].strip()}" for c in columns),
+                title=_titled(title, group["token"].iloc[0]) if crossed else short(title, _TITLE),
+                x=tuple(str(c) if crossed else _token(tokens[c], width) for c in columns),
                 y=tuple(str(v) for v in shown.index),
                 x_title="target layer" if crossed else "token that is read",
                 y_title=row.replace("_", " "),
                 values=tuple(map(tuple, pivot["first_token_probability"].to_numpy(dtype=float))),
                 texts=tuple(tuple(short(str(t), width) for t in r) for r in shown.to_numpy()),
-                hovers=tuple(tuple(str(t) for t in r) for r in pivot["text"].to_numpy()),
+                hovers=tuple(tuple(visible(str(t)) for t in r) for r in pivot["text"].to_numpy()),
                 cell_width=width,
             )
         )
@@ -62,8 +66,6 @@ def patchscope_section(frame: pd.DataFrame, **about: Any) -> str:
         columns.append("written at")
     if "logit_lens" in frame:
         columns.append("logit lens")
-        said = [str(token).strip() or repr(token) for token in frame["logit_lens"]]
-        frame = frame.assign(logit_lens=said)
     parts = []
     by = ["prompt_index", *(["position"] if frame["position"].notna().any() else [])]
     for _, group in frame.groupby(by, sort=False, dropna=False):
@@ -74,6 +76,16 @@ def patchscope_section(frame: pd.DataFrame, **about: Any) -> str:
     return rendered("patchscope.html", parts=parts, columns=columns, **about)
 
 
+def _titled(prompt: str, token: str) -> str:
+    """A prompt, with the token that is read if it is one."""
+    return short(prompt, _TITLE) + (f" [{_token(token, 40)}]" if token else "")
+
+
+def _token(token: str, limit: int) -> str:
+    """The token that is read; nothing where vectors are."""
+    return short(token, limit) if token else ""
+
+
 def _grid(group: pd.DataFrame) -> Panel:
     """Source layers down, target layers across, the first token in each cell."""
     rows = [rows for _, rows in group.groupby("source_layer", sort=False)]
@@ -82,9 +94,9 @@ def _grid(group: pd.DataFrame) -> Panel:
         x=tuple(map(str, rows[0]["target_layer"])),
         y=tuple(str(row["source_layer"].iloc[0]) for row in rows),
         x_title="",
-        y_title="source ↓ target →",
+        y_title="source ↑ target →",
         values=tuple(tuple(row["first_token_probability"]) for row in rows),
-        texts=tuple(tuple(str(token).strip() for token in row["first_token"]) for row in rows),
-        hovers=tuple(tuple(map(str, row["text"])) for row in rows),
+        texts=tuple(tuple(short(str(token), 40) for token in row["first_token"]) for row in rows),
+        hovers=tuple(tuple(visible(str(text)) for text in row["text"]) for row in rows),
         cell_width=0,
     )

@@ -15,7 +15,7 @@ from lensscope.patchscope.pictures import patchscope_panels, patchscope_section
 from lensscope.show.heatmaps import Panel, to_plotly, to_svg
 from lensscope.show.showing import Shown
 from lensscope.show.terminal import table_of
-from lensscope.signs import visible
+from lensscope.signs import short, visible
 from lensscope.store.json_text import json_text, records
 from lensscope.store.lasting import Lasting
 from lensscope.values.provenance import Provenance
@@ -85,7 +85,6 @@ class PatchscopeResult(Shown, Lasting):
     source: Provenance
     target: Provenance
     notes: tuple[str, ...] = ()
-    title: ClassVar[str] = "Patchscope"
 
     @classmethod
     def of(
@@ -191,6 +190,13 @@ class PatchscopeResult(Shown, Lasting):
 
     # ---------------------------------------------------------------- showing
 
+    @property
+    def title(self) -> str:
+        """What was inspected."""
+        prompts = self.data["prompt"].values
+        of = short(str(prompts[0]), 60) if len(prompts) == 1 else f"{len(prompts)} prompts"
+        return f"Patchscope: {of}"
+
     def plot(self) -> go.Figure:
         """A plotly figure: layers by tokens, or source by target layers; the text in each cell."""
         return to_plotly(self._panels(), "p(first token)")
@@ -251,9 +257,9 @@ class PatchscopeResult(Shown, Lasting):
             one.append("target_layer")
         shown = [c for c in columns if c in frame and c not in one]
         first = frame.iloc[0]
-        title = str(first["prompt"])
+        title = visible(str(first["prompt"]))
         if "token" in one and first["token"]:
-            title += f"  [{first['token'].strip()}]"
+            title += f"  [{short(first['token'], 60)}]"
         rows = [
             [(visible if c in _SAID else str)(str(row[c])) for c in shown]
             for _, row in frame.head(_ROWS_SHOWN).iterrows()

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import TYPE_CHECKING
 
-from lensscope.signs import escape, without_control
+from lensscope.show.colours import (
+    DIVERGING,
+    NOTHING,
+    PALE_TEXT,
+    SHADES,
+    Colour,
+    ink,
+    mixed,
+    rgb,
+)
+from lensscope.show.svg import drawing, room, svg_text
+from lensscope.signs import escape, isolated
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_SHADES: Final = ((247, 251, 255), (107, 174, 214), (8, 48, 107))
-# Red below zero, white at it, blue above; told apart also by those who do not tell red from green.
-_DIVERGING: Final = ((178, 24, 43), (255, 255, 255), (33, 102, 172))
+
+_TALL = 24
+"""From so many rows on, columns are labelled at both ends."""
+_BROAD = 1100
+"""Columns that need more room than this are drawn in several parts, one below the other."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +39,13 @@ class Panel:
         title: above the map.
         x, y: labels of columns and rows.
         x_title, y_title: what columns and rows are.
-        values: one row of numbers for each of ``y``; NaN is an empty cell.
+        values: one row of numbers for each of ``y``; NaN where there is nothing.
         texts: what stands in the cells.
         hovers: what a cell says when pointed at.
         cell_width: in characters.
         high, low: the values of the darkest and the palest cell.
         diverging: whether the middle is pale and both ends are dark, each in its colour.
+        upwards: whether the first row is the lowest, as layers are stacked.
     """
 
     title: str
@@ -45,11 +60,50 @@ class Panel:
     high: float = 1.0
     low: float = 0.0
     diverging: bool = False
+    upwards: bool = True
 
     @property
-    def shades(self) -> tuple[tuple[int, int, int], ...]:
-        """Red, green and blue of the least, the middle and the greatest value."""
-        return _DIVERGING if self.diverging else _SHADES
+    def drawn(self) -> Sequence[int]:
+        """The numbers of the rows from the top of the picture."""
+        return range(len(self.y))[:: -1 if self.upwards else 1]
+
+    @property
+    def shades(self) -> tuple[Colour, ...]:
+        """The colours of the least, the middle and the greatest value."""
+        return DIVERGING if self.diverging else SHADES
+
+    @property
+    def step(self) -> float:
+        """The width of a column in a picture."""
+        return self.cell_width * 7.0 + 8
+
+    def parts(self, broad: float) -> list[Panel]:
+        """Panels of some of the columns, none of them broader than this."""
+        number = max(1, math.ceil(len(self.x) * self.step / broad))
+        most = max(1, math.ceil(len(self.x) / number))
+        return [
+            replace(
+                self,
+                title=self.title if n == 0 else f"… {self.title}",
+                x=self.x[n : n + most],
+                values=tuple(row[n : n + most] for row in self.values),
+                texts=tuple(row[n : n + most] for row in self.texts),
+                hovers=tuple(row[n : n + most] for row in self.hovers),
+            )
+            for n in range(0, max(1, len(self.x)), most)
+        ]
+
+    def colours(self, value: float, low: float, high: float) -> tuple[str, str]:
+        """The ground and the text of a cell.
+
+        Args:
+            value: what the cell stands for; NaN where there is nothing.
+            low, high: the values of the first and the last shade.
+        """
+        if math.isnan(value):
+            return rgb(NOTHING), ink(NOTHING)
+        ground = mixed((value - low) / max(high - low, 1e-12), self.shades)
+        return rgb(ground), ink(ground)
 
 
 def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.Figure:
@@ -75,7 +129,7 @@ def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.
                 z=panel.values,
                 x=list(range(len(panel.x))),
                 y=list(range(len(panel.y))),
-                text=[[_html(t) for t in r] for r in panel.texts],
+                text=_readable(panel, low, high),
                 customdata=[[_html(t).replace("\n", "<br>") for t in r] for r in panel.hovers],
                 texttemplate="%{text}",
                 textfont={"size": 11},
@@ -93,7 +147,7 @@ def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.
             title_text=panel.y_title,
             tickvals=list(range(len(panel.y))),
             ticktext=[_html(y) for y in panel.y],
-            autorange="reversed",
+            autorange=True if panel.upwards else "reversed",
             row=row,
             col=column,
         )
@@ -108,6 +162,7 @@ def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.
         height=80 + 22 * sum(rows),
         width=max(700, 220 + across * max(len(p.x) * p.cell_width for p in panels) * 7),
         template="plotly_white",
+        plot_bgcolor=rgb(NOTHING),  # where a cell has no value
         margin={"t": 60, "b": 60, "l": 80, "r": 20},
     )
     return figure
@@ -117,106 +172,64 @@ def to_svg(panels: Sequence[Panel], value_title: str, across: int = 1) -> str:
     """The same as one SVG picture, readable wherever a picture is."""
     parts, top, width = [], 10, 0.0
     high, low = max(p.high for p in panels), min(p.low for p in panels)
-    for n in range(0, len(panels), across):
+    beside = (panels[n : n + across] for n in range(0, len(panels), across))
+    for row in (r for own in beside for r in zip_longest(*(p.parts(_BROAD) for p in own))):
         left, tallest = 0.0, 0
-        for panel in panels[n : n + across]:
+        for panel in filter(None, row):
             drawn, wide, tall = _panel_svg(panel, value_title, left, top, low, high)
             parts.append(drawn)
             left, tallest = left + wide + 20, max(tallest, tall)
         width, top = max(width, left - 20), top + tallest
-    # What stands side by side is made smaller rather than cut off.
-    fit = " style='max-width:100%;height:auto'" if across > 1 else ""
-    return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:.0f}' height='{top}'{fit} "
-        f"viewBox='0 0 {width:.0f} {top}'><rect width='100%' height='100%' fill='white'/>"
-        + "".join(parts)
-        + "</svg>\n"
-    )
+    return drawing(width, top, "".join(parts))
 
 
 def _panel_svg(
     panel: Panel, value_title: str, x0: float, top: int, low: float, high: float
 ) -> tuple[str, float, int]:
     """One panel, its width and its height."""
-    step, char, first = 20, 7.0, top
-    left = x0 + max(70.0, 7.0 * max(map(len, panel.y), default=0) + 16)
-    cell = panel.cell_width * char + 8
+    step, first = 20, top
+    left = x0 + max(70.0, max(map(room, panel.y), default=0) + 16)
+    cell = panel.step
+    right, bottom = left + cell * len(panel.x), top + 28 + len(panel.y) * step
+    tall = len(panel.y) > _TALL
     caption = (
-        f"{panel.x_title} across, {panel.y_title} down; colour: {value_title}, "
-        f"{low:.3g} to {high:.3g}"
+        f"{panel.x_title} across, {panel.y_title} {'up' if panel.upwards else 'down'}; "
+        f"colour: {value_title}, {low:.3g} to {high:.3g}"
     )
     parts = [svg_text(left, top + 16, panel.title, size=15, weight=600)]
-    top += 28
-    for i, label in enumerate(panel.y):
-        y = top + i * step
-        parts.append(svg_text(left - 8, y + 14, label, anchor="end"))
+    top, bottom = top + 28 + step * tall, bottom + step * tall
+    for n, i in enumerate(panel.drawn):
+        y = top + n * step
+        parts.append(svg_text(left - 8, y + 14, panel.y[i], anchor="end"))
         for j, (value, text) in enumerate(zip(panel.values[i], panel.texts[i], strict=True)):
-            if math.isnan(value):
-                continue
             x = left + j * cell
-            fill, ink = _shade((value - low) / max(high - low, 1e-12), panel)
+            ground, text_fill = panel.colours(value, low, high)
+            said = "" if math.isnan(value) else f" ({value:.3f})"
             parts.append(
-                f"<g><title>{escape(panel.hovers[i][j])} ({value:.3f})</title>"
+                f"<g><title>{escape(isolated(panel.hovers[i][j]))}{said}</title>"
                 f"<rect x='{x:.0f}' y='{y}' width='{cell - 1:.0f}' height='{step - 1}' "
-                f"fill='{fill}'/>{svg_text(x + 4, y + 14, text, fill=ink, mono=True)}</g>"
+                f"fill='{ground}'/>{svg_text(x + 4, y + 14, text, fill=text_fill, mono=True)}</g>"
             )
-    top += len(panel.y) * step
     for j, label in enumerate(panel.x):
-        parts.append(svg_text(left + (j + 0.5) * cell, top + 15, label, anchor="middle"))
-    parts.append(svg_text(left, top + 34, caption, fill="#68748a"))
-    inner = max(cell * len(panel.x) + 10, len(panel.title) * 8, len(caption) * 7)
-    return "".join(parts), left - x0 + inner, top + 56 - first
+        for y in (bottom + 15, *([top - 7] if tall else [])):
+            parts.append(svg_text(left + (j + 0.5) * cell, y, label, anchor="middle"))
+    parts.append(svg_text(left, bottom + 34, caption, fill=PALE_TEXT))
+    inner = max(right - left, room(panel.title, 15), room(caption)) + 10
+    return "".join(parts), left - x0 + inner, bottom + 56 - first
+
+
+def _readable(panel: Panel, low: float, high: float) -> list[list[str]]:
+    """The texts of the cells, each in the colour that can be read on its own: by itself plotly
+    takes less care."""
+    return [
+        [
+            f"<span style='color:{panel.colours(value, low, high)[1]}'>{_html(text)}</span>"
+            for value, text in zip(values, texts, strict=True)
+        ]
+        for values, texts in zip(panel.values, panel.texts, strict=True)
+    ]
 
 
 def _html(text: str) -> str:
     """A text for plotly, which knows tags and no names of quotation marks."""
     return escape(text, quote=False)
-
-
-def svg_text(
-    x: float,
-    y: float,
-    text: str,
-    *,
-    size: int = 12,
-    weight: int = 400,
-    anchor: str = "start",
-    fill: str = "#1c2430",
-    mono: bool = False,
-) -> str:
-    """A piece of text of an SVG picture."""
-    family = "ui-monospace, Menlo, monospace" if mono else "system-ui, sans-serif"
-    size = size - 1 if mono else size
-    return (
-        f"<text x='{x:.0f}' y='{y:.0f}' font-size='{size}' font-weight='{weight}' "
-        f"text-anchor='{anchor}' fill='{fill}' font-family='{family}' "
-        f"xml:space='preserve'>{escape(text)}</text>"
-    )
-
-
-def diverging(value: float) -> str:
-    """The colour of a value from 0 (red) over 1/2 (white) to 1 (blue)."""
-    return _mixed(value, _DIVERGING)
-
-
-def _shade(value: float, panel: Panel) -> tuple[str, str]:
-    """Background and ink of a cell."""
-    dark = abs(value - 0.5) > 0.3 if panel.diverging else value > 0.6
-    return _mixed(value, panel.shades), "#ffffff" if dark else "#1c2430"
-
-
-def _mixed(value: float, shades: tuple[tuple[int, int, int], ...]) -> str:
-    """A colour between the first shade, the second at 1/2, and the third."""
-    value = min(1.0, max(0.0, value))
-    first, middle, last = shades
-    low, high = (first, middle) if value < 0.5 else (middle, last)
-    share = value * 2 % 1 if value < 1 else 1.0
-    red, green, blue = (round(a + (b - a) * share) for a, b in zip(low, high, strict=True))
-    return f"rgb({red},{green},{blue})"
-
-
-def short(text: str, limit: int) -> str:
-    """A text on one line, of at most so many characters."""
-    text = without_control(text.replace("\n", "⏎").replace("\t", "⇥"))
-    text = text.strip() or ("␣" if text else "")
-    return text if len(text) <= limit else text[: limit - 1] + "…"

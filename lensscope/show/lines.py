@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from lensscope.show.heatmaps import svg_text
+from lensscope.show.colours import LINES as COLOURS
+from lensscope.show.colours import PALE_TEXT
+from lensscope.show.svg import drawing, room, svg_text
 from lensscope.signs import escape
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# Told apart also by those who do not tell red from green (Okabe and Ito 2008).
-COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#444444")
-_DASHES: Final = ("", "7 3", "2 3")
+# ... and in print: as many as have no factor in common with the colours.
+_DASHES: Final = ("", "9 4", "2 3", "10 3 2 3", "16 4", "10 3 2 3 2 3")
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,24 @@ class Chart:
     top: float = 1e-9
 
 
-def to_plotly(chart: Chart) -> go.Figure:
-    """A plotly figure of the lines with their bands."""
+def names_of(charts: Sequence[Chart]) -> list[str]:
+    """The names of all lines, each of which has one colour and one dash."""
+    return list(dict.fromkeys(line.name for chart in charts for line in chart.lines))
+
+
+def to_plotly(chart: Chart, names: Sequence[str] = ()) -> go.Figure:
+    """A plotly figure of the lines with their bands.
+
+    Args:
+        chart: the lines.
+        names: of the lines of all figures that this one stands beside.
+    """
     import plotly.graph_objects as go
 
+    names = list(dict.fromkeys([*names, *names_of([chart])]))
     figure = go.Figure()
-    for n, line in enumerate(chart.lines):
+    for line in chart.lines:
+        n = names.index(line.name)
         colour = COLOURS[n % len(COLOURS)]
         name = escape(line.name, quote=False)
         if line.low:
@@ -62,7 +75,7 @@ def to_plotly(chart: Chart) -> go.Figure:
                     legendgroup=name,
                 )
             )
-        dash = ("solid", "dash", "dot")[n // len(COLOURS) % 3]
+        dash = ",".join(f"{part}px" for part in _DASHES[n % len(_DASHES)].split()) or "solid"
         figure.add_trace(
             go.Scatter(
                 x=line.x,
@@ -86,32 +99,34 @@ def to_plotly(chart: Chart) -> go.Figure:
     return figure
 
 
-def to_svg(*charts: Chart) -> str:
-    """The same as one SVG picture, charts side by side, with the legend below."""
+def to_svg(*charts: Chart, names: Sequence[str] = ()) -> str:
+    """The same as one SVG picture, charts side by side, with the legend below.
+
+    Args:
+        *charts: the lines.
+        names: of the lines of all pictures that this one stands beside.
+    """
     width, height, top, left, gap = 400, 260, 40, 64, 90
-    total = left + len(charts) * width + (len(charts) - 1) * gap + 24
+    last = left + (len(charts) - 1) * (width + gap)
+    title = room(charts[-1].title, 14) if charts else 0
+    total = round(last + max(width, title) + 24)
     parts = []
     # one colour a name, in all charts and in the legend that they share
-    names = list(dict.fromkeys(line.name for chart in charts for line in chart.lines))
+    names = list(dict.fromkeys([*names, *names_of(charts)]))
     for n, chart in enumerate(charts):
         x0 = left + n * (width + gap)
         parts.append(_axes(chart, names, x0, top, width, height))
     x, y = left, top + height + 62
-    for name in names:
+    for name in names_of(charts):
         n = names.index(name)
-        needed = 44 + 7.2 * len(name)
+        needed = 66 + room(name)
         if x + needed > total and x > left:
             x, y = left, y + 20
-        parts.append(f"<path d='M{x:.0f},{y}h26' {_stroke(n)}/>")
-        parts.append(svg_text(x + 32, y + 4, name))
+        parts.append(f"<path d='M{x:.0f},{y}h44' {_stroke(n)}/>")
+        parts.append(svg_text(x + 50, y + 4, name))
         x += round(needed)
     bottom = y + 16
-    return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{total}' height='{bottom}' "
-        f"viewBox='0 0 {total} {bottom}'><rect width='100%' height='100%' fill='white'/>"
-        + "".join(parts)
-        + "</svg>\n"
-    )
+    return drawing(total, bottom, "".join(parts))
 
 
 def _axes(chart: Chart, names: Sequence[str], x0: int, top: int, width: int, height: int) -> str:
@@ -131,15 +146,15 @@ def _axes(chart: Chart, names: Sequence[str], x0: int, top: int, width: int, hei
     parts = [svg_text(x0, top - 16, chart.title, size=14, weight=600)]
     if chart.y_title != chart.title:
         parts[0] = svg_text(x0, top - 22, chart.title, size=14, weight=600)
-        parts.append(svg_text(x0, top - 7, chart.y_title, fill="#68748a"))
+        parts.append(svg_text(x0, top - 7, chart.y_title, fill=PALE_TEXT))
     for tick in y_ticks:
         _, y = at(x_low, tick)
         parts.append(f"<path d='M{x0},{y:.1f}h{width}' stroke='#e3e7ee'/>")
-        parts.append(svg_text(x0 - 8, y + 4, f"{tick:g}", anchor="end", fill="#68748a"))
+        parts.append(svg_text(x0 - 8, y + 4, f"{tick:g}", anchor="end", fill=PALE_TEXT))
     whole = [tick for tick in _ticks(x_low, x_high) if x_low <= tick <= x_high]
     for tick in whole:
         x, _ = at(tick, y_low)
-        parts.append(svg_text(x, top + height + 18, f"{tick:g}", anchor="middle", fill="#68748a"))
+        parts.append(svg_text(x, top + height + 18, f"{tick:g}", anchor="middle", fill=PALE_TEXT))
     middle = x0 + width / 2
     parts.append(svg_text(middle, top + height + 38, chart.x_title, anchor="middle"))
     for line in lines:
@@ -166,7 +181,7 @@ def _axes(chart: Chart, names: Sequence[str], x0: int, top: int, width: int, hei
 
 
 def _stroke(n: int) -> str:
-    dash = _DASHES[n // len(COLOURS) % len(_DASHES)]
+    dash = _DASHES[n % len(_DASHES)]
     dashes = f" stroke-dasharray='{dash}'" if dash else ""
     return f"stroke='{COLOURS[n % len(COLOURS)]}' stroke-width='2'{dashes}"
 

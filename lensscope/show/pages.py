@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from lensscope.signs import without_control
+from lensscope.signs import isolated, visible, without_control
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -35,10 +35,12 @@ def rendered(template: str, **fields: Any) -> str:
 def _templates() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    return Environment(
+    templates = Environment(
         loader=PackageLoader("lensscope.show"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    templates.filters.update(isolated=isolated, visible=visible)
+    return templates

@@ -70,8 +70,12 @@ class Shown(ABC):
             console.print(Tame(self.table()))
         return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What a notebook keeps: a page, and the table for where no page is shown."""
+        return {"text/html": self._repr_html_(), "text/plain": str(self)}
+
     def _repr_html_(self) -> str:
-        return rendered("piece.html", section=self.section())
+        return rendered("piece.html", title=self.title, section=self.section())
 
 
 class Tame:

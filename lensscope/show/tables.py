@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import pandas as pd
 
-from lensscope.signs import without_control
+from lensscope.signs import visible, without_control
 
 _WIDEST: Final = 48
 """Characters of a cell; of a longer text, its beginning and its end are shown."""
@@ -25,6 +24,11 @@ _LATEX: Final = str.maketrans(
         "^": r"\textasciicircum{}",
         "<": r"\textless{}",
         ">": r"\textgreater{}",
+        # the signs of `visible`, in fonts that lack them
+        "⏎": r"$\hookleftarrow$",
+        "⇥": r"$\mapsto$",
+        "␣": r"\textvisiblespace{}",
+        "∅": r"$\emptyset$",
     }
 )
 _MARKDOWN: Final = str.maketrans(
@@ -97,7 +101,7 @@ def _number(value: float, low: float, high: float) -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, float) and not value.is_integer():
         return f"{value:.3g}"
-    text = str(int(value)) if isinstance(value, float) else re.sub(r"\s+", " ", str(value))
+    text = str(int(value)) if isinstance(value, float) else visible(str(value))
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 20]}… {text[-18:]}"
 
 

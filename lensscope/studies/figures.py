@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from lensscope.show.heatmaps import Panel, short
+from lensscope.show.heatmaps import Panel
 from lensscope.show.lines import Chart, Line
+from lensscope.signs import short, visible
 from lensscope.studies.folder import Folder
 from lensscope.studies.parts import CELLS, CONTROLS
 from lensscope.studies.tally import Tally
@@ -72,7 +73,7 @@ def heat_maps(values: xr.Dataset, name: str, title: str) -> list[Panel]:
                 y_title="source layer",
                 values=tuple(map(tuple, own.values.astype(float))),
                 texts=tuple(
-                    tuple("" if np.isnan(v) else f"{v:.2f}" for v in row) for row in own.values
+                    tuple("–" if np.isnan(v) else f"{v:.2f}" for v in row) for row in own.values
                 ),
                 hovers=tuple(
                     tuple(
@@ -162,7 +163,7 @@ def text_panel(
         shown: which cells.
     """
     scope, target = shown.scope, shown.target
-    columns: list[tuple[str, dict[int, tuple[str, float]]]] = []
+    columns: list[tuple[str, dict[int, tuple[str | None, float]]]] = []
     for part in CELLS.of(folder):
         if len(columns) == len(names):
             break
@@ -176,7 +177,7 @@ def text_panel(
     if control in folder.done():
         columns.append((TITLES["mean"], _column(folder.part(control), "mean", scope, target, None)))
     layers = sorted(columns[0][1])
-    empty = ("", float("nan"))
+    empty = (None, float("nan"))
     cells = [[column.get(layer, empty) for _, column in columns] for layer in layers]
     return [
         Panel(
@@ -186,8 +187,11 @@ def text_panel(
             x_title="item",
             y_title="source layer",
             values=tuple(tuple(value for _, value in row) for row in cells),
-            texts=tuple(tuple(short(text, _SHOWN) for text, _ in row) for row in cells),
-            hovers=tuple(tuple(text for text, _ in row) for row in cells),
+            texts=tuple(
+                tuple("–" if text is None else short(text, _SHOWN) for text, _ in row)
+                for row in cells
+            ),
+            hovers=tuple(tuple(visible(text or "") for text, _ in row) for row in cells),
             cell_width=_SHOWN,
         )
     ]
@@ -195,7 +199,7 @@ def text_panel(
 
 def _column(
     part: Any, condition: str, scope: int, target: int | None, metric: str | None
-) -> dict[int, tuple[str, float]]:
+) -> dict[int, tuple[str | None, float]]:
     """Texts and values by source layer."""
     own = part[(part["condition"] == condition) & (part["scope"] == scope)]
     if target is not None:

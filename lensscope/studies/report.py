@@ -9,7 +9,7 @@ import pandas as pd
 
 from lensscope.show.heatmaps import Panel
 from lensscope.show.heatmaps import to_svg as panels_svg
-from lensscope.show.lines import Chart, to_svg
+from lensscope.show.lines import Chart, names_of, to_svg
 from lensscope.show.tables import shown
 from lensscope.signs import escape
 
@@ -28,8 +28,10 @@ def study_section(
     """What a study found, as a piece of HTML: the fields of its result, one after another."""
     parts = [f"<p>{escape(caption)}</p>", _table(headline)]
     parts.append("<p>" + "<br>".join(map(escape, notes)) + "</p>")
+    names = names_of(charts)
     for first in range(0, len(charts), _ACROSS - 1):
-        parts.append(f"<div class='wide'>{to_svg(*charts[first : first + _ACROSS - 1])}</div>")
+        drawn = to_svg(*charts[first : first + _ACROSS - 1], names=names)
+        parts.append(f"<div class='wide'>{drawn}</div>")
     maps = [panel for panel in panels if panel.cell_width <= 6]
     texts = [panel for panel in panels if panel.cell_width > 6]
     for group, across, value in ((maps, 2, "accuracy"), (texts, 1, "score")):
@@ -46,7 +48,7 @@ def _table(frame: pd.DataFrame) -> str:
     found = shown(frame)
     head = "".join(f"<th>{escape(str(name))}</th>" for name in found.columns)
     body = "".join(
-        "<tr>" + "".join(f"<td>{_cell(str(value))}</td>" for value in row) + "</tr>"
+        "<tr>" + "".join(f"<td><bdi>{_cell(str(value))}</bdi></td>" for value in row) + "</tr>"
         for row in found.itertuples(index=False)
     )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -13,7 +13,7 @@ import xarray as xr
 from lensscope import checks
 from lensscope.errors import StudyError
 from lensscope.show.heatmaps import Panel
-from lensscope.show.lines import Chart, to_plotly, to_svg
+from lensscope.show.lines import Chart, names_of, to_plotly, to_svg
 from lensscope.show.showing import Shown, written
 from lensscope.show.tables import brief, latex, markdown
 from lensscope.signs import without_control
@@ -148,10 +148,10 @@ class StudyResult(Shown):
     @checks.door(StudyError, number=checks.whole(0))
     def plot(self, number: int = 0) -> go.Figure:
         """One of the charts as a plotly figure: accuracy over layers, with the controls."""
-        return to_plotly(self.charts[number])
+        return to_plotly(self.charts[number], names_of(self.charts))
 
     def _svg(self) -> str:
-        return to_svg(*self.charts[:3])
+        return to_svg(*self.charts[:3], names=names_of(self.charts))
 
     def section(self) -> str:
         """What it says, as a piece of HTML."""
