@@ -15,7 +15,7 @@ CLEAN, CORRUPTED = [3, 4, 5, 6], [3, 7, 5, 6]
 
 @pytest.fixture(scope="module")
 def results(llama):
-    scope = ls.Patchscope.token_identity()
+    scope = ls.Patchscope(ls.InspectionPrompt("w5 w9", "w9"), max_new_tokens=3)
     lens = ls.LogitLens()
     metric = ls.logit_difference(1, 2)
     effect = ls.activation_patching(llama, CLEAN, CORRUPTED, [ls.resid_pre, ls.head_out], metric)
@@ -24,9 +24,9 @@ def results(llama):
     )
     circuit = heads.circuit(top=3)
     return [
-        scope.inspect(llama, ["한국 cat\n", "a cat"], position=slice(None), layers=[0, 1]),
+        scope.inspect(llama, ["w3 w4 w5", "w7 w8"], position=slice(None), layers=[0, 1]),
         scope.inspect(llama, CLEAN, target_layers="all"),
-        lens.read(llama, ["the cat", "a cat"], measures="all", targets=["x"]),
+        lens.read(llama, ["w3 w4", "w7 w8 w9"], measures="all", targets=["w5"]),
         lens.read(llama, CLEAN, ls.head_out, positions=-1),
         ls.compare(llama, [CLEAN, CORRUPTED], [lens, scope.as_lens()]),
         effect,
