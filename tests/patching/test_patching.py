@@ -897,7 +897,8 @@ def test_a_metric_is_a_function_too():
 
 def test_a_memory_budget_reaches_every_run(llama, monkeypatch):
     """Clean runs, sweeps, estimates, verification, what the model itself would answer."""
-    from lensscope.engine import calls
+    from lensscope.engine import capture, generate, run, run_many
+    from lensscope.engine.execution import execute
 
     clean, corrupted = ([families.prompt(5, seed=n) for n in some] for some in ((1, 2), (3, 4)))
     pair, how = (llama, clean, corrupted), {"memory_budget": 1 << 40}
@@ -920,17 +921,17 @@ def test_a_memory_budget_reaches_every_run(llama, monkeypatch):
         "knockout": lambda **o: ls.attention_knockout(llama, clean, 1, **o),
     }
     budgets = []
-    made = calls.Execution
 
-    def execution(backend, rows, sites, side, budget, **more):
-        budgets.append(budget)
-        return made(backend, rows, sites, side, budget, **more)
+    def seen(*args, **more):
+        budgets.append(more.get("memory_budget"))
+        return execute(*args, **more)
 
     for name, ask in asks.items():
         whole = ask()
         budgets.clear()
         with monkeypatch.context() as patched:
-            patched.setattr(calls, "Execution", execution)
+            for module in (capture, generate, run, run_many):
+                patched.setattr(module, "execute", seen)
             found = ask(**how)
         assert budgets, name
         assert set(budgets) == {1 << 40}, name

@@ -89,7 +89,8 @@ def test_what_cannot_be_written_is_one_error_and_loses_nothing(doors, name, tmp_
 _LIMITED = """
 import resource, sys
 import lensscope as ls
-from tests import families, test_store
+from tests import families
+from tests.store import test_store
 llama = families.build(families.Case("llama", "bridge", "raw"))
 cache = ls.capture(llama, test_store.PROMPT, [ls.resid_post, ls.pattern(1)])
 circuit = ls.Circuit({ls.head_out(0, n): 0.5 for n in range(40)})
