@@ -47,15 +47,14 @@ from tests import families
 collect_ignore = ["tests/bad_input.py"]
 
 
-# Tests of what is tried, loaded and worked out by hand, and of families beside plain Hugging Face.
-_FILES_OF_THE_LINE = ("test_trials", "test_models", "test_micro", "test_families")
+# Tests of what is tried, loaded and worked out by hand, and the laws on every family.
+_FILES_OF_THE_LINE = ("test_trials", "test_models", "test_micro", "test_laws")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what depends on the TransformerLens line: `make test-tl3` runs these.
 
-    Beside those files, that is whatever runs on a class that only one line has: the bridge of both
-    lines is judged by the families.
+    Beside those files, that is whatever runs on a class that only one line has.
     """
     for item in items:
         given = getattr(getattr(item, "callspec", None), "params", {}).values()
