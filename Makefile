@@ -58,7 +58,8 @@ format: $(VENV)/.dev
 
 # Run the notebooks again and keep their outputs.
 notebooks: $(VENV)/.dev
-	TQDM_DISABLE=1 $(BIN)/jupyter-execute --inplace notebooks/*.ipynb
+	TQDM_DISABLE=1 PYTHONWARNINGS='ignore:IProgress not found' \
+		$(BIN)/jupyter-execute --inplace notebooks/*.ipynb
 
 clean:
 	rm -rf $(VENV) $(VENV_TL3) $(VENV_NEWEST) build dist *.egg-info

@@ -17,6 +17,7 @@ from lensscope.circuits.naming import short_name
 from lensscope.circuits.wiring import Wiring
 from lensscope.errors import CircuitError
 from lensscope.show.showing import Shown
+from lensscope.show.terminal import table_of
 from lensscope.signs import short
 from lensscope.values.prompts import PromptsLike
 
@@ -230,23 +231,22 @@ class Circuit(Wiring, Shown):
 
     def table(self) -> Table:
         """Nodes by the size of their effects, then edges."""
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title=Text(self.title), box=box.SIMPLE_HEAD, min_width=48)
-        said = bool(self.words)
-        for column in ("node or edge", "effect", *(["writes"] if said else [])):
-            table.add_column(column, justify="right" if column == "effect" else "left")
+        said = ["writes"] if self.words else []
         nodes = sorted(self.nodes.items(), key=lambda item: -abs(item[1]))
         rows = [(short_name(s), e, self.words.get(s, "")) for s, e in nodes]
         edges = sorted(self.edges.items(), key=lambda item: -abs(item[1]))
         group = self.queries_a_key
         rows += [(f"{short_name(s)} → {short_name(r, group)}", e, "") for (s, r), e in edges]
-        for name, effect, words in rows:
-            cells = [Text(name), Text(f"{effect:+.3f}")]
-            table.add_row(*cells, *([Text(words and short(words, 60))] if said else []))
-        return table
+        return table_of(
+            self.title,
+            ["node or edge", "effect", *said],
+            [
+                [name, f"{e:+.3f}", *(words and short(words, 60) for _ in said)]
+                for name, e, words in rows
+            ],
+            numbers=[1],
+            min_width=48,
+        )
 
     def section(self) -> str:
         """What it says, as a piece of HTML: the drawing, and a table."""

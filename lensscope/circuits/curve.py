@@ -17,6 +17,7 @@ from lensscope.circuits.ablation import Ablated, Ablation, Kept
 from lensscope.circuits.wiring import Wiring
 from lensscope.errors import CircuitError
 from lensscope.show.showing import Shown
+from lensscope.show.terminal import table_of
 from lensscope.signs import escape
 from lensscope.stats.intervals import ratio_interval
 from lensscope.store.json_text import json_text, records
@@ -85,28 +86,22 @@ class FaithfulnessCurve(Shown, Lasting):
 
     def table(self) -> Table:
         """What is recovered at each size."""
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(
-            title=Text(self.title),
-            caption=Text(
-                f"{self.pairs} pair{'s' * (self.pairs > 1)}, {self.ablation} ablation, of "
-                f"{self.components} components; random: mean, least and most"
-            ),
-            box=box.SIMPLE_HEAD,
+        return table_of(
+            self.title,
+            ["components", "recovered", "random"],
+            [
+                (
+                    f"{int(row['size'])}",
+                    f"{row['recovered']:.3f}",
+                    f"{row['random']:.3f} ({row['random_low']:.3f} to {row['random_high']:.3f})",
+                )
+                for _, row in self.frame().iterrows()
+            ],
+            caption=f"{self.pairs} pair{'s' * (self.pairs > 1)}, {self.ablation} ablation, of "
+            f"{self.components} components; random: mean, least and most",
+            numbers=range(3),
             min_width=72,
         )
-        for name in ("components", "recovered", "random"):
-            table.add_column(name, justify="right")
-        for _, row in self.frame().iterrows():
-            table.add_row(
-                f"{int(row['size'])}",
-                f"{row['recovered']:.3f}",
-                f"{row['random']:.3f} ({row['random_low']:.3f} to {row['random_high']:.3f})",
-            )
-        return table
 
     def section(self) -> str:
         """What it says, as a piece of HTML."""

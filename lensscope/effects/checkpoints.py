@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lensscope.errors import CheckpointError
 from lensscope.progress import one_bar, progress
+from lensscope.store.checkpoints import check_checkpoint
 from lensscope.store.files import refusals
 from lensscope.store.json_text import conform
 from lensscope.store.tensors import DamagedError, read_tensors, write_tensors
@@ -113,31 +114,5 @@ def _resumed(
             expected=what,
             instead="another file",
         )
-    try:
-        conform(header, {"settings": dict}, "the header")
-    except ValueError as error:
-        raise _not_whole(path, what, str(error), "the header that was written") from error
-    before = header["settings"]
-    differ = [name for name in settings if before.get(name) != settings[name]]
-    if differ:
-        raise CheckpointError(
-            f"{path} is of another {what}.",
-            got=", ".join(f"{name}: {before.get(name)!r}" for name in differ),
-            expected=", ".join(f"{name}: {settings[name]!r}" for name in differ),
-            instead="the same settings and texts, or another checkpoint=",
-        )
-    for name, own in like.items():
-        wanted = f"{tuple(own.shape)}, {own.dtype}"
-        got = f"{tuple(held[name].shape)}, {held[name].dtype}" if name in held else "nothing"
-        if got != wanted:
-            raise _not_whole(path, what, f"{name}: {got}", f"{name}: {wanted}")
+    check_checkpoint(path, what, header, held, settings, like, CheckpointError)
     return {name: held[name] for name in like}
-
-
-def _not_whole(path: Path, what: str, got: str, expected: str) -> CheckpointError:
-    return CheckpointError(
-        f"{path} is not a whole checkpoint of this {what}.",
-        got=got,
-        expected=expected,
-        instead=f"delete {path}, and the same call begins anew",
-    )

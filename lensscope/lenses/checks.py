@@ -5,9 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lensscope.checks import number as number
-from lensscope.checks import several as several
-from lensscope.checks import whole_number as whole_number
 from lensscope.errors import LensError
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lensscope.errors import LensError
+from lensscope.store.checkpoints import check_checkpoint
 from lensscope.store.files import path_of, refusals
 from lensscope.store.json_text import conform
 from lensscope.store.tensors import DamagedError, read_tensors, write_tensors
@@ -115,35 +116,8 @@ def resume(
     if not path.exists():
         return None
     header, tensors = load(path, kind)
-    try:
-        conform(header, {"settings": dict, **dict.fromkeys(counts, int)}, "the header")
-    except ValueError as error:
-        raise _not_whole(path, what, str(error), "the header that was written") from error
-    before = header["settings"]
-    differ = [name for name in settings if before.get(name) != settings[name]]
-    if differ:
-        raise LensError(
-            f"{path} is of another {what}.",
-            got=", ".join(f"{name}: {before.get(name)!r}" for name in differ),
-            expected=", ".join(f"{name}: {settings[name]!r}" for name in differ),
-            instead="the same settings and texts, or another checkpoint=",
-        )
-    for name, own in like.items():
-        held = tensors.get(name)
-        if held is None or held.shape != own.shape or held.dtype != own.dtype:
-            got = "nothing" if held is None else f"{tuple(held.shape)}, {held.dtype}"
-            wanted = f"{tuple(own.shape)}, {own.dtype}"
-            raise _not_whole(path, what, f"{name}: {got}", f"{name}: {wanted}")
+    check_checkpoint(path, what, header, tensors, settings, like, LensError, counts)
     return header, tensors
-
-
-def _not_whole(path: Path, what: str, got: str, expected: str) -> LensError:
-    return LensError(
-        f"{path} is not a whole checkpoint of this {what}.",
-        got=got,
-        expected=expected,
-        instead=f"delete {path}, and the same call begins anew",
-    )
 
 
 def refuse_pickle(path: Path, instead: str = _TRUST) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from string import Formatter
 
+from lensscope.checks import whole_number
 from lensscope.errors import PromptError
-from lensscope.lenses.checks import whole_number
 from lensscope.model.backend import Backend
 from lensscope.pairs.alignment import Row, continued, is_token, require_aligned
 

@@ -20,6 +20,7 @@ from lensscope.patching.heatmaps import panels, position_name
 from lensscope.show.heatmaps import Panel, to_plotly, to_svg
 from lensscope.show.pages import rendered
 from lensscope.show.showing import Shown
+from lensscope.show.terminal import table_of
 from lensscope.signs import without_control
 from lensscope.store.json_text import json_text, records
 from lensscope.store.lasting import Lasting
@@ -163,28 +164,18 @@ class PatchingResult(Shown, Lasting):
     @checks.door(SweepError, k=checks.whole(1, instead=12))
     def table(self, k: int = 12) -> Table:
         """The cells of the largest effects, and both baselines."""
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
         base, source = self.baselines
-        runs = self.settings["runs"]
-        pairs = self.data.sizes["pair"]
-        table = Table(
-            title=Text(without_control(self.title)),
-            caption=Text(
-                f"effect 0: {runs[0]}, {base:.4g}; 1: {runs[1]}, {source:.4g}; "
-                f"{pairs} pair{'s' * (pairs > 1)}, {self.provenance.model}"
-            ),
-            box=box.SIMPLE_HEAD,
+        runs, pairs = self.settings["runs"], self.data.sizes["pair"]
+        found = self._named(self.top(k))
+        return table_of(
+            without_control(self.title),
+            list(found.columns),
+            [[without_control(str(v)) for v in row] for row in found.itertuples(index=False)],
+            caption=f"effect 0: {runs[0]}, {base:.4g}; 1: {runs[1]}, {source:.4g}; "
+            f"{pairs} pair{'s' * (pairs > 1)}, {self.provenance.model}",
+            numbers=[n for n, name in enumerate(found.columns) if name == "effect"],
             min_width=72,
         )
-        found = self._named(self.top(k))
-        for column in found.columns:
-            table.add_column(column, justify="right" if column == "effect" else "left")
-        for row in found.itertuples(index=False):
-            table.add_row(*(Text(without_control(str(value))) for value in row))
-        return table
 
     def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Cells with their tokens, as text."""

@@ -100,7 +100,8 @@ def _told(value: Any, held: dict[str, Tensor]) -> Any:
     if isinstance(value, Mapping):
         return {"map": [[_told(k, held), _told(v, held)] for k, v in value.items()]}
     if isinstance(value, Tensor):
-        return {"tensor": _put(value.detach().cpu(), held)}
+        # on its own: safetensors refuses tensors that share memory
+        return {"tensor": _put(value.detach().cpu().contiguous().clone(), held)}
     if isinstance(value, np.ndarray):
         return _told_array(value, held)
     if isinstance(value, pd.DataFrame):
@@ -122,7 +123,7 @@ def _told_array(array: Any, held: dict[str, Tensor]) -> Any:
 
 def _put(tensor: Tensor, held: dict[str, Tensor]) -> str:
     name = f"t{len(held)}"
-    held[name] = tensor.contiguous().clone()  # safetensors refuses tensors that share memory
+    held[name] = tensor
     return name
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from lensscope.checks import several
 from lensscope.errors import StudyError
-from lensscope.lenses.checks import several
 from lensscope.lenses.lens import Lens
 from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.layers import TargetLayers

@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 
 from lensscope import checks
+from lensscope.checks import whole_number
 from lensscope.errors import StudyError
-from lensscope.lenses.checks import whole_number
 from lensscope.store.files import path_of
 from lensscope.store.json_text import read_json
 

@@ -16,6 +16,7 @@ from lensscope.show.heatmaps import Panel
 from lensscope.show.lines import Chart, names_of, to_plotly, to_svg
 from lensscope.show.showing import Shown, written
 from lensscope.show.tables import brief, latex, markdown
+from lensscope.show.terminal import table_of
 from lensscope.signs import without_control
 from lensscope.store.json_text import json_text, records
 from lensscope.studies.folder import Folder
@@ -113,17 +114,13 @@ class StudyResult(Shown):
 
     def table(self) -> Table:
         """The headline, briefly, for the terminal: of the controls only the largest."""
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title=Text(self.title), caption=Text(self.caption), box=box.SIMPLE_HEAD)
         found = brief(self.headline)
-        for name in found.columns:
-            table.add_column(Text(str(name)))
-        for row in found.itertuples(index=False):
-            table.add_row(*(Text(without_control(str(value))) for value in row))
-        return table
+        return table_of(
+            self.title,
+            list(map(str, found.columns)),
+            [[without_control(str(v)) for v in row] for row in found.itertuples(index=False)],
+            caption=self.caption,
+        )
 
     @property
     def caption(self) -> str:

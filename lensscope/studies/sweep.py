@@ -9,10 +9,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from lensscope.checks import whole_number
 from lensscope.engine.capture import capture
 from lensscope.engine.generate import generate
 from lensscope.errors import StudyError
-from lensscope.lenses.checks import whole_number
 from lensscope.model.backend import Backend
 from lensscope.patchscope.layers import TargetLayers, layers_of
 from lensscope.patchscope.scope import Patchscope
@@ -221,7 +221,7 @@ class Sweep:
         """What is read of each sample, ``[source layer, token, width]``."""
         sites = self.sites
         cache = capture(
-            self.source.model,
+            self.source,
             [list(s.prompt.ids) for s in samples],
             sites,
             prepend_bos=False,

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from lensscope.checks import several
 from lensscope.errors import StudyError
-from lensscope.lenses.checks import several
 from lensscope.lenses.states import Asked, lines_of
 
 Text: TypeAlias = "str | tuple[int, ...]"

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from lensscope import checks
+from lensscope.checks import whole_number
 from lensscope.errors import StudyError
-from lensscope.lenses.checks import whole_number
 from lensscope.lenses.lens import Lens
 from lensscope.lenses.logit import LogitLens
 from lensscope.patchscope.inspection import InspectionPrompt

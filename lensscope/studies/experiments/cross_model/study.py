@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from lensscope import checks
+from lensscope.checks import number, whole_number
 from lensscope.errors import StudyError
 from lensscope.lenses.affine import AffineLens
-from lensscope.lenses.checks import number, whole_number
 from lensscope.lenses.corpus import python_docs
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from lensscope import checks
+from lensscope.checks import several, whole_number
 from lensscope.engine.capture import capture
 from lensscope.errors import StudyError
-from lensscope.lenses.checks import several, whole_number
 from lensscope.patchscope.layers import layers_of
 from lensscope.studies.controls import Spread, as_long_as
 from lensscope.studies.experiments.multihop.prompts import (

@@ -17,8 +17,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from lensscope import checks
+from lensscope.checks import whole_number
 from lensscope.errors import StudyError
-from lensscope.lenses.checks import refuse_nan, whole_number
+from lensscope.lenses.checks import refuse_nan
 from lensscope.lenses.compare import readable
 from lensscope.lenses.lens import Lens
 from lensscope.lenses.logit import LogitLens
