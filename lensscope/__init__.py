@@ -58,7 +58,9 @@ if TYPE_CHECKING:
     from lensscope.patchscope.inspection import InspectionPrompt as InspectionPrompt
     from lensscope.patchscope.result import PatchscopeResult as PatchscopeResult
     from lensscope.patchscope.scope import Patchscope as Patchscope
+    from lensscope.values import rules as rules
     from lensscope.values.cache import Cache as Cache
+    from lensscope.values.chats import chat as chat
     from lensscope.values.positions import ALL as ALL
     from lensscope.values.positions import span as span
     from lensscope.values.provenance import Provenance as Provenance
@@ -114,6 +116,7 @@ _HOMES = {
     "patchscope.result": "PatchscopeResult",
     "patchscope.scope": "Patchscope",
     "values.cache": "Cache",
+    "values.chats": "chat",
     "values.positions": "ALL span",
     "values.provenance": "Provenance",
     "values.sites": "attn_out embed head_out k mlp_hidden mlp_out Move Patch pattern q resid_mid "
@@ -121,7 +124,7 @@ _HOMES = {
     "values.transforms": "affine identity scaled_to",
 }
 # Modules that are used as such: `ls.pairs.ioi(model)`.
-_MODULES = ("pairs", "studies")
+_MODULES = {"pairs": "pairs", "rules": "values.rules", "studies": "studies"}
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __version__ = "0.1.0"
@@ -130,7 +133,7 @@ __all__ = sorted([*_HOME_OF, *_MODULES, "__version__"])
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return import_module(f"lensscope.{name}")
+        return import_module(f"lensscope.{_MODULES[name]}")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'lensscope' has no attribute {name!r}")
     value = getattr(import_module(f"lensscope.{_HOME_OF[name]}"), name)

@@ -27,6 +27,7 @@ from lensscope.checks.kinds import (
     path,
     real,
     share,
+    stops,
     stream,
     text,
     whole,
@@ -84,6 +85,7 @@ COMMON: Final[Mapping[str, Check]] = {
     "max_new_tokens": whole(1, instead=20),
     "temperature": real(0, instead=0.7),
     "top_p": real(0, 1),
+    "stop": stops,
     "stop_at_eos": flag,
     "use_cache": flag,
     # how it is measured

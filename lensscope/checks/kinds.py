@@ -100,6 +100,22 @@ def text(value: Any, name: str, error: type[LensscopeError]) -> str:
     )
 
 
+def stops(value: Any, name: str, error: type[LensscopeError]) -> tuple[str, ...]:
+    """The texts at which a text ends: one, or several, none of them empty."""
+    given = (value,) if isinstance(value, str) else value
+    good = isinstance(given, Iterable) and not isinstance(given, bytes | bytearray | Mapping)
+    found = tuple(expanded(given, name, error)) if good else (given,)
+    wrong = [one for one in found if not isinstance(one, str) or not one]
+    if wrong:
+        raise error(
+            "A text cannot end at this.",
+            got=f"{name}={seen(wrong[0])}",
+            expected="a text that is not empty, or several",
+            instead=f'{name}="\\n"',
+        )
+    return found
+
+
 def path(value: Any, name: str, error: type[LensscopeError]) -> str | Path:
     """The path of a file or folder."""
     found = value

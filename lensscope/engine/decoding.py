@@ -16,6 +16,7 @@ from lensscope.engine.hooks import hooks_for
 from lensscope.engine.sampling import Sampling
 from lensscope.model.backend import Backend
 from lensscope.model.key_values import KeyValues
+from lensscope.model.token_texts import labels_of, text_of
 from lensscope.model.tokens import eos_ids
 
 
@@ -69,6 +70,13 @@ def decode(
     if len(active) < len(twin):
         keep(active)
         logits = logits[active]
+
+    def ends(prompt: Sequence[int], new: Sequence[int]) -> bool:
+        # most tokens cannot be the end of a stop, which is cheaper to see than to decode the text
+        (label,) = labels_of(backend, new[-1:])
+        may = any(s[-1] in label or not s[-1].isascii() for s in sampling.stop)
+        return may and sampling.ended(text_of(backend, new, prompt))
+
     # Without a cache the prompt is run at every step, and patched each time.
     patched = steered or key_values is None
     with backend.attached(hooks_for(backend, batch)) if patched else nullcontext():
@@ -78,7 +86,11 @@ def decode(
                 written[i].append(token)
             here = set(active)
             step_done(sum(i in here for i in twin))
-            going = [b for b, token in enumerate(chosen) if token not in eos]
+            going = [
+                b
+                for b, token in enumerate(chosen)
+                if token not in eos and not ends(batch.rows[b].prompt.ids, written[active[b]])
+            ]
             if not going or step + 1 == sampling.max_new_tokens:
                 break
             if len(going) < len(active):

@@ -158,11 +158,13 @@ def _run_together(runner: BatchRunner, rows: Sequence[int], *, joined: bool) -> 
 
 def _generation(runner: BatchRunner, provenance: Provenance) -> Generation:
     """The new tokens of all rows."""
-    backend, prompts = runner.sweep.backend, [row.prompt for row in runner.sweep.rows]
+    sweep = runner.sweep
+    backend, prompts = sweep.backend, [row.prompt for row in sweep.rows]
+    cut = str if sweep.sampling is None else sweep.sampling.cut
     each = list(zip(runner.new, prompts, strict=True))
     return Generation(
         tuple(tuple(new) for new, _ in each),
-        tuple(text_of(backend, new, prompt.ids) for new, prompt in each),
+        tuple(cut(text_of(backend, new, prompt.ids)) for new, prompt in each),
         tuple(labels_of(backend, new) for new, _ in each),
         runner.first.finish()["logits"][:, 0],
         tuple(prompts),

@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from lensscope import checks
+from lensscope.engine.capture import SitesLike, as_sites
 from lensscope.engine.execution import execute
 from lensscope.engine.join_trial import why_not
 from lensscope.engine.rows import PatchLike, as_list, rows_of
 from lensscope.engine.runs import Generation
 from lensscope.engine.sampling import Sampling
+from lensscope.engine.written_text import with_text
 from lensscope.errors import PatchError
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
@@ -32,7 +34,9 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int | None = None,
+    stop: str | Sequence[str] = (),
     stop_at_eos: bool = True,
+    keep: SitesLike = (),
     use_cache: bool = True,
     prepend_bos: bool | None = None,
     memory_budget: int | None = None,
@@ -53,7 +57,10 @@ def generate(
         top_k: draw among this many most probable tokens.
         top_p: draw among the fewest tokens that together have this probability.
         seed: of the draws; each prompt draws as it would alone.
+        stop: a text, or several, at which a text ends, without it.
         stop_at_eos: end a text at the model's end-of-text token.
+        keep: sites whose states are kept in ``cache``, after the patches, at all tokens: those of
+            the prompt, then the new ones. The whole text is run once more for it.
         use_cache: keep keys and values between steps; without, each step runs everything again.
         prepend_bos: ``None`` follows the model's own default.
         memory_budget: bytes that it may take, results included.
@@ -65,11 +72,17 @@ def generate(
     Example:
         >>> ls.generate(model, "The capital of Japan is the city of", max_new_tokens=1).text
         ' Tokyo'
+        >>> talk = ls.chat([{"role": "user", "content": "What is the capital of Japan?"}])
+        >>> ls.generate(model, talk, stop=".").text
+        'The capital of Japan is Tokyo'
     """
     backend = backend_of(model)
     prompts = tokenize(backend, prompt, prepend_bos)
     rows = rows_of(backend, prompts, [as_list(patches)] * len(prompts), source, prepend_bos)
-    sampling = Sampling(max_new_tokens, temperature, top_k, top_p, seed, stop_at_eos, use_cache)
+    sampling = Sampling(
+        max_new_tokens, temperature, top_k, top_p, seed, tuple(stop), stop_at_eos, use_cache
+    )
+    sites = as_sites(keep)
     with progress(len(rows) * max_new_tokens, "generate", "token") as bar:
         outcome = execute(
             backend,
@@ -81,4 +94,16 @@ def generate(
             bar=bar,
         )
     assert outcome.generation is not None
-    return replace(outcome.generation, single=is_single(prompt))
+    found = replace(outcome.generation, single=is_single(prompt))
+    if not sites:
+        return found
+    texts = with_text(backend, rows, found.token_ids)
+    states = execute(
+        backend,
+        texts,
+        keep=sites,
+        side="left",
+        memory_budget=memory_budget,
+        why_not_joined=why_not,
+    )
+    return replace(found, cache=states.cache)

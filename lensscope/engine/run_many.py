@@ -78,8 +78,8 @@ def run_many(
         memory_budget: bytes that the sweep may take, results included; rows are cut into batches
             to keep to it.
         plan: savings to do without, such as ``ls.Plan(depth=False)``.
-        **sampling: as in `generate`: ``temperature``, ``top_p``, ``seed``, ``stop_at_eos``,
-            ``use_cache``.
+        **sampling: as in `generate`: ``temperature``, ``top_p``, ``seed``, ``stop``,
+            ``stop_at_eos``, ``use_cache``.
 
     Raises:
         BudgetError: the budget does not hold the results and a single row.

@@ -70,6 +70,7 @@ class Generation:
         first_logits: ``[row, d_vocab]``: logits of the first new token.
         prompts: what was run.
         provenance: of the model.
+        cache: the sites that were asked for, at the tokens of the prompts and the new ones.
     """
 
     token_ids: tuple[tuple[int, ...], ...]
@@ -79,6 +80,7 @@ class Generation:
     prompts: tuple[TokenizedPrompt, ...]
     provenance: Provenance
     single: bool = False
+    cache: Cache | None = None
 
     @property
     def text(self) -> Any:

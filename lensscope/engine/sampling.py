@@ -21,6 +21,7 @@ class Sampling:
     top_k: int | None = None
     top_p: float | None = None
     seed: int | None = None
+    stop: tuple[str, ...] = ()
     stop_at_eos: bool = True
     use_cache: bool = True
 
@@ -42,6 +43,14 @@ class Sampling:
                 "top_k >= 1, 0 < top_p <= 1",
                 instead="temperature=0.7, seed=0",
             )
+
+    def ended(self, text: str) -> bool:
+        """Whether a text holds what ends it."""
+        return any(stop in text for stop in self.stop)
+
+    def cut(self, text: str) -> str:
+        """A text up to what ends it."""
+        return text[: min((n for n in map(text.find, self.stop) if n >= 0), default=len(text))]
 
     def generators(self, rows: Sequence[int]) -> dict[int, torch.Generator | None]:
         """One source of randomness for each row, so that a row draws as it would alone."""

@@ -10,6 +10,7 @@ from lensscope.engine.join_trial import joins
 from lensscope.model import trials
 from lensscope.model.agreement import distance_of
 from lensscope.model.backend import Backend
+from lensscope.model.chat_templates import has_template
 from lensscope.model.classes import backend_of
 from lensscope.model.head import head
 from lensscope.model.trying import Trial
@@ -128,6 +129,13 @@ def _findings(backend: Backend) -> Iterator[Finding]:
     yield _finding(joins(backend), "rows join at their layer", "each row is run from layer 0 on")
     head_trial = head(backend)
     yield _finding(head_trial, "lenses use them", "lenses go through the model's own forward")
+    talks = has_template(backend.tokenizer)
+    yield Finding(
+        "a chat template",
+        talks,
+        "in the tokenizer" if talks else "none in the tokenizer",
+        "ls.chat([…]) is written by it" if talks else "prompts are texts, and ls.chat is refused",
+    )
     yield from _sites(backend)
 
 

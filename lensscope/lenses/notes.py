@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from lensscope.model.backend import Backend
-from lensscope.values.positions import PositionLike, Span, inside_word
+from lensscope.values.positions import PositionLike, inside_word
 from lensscope.values.prompts import TokenizedPrompt
 
 
@@ -45,5 +45,5 @@ def parts_of_words(
 ) -> list[str]:
     """What is to be said of a substring that is found in the middle of a word."""
     word = inside_word(position, prompt, occurrence)
-    text = position.text if isinstance(position, Span) else position
+    text = getattr(position, "text", position)
     return [f"{text!r} is found inside the word {word!r}."] if word else []

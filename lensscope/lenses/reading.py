@@ -22,6 +22,7 @@ from lensscope.show.terminal import table_of
 from lensscope.signs import visible
 from lensscope.store.json_text import json_text, records
 from lensscope.store.lasting import Lasting
+from lensscope.values.chats import InMessage
 from lensscope.values.positions import All, Slice, Span
 from lensscope.values.provenance import Provenance
 from lensscope.values.sites import Site
@@ -65,7 +66,7 @@ class LensReading(Shown, Lasting):
         notes: what must be known of the tokens to read it right.
     """
 
-    made_of: ClassVar = (Provenance, Site, Span, Slice, All)
+    made_of: ClassVar = (Provenance, Site, Span, Slice, All, InMessage)
 
     data: xr.Dataset
     lens: str

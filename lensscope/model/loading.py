@@ -52,7 +52,8 @@ def load_model(
         device: a GPU if there is one, by default.
 
     Returns:
-        The TransformerLens model, in evaluation mode.
+        The TransformerLens model, in evaluation mode. ``ls.support(model)`` says, among others,
+        whether it has a chat template.
 
     Raises:
         ModelNotFoundError: the name leads nowhere; near names are suggested.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lensscope.errors import PromptError
+from lensscope.model.chat_templates import written
 from lensscope.model.token_texts import decoded
 from lensscope.model.token_texts import labels_of as labels_of
+from lensscope.values.chats import Chat
 from lensscope.values.prompts import PromptLike as PromptLike
 from lensscope.values.prompts import PromptsLike as PromptsLike
 from lensscope.values.prompts import TokenizedPrompt as TokenizedPrompt
@@ -26,10 +29,10 @@ def tokenize(
 
     Args:
         backend: the model.
-        prompts: a string, a list of strings, token ids (which are run exactly as given), or what a
-            tokenizer returns, whose padding is left out.
-        prepend_bos: whether text starts with BOS; ``None`` follows the model's own default.
-            A text that already starts with BOS never gets a second one.
+        prompts: a string, a chat, a list of these, token ids (which are run exactly as given), or
+            what a tokenizer returns, whose padding is left out.
+        prepend_bos: whether text starts with BOS; ``None`` follows the model's own default, and of
+            a chat its template. A text that already starts with BOS never gets a second one.
 
     Raises:
         PromptError: empty, longer than the context, outside the vocabulary, or not a prompt at all.
@@ -38,8 +41,14 @@ def tokenize(
 
 
 def _tokenize_one(
-    backend: Backend, prompt: str | Sequence[int] | TokenizedPrompt, prepend_bos: bool | None
+    backend: Backend,
+    prompt: str | Chat | Sequence[int] | TokenizedPrompt,
+    prepend_bos: bool | None,
 ) -> TokenizedPrompt:
+    if isinstance(prompt, Chat):
+        text, messages = written(backend, prompt)
+        found = _tokenize_one(backend, text, bool(prepend_bos))
+        return replace(found, messages=messages)
     size = len(prompt)
     if not isinstance(prompt, str):
         _check_length(backend, size)  # before it is spelt out: a range may be of any length

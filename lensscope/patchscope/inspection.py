@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lensscope import checks
@@ -11,45 +12,103 @@ from lensscope.errors import LensscopeError, PromptError
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
+from lensscope.values.chats import Chat
 from lensscope.values.prompts import TokenizedPrompt
 
 
-@checks.constructor(PromptError)
+def _texts(value: Any, name: str, error: type[LensscopeError]) -> Any:
+    """A check: a text, or a conversation."""
+    return value if isinstance(value, Chat) else checks.text(value, name, error)
+
+
+@checks.constructor(PromptError, text=_texts)
 @dataclass(frozen=True)
 class InspectionPrompt:
     """The target prompt of a patchscope, with its placeholder(s).
 
     Attributes:
-        text: the prompt.
+        text: the prompt, or a chat. ``{layer}`` stands for the layer that a state was read at, and
+            ``{k}`` for how many states are written.
         placeholder: what marks the places to write to; every occurrence counts (a placeholder of
-            letters or digits only where it stands as a word of its own), and each must be one
-            token.
-        prepend_bos: ``None`` follows the model's own default.
+            letters or digits only where it stands as a word of its own, and of a chat only in its
+            messages), and each must be one token.
+        prepend_bos: ``None`` follows the model's own default, and of a chat its template.
 
     Example:
         >>> ls.InspectionPrompt("The largest city in x").places(model)
         (4,)
+        >>> talk = ls.chat([{"role": "user", "content": "Who is x?"}])
+        >>> ls.InspectionPrompt(talk).filled("Diana")
+        chat(user: 'Who is Diana?')
     """
 
-    text: str
+    text: str | Chat
     placeholder: str = "x"
     prepend_bos: bool | None = None
 
     @property
     def _pattern(self) -> re.Pattern[str]:
-        before = r"(?<!\w)" if self.placeholder[0].isalnum() else ""
-        after = r"(?!\w)" if self.placeholder[-1].isalnum() else ""
+        before = r"(?<!\w)" if self.placeholder[:1].isalnum() else ""
+        after = r"(?!\w)" if self.placeholder[-1:].isalnum() else ""
         return re.compile(before + re.escape(self.placeholder) + after)
 
-    @checks.door(PromptError)
-    def filled(self, text: str) -> str:
+    @property
+    def n_places(self) -> int:
+        """How many placeholders there are."""
+        return sum(len(self._pattern.findall(part)) for part in _parts(self.text))
+
+    @checks.door(PromptError, text=checks.text)
+    def filled(self, text: str) -> Any:
         """The prompt with a text in place of its placeholder.
 
         Example:
             >>> ls.InspectionPrompt("The largest city in x").filled("Japan")
             'The largest city in Japan'
         """
-        return self._pattern.sub(lambda _: text, self.text)
+        return _each(self.text, lambda part: self._pattern.sub(lambda _: text, part))
+
+    def repeated(self, times: int) -> InspectionPrompt:
+        """The same with its placeholder so many times in a row, with a space between words.
+
+        Raises:
+            PromptError: there are other numbers of placeholders.
+        """
+        there = self.n_places
+        if there not in (1, times):
+            raise PromptError(
+                "There are not as many placeholders as states to write.",
+                got=f"{there} of {self.placeholder!r}, {times} states",
+                expected=f"one, which is repeated, or {times}",
+                instead="a prompt with its placeholder once",
+            )
+        between = " " if self.placeholder[:1].isalnum() else ""
+        row = between.join([self.placeholder] * times) if there == 1 else self.placeholder
+        return replace(self, text=_each(self.text, lambda p: self._pattern.sub(lambda _: row, p)))
+
+    def of_layer(self, layer: int | None) -> InspectionPrompt:
+        """The same with ``{layer}`` and ``{k}`` filled in.
+
+        Raises:
+            PromptError: it names a layer, and what is read has none.
+        """
+        parts = "".join(_parts(self.text))
+        if layer is None and "{layer}" in parts:
+            raise PromptError(
+                "The inspection prompt names a layer, and raw vectors have none.",
+                got=f"{{layer}} in {self.text!r}",
+                expected="states that were read at a layer",
+                instead="the layer itself in the prompt, in place of {layer}",
+            )
+        if "{layer}" not in parts and "{k}" not in parts:
+            return self
+        known = {"{layer}": str(layer), "{k}": str(self.n_places)}
+
+        def fill(part: str) -> str:
+            for name, value in known.items():
+                part = part.replace(name, value)
+            return part
+
+        return replace(self, text=_each(self.text, fill))
 
     def tokens(self, model: Any) -> TokenizedPrompt:
         """The prompt as the model's tokens."""
@@ -77,13 +136,14 @@ class InspectionPrompt:
                 instead='InspectionPrompt("The largest city in x", placeholder="x")',
             )
         prompt = self.tokenized(backend)
-        matches = list(self._pattern.finditer(self.text))
+        ranges = prompt.messages or ((0, len(prompt.text)),)
+        matches = [m for a, b in ranges for m in self._pattern.finditer(prompt.text, a, b)]
         if not matches:
             raise PromptError(
                 f"The placeholder {self.placeholder!r} does not occur in the inspection prompt.",
                 got=repr(self.text),
                 expected="the placeholder as a word of its own, at least once",
-                instead=f"InspectionPrompt({self.text + ' x'!r}, placeholder='x')",
+                instead=f"InspectionPrompt({prompt.text + ' x'!r}, placeholder='x')",
             )
         places = []
         for match in matches:
@@ -106,11 +166,24 @@ class InspectionPrompt:
         return tuple(places)
 
 
+def _parts(text: str | Chat) -> list[str]:
+    """What may hold placeholders: the text, or the messages."""
+    return [text] if isinstance(text, str) else [message.content for message in text.messages]
+
+
+def _each(text: str | Chat, function: Callable[[str], str]) -> Any:
+    """The same with something done to the text, or to each message."""
+    if isinstance(text, str):
+        return function(text)
+    messages = tuple(replace(m, content=function(m.content)) for m in text.messages)
+    return replace(text, messages=messages)
+
+
 def an_inspection(value: Any, name: str, error: type[LensscopeError]) -> InspectionPrompt:
-    """A check: an inspection prompt, or the text of one with placeholder ``"x"``."""
+    """A check: an inspection prompt, or the text or chat of one with placeholder ``"x"``."""
     if isinstance(value, InspectionPrompt):
         return value
-    if isinstance(value, str):
+    if isinstance(value, str | Chat):
         return InspectionPrompt(value)
     raise error(
         "This is not an inspection prompt.",

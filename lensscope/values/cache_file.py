@@ -13,6 +13,7 @@ from torch import Tensor
 from lensscope.errors import CacheError, PositionError, SiteError
 from lensscope.store.json_text import conform
 from lensscope.store.tensors import DamagedError, TensorFile, write_tensors
+from lensscope.values.chats import InMessage
 from lensscope.values.entries import Entry, Stored
 from lensscope.values.positions import ALL, All, Slice, Span
 from lensscope.values.prompts import TokenizedPrompt
@@ -28,7 +29,13 @@ _SITE: Final = {
     "occurrence": (int, None),
     "positions": (list, None),
 }
-_PROMPT: Final = {"ids": [int], "text": str, "labels": [str], "char_spans": [[int]]}
+_PROMPT: Final = {
+    "ids": [int],
+    "text": str,
+    "labels": [str],
+    "char_spans": [[int]],
+    "messages?": [[int]],
+}
 _HEADER: Final = {"format": str, "provenance": HEADER, "prompts": [_PROMPT], "sites": [_SITE]}
 
 
@@ -97,6 +104,7 @@ def _fields(file: TensorFile, header: Mapping[str, Any], device: str | torch.dev
             p["text"],
             tuple(p["labels"]),
             tuple((a, b) for a, b in p["char_spans"]),
+            tuple((a, b) for a, b in p.get("messages", ())),
         )
         for p in header["prompts"]
     ]
@@ -128,6 +136,8 @@ def _site_to_json(site: Site) -> dict[str, Any]:
         position = {"slice": [position.start, position.stop, position.step]}
     elif isinstance(position, All):
         position = {"all": True}
+    elif isinstance(position, InMessage):
+        position = {"message": position.number, "text": position.text, "whole": position.whole}
     return {
         "kind": site.kind,
         "layer": site.layer,
@@ -148,6 +158,9 @@ def _site_from_json(value: Mapping[str, Any]) -> Site:
             position = Slice(*position["slice"])
         elif position == {"all": True}:
             position = ALL
+        elif "message" in position:
+            conform(position, {"message": int, "text": (str, None), "whole": bool}, "a position")
+            position = InMessage(position["message"], position["text"], position["whole"])
         else:
             raise ValueError(f"a position {position!r}"[:80])
     return Site(value["kind"], value["layer"], value["head"], position, value["occurrence"])

@@ -86,6 +86,20 @@ class Add(_Valued):
 
 
 @dataclass(frozen=True, eq=False)
+class AddScaled(_Valued):
+    """``x + factor * ‖x‖ * value``, with a value of length 1."""
+
+    factor: float
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        return (self.factor,)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x + self.value.to(x.device) * (self.factor * x.norm(dim=-1, keepdim=True))
+
+
+@dataclass(frozen=True, eq=False)
 class Lerp(_Valued):
     """``x + weight * (value - x)``."""
 

@@ -7,7 +7,8 @@ means. It is one of
 - a ``slice``,
 - a substring: the token that holds its last character,
 - ``span("…")``: all tokens that hold a character of the substring,
-- ``ALL``: every token.
+- ``ALL``: every token,
+- ``chat.message(1)``: of a chat, all tokens of a message, or of a substring in it.
 
 A substring is looked for as a whole word first, and inside words only where it is none: of "Niger
 borders Nigeria", ``"Niger"`` is the first word. There must be one match; ``occurrence=`` chooses
@@ -26,8 +27,9 @@ from torch import Tensor
 
 from lensscope import checks
 from lensscope.errors import PositionError
+from lensscope.values.chats import InMessage
 from lensscope.values.prompts import TokenizedPrompt
-from lensscope.values.substrings import found, matches, meant, word_around
+from lensscope.values.substrings import Match, found, matches, meant, word_around
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ class All:
 
 
 ALL: Final = All()
-PositionLike: TypeAlias = SupportsIndex | str | slice | Span | All | Slice
-Position: TypeAlias = int | str | Span | All | Slice
+PositionLike: TypeAlias = SupportsIndex | str | slice | Span | All | Slice | InMessage
+Position: TypeAlias = int | str | Span | All | Slice | InMessage
 
 
 @checks.door(PositionError)
@@ -87,14 +89,14 @@ def as_position(position: PositionLike) -> Position:
     """A hashable position from anything that a user may write for one.
 
     Raises:
-        PositionError: it is none of the five forms.
+        PositionError: it is none of these forms.
     """
     if type(position) is int:
         return position
     if isinstance(position, slice | Slice):
         parts = (position.start, position.stop, position.step)
         return Slice(*(None if part is None else _edge(part, position) for part in parts))
-    if isinstance(position, str | All) or (
+    if isinstance(position, str | All | InMessage) or (
         isinstance(position, Span) and isinstance(position.text, str)
     ):
         return position
@@ -131,7 +133,7 @@ def resolve(
     """The token indices, counted on the unpadded prompt, that a position names.
 
     Args:
-        position: any of the five forms.
+        position: any of the forms above.
         prompt: the tokenized prompt.
         occurrence: which match of a substring is meant when there are several (0 is the first,
             -1 the last); all count, those inside words too.
@@ -162,8 +164,9 @@ def resolve(
                 instead=f"a slice within 0:{length}",
             )
         return chosen
-    text = position.text if isinstance(position, Span) else position
-    match = found(text, prompt, occurrence)
+    text = position if isinstance(position, str) else position.text
+    window = _of_message(position, prompt) if isinstance(position, InMessage) else None
+    match = Match(*window, True) if text is None else found(text, prompt, occurrence, window)
     holding = [
         index
         for index, (first, last) in enumerate(prompt.char_spans)
@@ -176,16 +179,37 @@ def resolve(
             expected="a substring that is part of a token's text",
             instead="the token's index",
         )
-    if isinstance(position, Span):
+    if isinstance(position, Span) or text is None or getattr(position, "whole", False):
         return tuple(holding)
     holding_last = [i for i in holding if prompt.char_spans[i][1] >= match.stop]
     return (holding_last[-1] if holding_last else holding[-1],)
+
+
+def _of_message(position: InMessage, prompt: TokenizedPrompt) -> tuple[int, int]:
+    """The characters of a message of a chat.
+
+    Raises:
+        PositionError: the prompt has no such message, or its template does not show it as it is.
+    """
+    n = position.number
+    start, stop = prompt.messages[n] if n < len(prompt.messages) else (0, 0)
+    if start == stop:
+        raise PositionError(
+            f"Message {n} does not stand in the prompt.",
+            got=f"{len(prompt.messages)} messages, in the prompt {prompt.text[:200]!r}",
+            expected="a message that the chat template writes as it is",
+            instead="a substring of the prompt, or the token's index",
+        )
+    return start, stop
 
 
 def inside_word(
     position: PositionLike, prompt: TokenizedPrompt, occurrence: int | None = None
 ) -> str:
     """The word that a substring is found in the middle of; empty where it is a word of its own."""
-    text = position.text if isinstance(position, Span) else position
-    match = meant(matches(text, prompt.text), occurrence) if isinstance(text, str) else None
+    text = getattr(position, "text", position)
+    if not isinstance(text, str):
+        return ""
+    window = _of_message(position, prompt) if isinstance(position, InMessage) else None
+    match = meant(matches(text, prompt.text, window), occurrence)
     return "" if match is None or match.word else word_around(prompt.text, match)

@@ -1,4 +1,4 @@
-"""The forms that prompts are given in: text, token ids, what a tokenizer returns.
+"""The forms that prompts are given in: text, a chat, token ids, what a tokenizer returns.
 
 The one door for all of them: whatever is no prompt is refused here, whichever function was called.
 """
@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from lensscope.errors import PromptError
+from lensscope.values.chats import Chat
 
-PromptLike: TypeAlias = "str | Sequence[int] | torch.Tensor | TokenizedPrompt"
+PromptLike: TypeAlias = "str | Chat | Sequence[int] | torch.Tensor | TokenizedPrompt"
 PromptsLike: TypeAlias = "PromptLike | Sequence[PromptLike]"
 
 # What a tokenizer may say about its ids besides the ids and their mask.
@@ -34,12 +35,14 @@ class TokenizedPrompt:
         labels: each token as text.
         char_spans: for each token the range of characters of ``text`` it stands for; ``(0, 0)``
             for an added BOS.
+        messages: of a chat, for each message the range of its characters of ``text``.
     """
 
     ids: tuple[int, ...]
     text: str
     labels: tuple[str, ...]
     char_spans: tuple[tuple[int, int], ...]
+    messages: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -53,8 +56,8 @@ class TokenizedPrompt:
         return " ".join(numbered)
 
 
-def parts_of(prompts: Any) -> tuple[list[str | Sequence[int] | TokenizedPrompt], bool]:
-    """Each prompt as text, ids or tokens; and whether it was one prompt, not a list of prompts.
+def parts_of(prompts: Any) -> tuple[list[str | Chat | Sequence[int] | TokenizedPrompt], bool]:
+    """Each prompt as text, chat, ids or tokens; and whether it was one prompt, not a list.
 
     Raises:
         PromptError: neither a prompt nor a list of prompts.
@@ -88,9 +91,9 @@ def is_single(prompt: Any) -> bool:
     return _one(prompt) is not None
 
 
-def _one(given: Any) -> str | Sequence[int] | TokenizedPrompt | None:
+def _one(given: Any) -> str | Chat | Sequence[int] | TokenizedPrompt | None:
     """A prompt; ``None`` for what holds several."""
-    if isinstance(given, str | TokenizedPrompt):
+    if isinstance(given, str | Chat | TokenizedPrompt):
         return given
     if isinstance(given, range):
         if given and max(abs(given[0]), abs(given[-1])) >= 1 << 62:
@@ -149,6 +152,8 @@ def token_id(part: Any) -> int | None:
 def _unpadded(encoding: Mapping[str, Any]) -> Any:
     """The ids that a tokenizer returned, without those that its mask hides."""
     said = {str(name) for name, value in encoding.items() if value is not None}
+    if {"role", "content"} <= said:
+        _refuse("A message of a conversation is no prompt by itself.", encoding, "ls.chat([…])")
     if "input_ids" not in said or not said <= _SAID:
         _refuse(
             "This is not what a tokenizer returns for text.",
@@ -188,6 +193,6 @@ def _refuse(what: str, given: Any, instead: str | None = None) -> NoReturn:
     raise PromptError(
         what,
         got=given if isinstance(given, str) else f"{type(given).__name__}: {str(given)[:80]}",
-        expected="a string, a list of strings, or token ids",
+        expected="a string, a chat, a list of these, or token ids",
         instead=instead or '"The Eiffel Tower is in the city of", or model.to_tokens(…)',
     )

@@ -17,7 +17,8 @@ from lensscope import checks
 from lensscope.errors import PatchError, PositionError, SiteError
 from lensscope.values import operations
 from lensscope.values.operations import Map, Operation, as_map, as_number, as_value
-from lensscope.values.positions import Position, PositionLike, Span, as_position
+from lensscope.values.positions import Position, PositionLike, as_position
+from lensscope.values.rules import Rule, as_rule
 from lensscope.values.site_kinds import KINDS, SiteKindName
 
 When: TypeAlias = Literal["prefill", "every_step"]
@@ -85,7 +86,7 @@ class Site:
                 self.occurrence, "occurrence", -checks.INDEX, 0, PositionError
             )
             object.__setattr__(self, "occurrence", found)
-            if not isinstance(self.position, str | Span):
+            if not isinstance(getattr(self.position, "text", self.position), str):
                 raise PositionError(
                     "Only a substring has occurrences.",
                     got=f"position {self.position!r}, occurrence={self.occurrence}",
@@ -183,6 +184,11 @@ class Site:
             PatchError: a basis of zeros.
         """
         return Patch(self, operations.ProjectOut.of(basis), when, "project_out")
+
+    @checks.door(PatchError, rule=as_rule)
+    def write(self, value: Any, rule: Rule, when: When = "prefill") -> Patch:
+        """Write ``value``, ``[…]`` or ``[pos, …]``, by a rule of `lensscope.rules`."""
+        return Patch(self, rule.operation(as_value(value)), when, "write")
 
     def __rshift__(self, other: Site | Map) -> Move:
         return Move(self) >> other

@@ -25,8 +25,9 @@ class Match:
     word: bool
 
 
-def matches(text: str, whole: str) -> list[Match]:
-    """Where a substring occurs in a whole text, overlapping matches too.
+def matches(text: str, whole: str, window: tuple[int, int] | None = None) -> list[Match]:
+    """Where a substring occurs in a whole text, or in a range of its characters, overlapping
+    matches too.
 
     Example:
         >>> from lensscope.values.substrings import matches
@@ -34,11 +35,12 @@ def matches(text: str, whole: str) -> list[Match]:
         [Match(start=0, stop=5, word=True), Match(start=14, stop=19, word=False)]
     """
     found: list[Match] = []
-    start = whole.find(text) if text else -1
+    first, last = window or (0, len(whole))
+    start = whole.find(text, first, last) if text else -1
     while start >= 0:
         stop = start + len(text)
         found.append(Match(start, stop, not (_joined(whole, start) or _joined(whole, stop))))
-        start = whole.find(text, start + 1)
+        start = whole.find(text, start + 1, last)
     return found
 
 
@@ -92,8 +94,13 @@ _SPACELESS: Final = frozenset(
 )
 
 
-def found(text: str, prompt: TokenizedPrompt, occurrence: int | None = None) -> Match:
-    """The one match of a substring in a prompt that is meant.
+def found(
+    text: str,
+    prompt: TokenizedPrompt,
+    occurrence: int | None = None,
+    window: tuple[int, int] | None = None,
+) -> Match:
+    """The one match of a substring in a prompt, or in a range of its characters, that is meant.
 
     Raises:
         PositionError: it does not occur, or does not say which occurrence is meant.
@@ -105,7 +112,7 @@ def found(text: str, prompt: TokenizedPrompt, occurrence: int | None = None) -> 
             expected="a substring that occurs in the prompt",
             instead="site.at(-1) for the last token",
         )
-    every = matches(text, prompt.text)
+    every = matches(text, prompt.text, window)
     match = meant(every, occurrence)
     if match is not None:
         return match
