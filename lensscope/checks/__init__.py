@@ -20,6 +20,7 @@ from lensscope.checks.kinds import path as path
 from lensscope.checks.kinds import real as real
 from lensscope.checks.kinds import scalar as scalar
 from lensscope.checks.kinds import share as share
+from lensscope.checks.kinds import stops as stops
 from lensscope.checks.kinds import stream as stream
 from lensscope.checks.kinds import text as text
 from lensscope.checks.kinds import whole as whole

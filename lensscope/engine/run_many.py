@@ -33,6 +33,7 @@ from lensscope.values.sites import Move, Patch
     max_new_tokens=checks.whole(0),
     top_k=checks.scalar,
     seed=checks.optional(checks.whole(0)),
+    stop=checks.stops,
 )
 def run_many(
     model: Any,

@@ -31,4 +31,5 @@ def _reaching(write: Write, length: int, more: int) -> Write:
     if "key" not in write.site.axes or held is None:
         return write
     # a number for each key of the prompt; none of its tokens sees the new ones
-    return replace(write, operation=replace(write.operation, value=pad(held, (0, more))))
+    operation = replace(write.operation, value=pad(held, (0, more)))  # type: ignore[type-var]
+    return replace(write, operation=operation)

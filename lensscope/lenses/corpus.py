@@ -21,6 +21,7 @@ from lensscope.lenses.states import lines_of
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import ids_of
+from lensscope.values.chats import Chat
 from lensscope.values.prompts import TokenizedPrompt, parts_of
 
 Texts: TypeAlias = "Path | str | Iterable[str | Sequence[int] | Tensor]"
@@ -75,8 +76,9 @@ def pieces(
                 expected=f"texts of at least {shortest} tokens",
                 instead="longer texts, or a smaller skip_first",
             )
-        ids = ids_of(backend, text, prepend_bos) if isinstance(text, str) else _plain(text)
-        bos = ids[:1] if isinstance(text, str) and begins_with_bos(backend, ids) else []
+        written = isinstance(text, str | Chat)
+        ids = ids_of(backend, text, prepend_bos) if written else _plain(text)
+        bos = ids[:1] if written and begins_with_bos(backend, ids) else []
         rest, step = ids[len(bos) :], max(1, length - len(bos))
         for first in range(0, len(rest), step):
             piece = (*bos, *rest[first : first + step])
@@ -95,7 +97,7 @@ def _plain(ids: Any) -> list[int]:
         if not len(ids):
             return []
         (found,), single = parts_of(ids)
-        if single and not isinstance(found, str):
+        if single and not isinstance(found, str | Chat):
             return list(found.ids if isinstance(found, TokenizedPrompt) else found)
         cause: Exception | None = None
     except (PromptError, TypeError, ValueError) as error:  # no prompt, no length, several

@@ -47,8 +47,7 @@ def _tokenize_one(
 ) -> TokenizedPrompt:
     if isinstance(prompt, Chat):
         text, messages = written(backend, prompt)
-        found = _tokenize_one(backend, text, bool(prepend_bos))
-        return replace(found, messages=messages)
+        return replace(_tokenize_one(backend, text, bool(prepend_bos)), messages=messages)
     size = len(prompt)
     if not isinstance(prompt, str):
         _check_length(backend, size)  # before it is spelt out: a range may be of any length
@@ -101,12 +100,14 @@ def _check_vocabulary(backend: Backend, ids: Sequence[int], text: str | None = N
     )
 
 
-def ids_of(backend: Backend, text: str, prepend_bos: bool | None = None) -> list[int]:
+def ids_of(backend: Backend, text: str | Chat, prepend_bos: bool | None = None) -> list[int]:
     """The token ids of a text, with a BOS where it is wanted and not there yet.
 
     Raises:
         PromptError: no tokenizer, or one without a BOS that is asked for.
     """
+    if isinstance(text, Chat):
+        text, prepend_bos = written(backend, text)[0], bool(prepend_bos)
     return _encoded(backend, text, prepend_bos)[0]
 
 

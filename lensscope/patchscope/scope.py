@@ -168,7 +168,7 @@ class Patchscope:
             ' Paris'
         """
         scopes = (self, *others)
-        identity = all(scope.inspection.text.endswith("\n?") for scope in scopes)
+        identity = all(str(scope.inspection.text).endswith("\n?") for scope in scopes)
         return PatchscopeLens(scopes, name or ("token identity" if identity else "patchscope"))
 
     # ---------------------------------------------------------------- inspecting

@@ -22,6 +22,7 @@ from lensscope.studies.items import Items, Sample
 from lensscope.studies.parts import CELLS, CONTROLS, Part
 from lensscope.studies.places import LEAD_IN
 from lensscope.studies.said import Said, said, said_after
+from lensscope.values.chats import Chat
 from lensscope.values.sites import Site
 from lensscope.values.transforms import Affine
 
@@ -253,7 +254,9 @@ class Sweep:
             scope.patch,
         )
 
-    def generated(self, prompts: Sequence[str], prepend_bos: bool | None = None) -> list[Said]:
+    def generated(
+        self, prompts: Sequence[str | Chat], prepend_bos: bool | None = None
+    ) -> list[Said]:
         """What the target model says after a prompt, unpatched."""
         out = generate(
             self.target,

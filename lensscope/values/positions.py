@@ -165,7 +165,7 @@ def resolve(
             )
         return chosen
     text = position if isinstance(position, str) else position.text
-    window = _of_message(position, prompt) if isinstance(position, InMessage) else None
+    window = _window(position, prompt)
     match = Match(*window, True) if text is None else found(text, prompt, occurrence, window)
     holding = [
         index
@@ -185,12 +185,14 @@ def resolve(
     return (holding_last[-1] if holding_last else holding[-1],)
 
 
-def _of_message(position: InMessage, prompt: TokenizedPrompt) -> tuple[int, int]:
-    """The characters of a message of a chat.
+def _window(position: Any, prompt: TokenizedPrompt) -> tuple[int, int]:
+    """The characters that a position is looked for in: of a message of a chat, or all.
 
     Raises:
         PositionError: the prompt has no such message, or its template does not show it as it is.
     """
+    if not isinstance(position, InMessage):
+        return 0, len(prompt.text)
     n = position.number
     start, stop = prompt.messages[n] if n < len(prompt.messages) else (0, 0)
     if start == stop:
@@ -210,6 +212,5 @@ def inside_word(
     text = getattr(position, "text", position)
     if not isinstance(text, str):
         return ""
-    window = _of_message(position, prompt) if isinstance(position, InMessage) else None
-    match = meant(matches(text, prompt.text, window), occurrence)
+    match = meant(matches(text, prompt.text, _window(position, prompt)), occurrence)
     return "" if match is None or match.word else word_around(prompt.text, match)
