@@ -33,6 +33,8 @@ FRAME_COLUMNS: Final = (
     "text",
     "first_token",
     "first_token_probability",
+    "logit_lens",
+    "logit_lens_probability",
 )
 _ROWS_SHOWN: Final = 60
 _SAID: Final = ("text", "logit_lens", "token")
@@ -168,9 +170,9 @@ class PatchscopeResult(Shown, Lasting):
         return cls(xr.Dataset(variables, coords), **rest)
 
     def frame(self) -> pd.DataFrame:
-        """One line a cell, with the columns of `FRAME_COLUMNS`."""
-        frame = self._everything()
-        return frame[list(FRAME_COLUMNS)]
+        """One line a cell, with the columns of `FRAME_COLUMNS`; the logit lens' two are NaN where
+        states are not of the residual stream."""
+        return self._everything().reindex(columns=list(FRAME_COLUMNS))
 
     def _everything(self) -> pd.DataFrame:
         # by number, for two prompts may have the same text
@@ -222,7 +224,6 @@ class PatchscopeResult(Shown, Lasting):
 
     def _json(self) -> str:
         rows = records(self._everything())
-        keep = [*FRAME_COLUMNS, "logit_lens", "logit_lens_probability"]
         return json_text(
             {
                 "inspection": self.inspection,
@@ -232,7 +233,7 @@ class PatchscopeResult(Shown, Lasting):
                 "plan": self.plan,
                 "source": asdict(self.source),
                 "target": asdict(self.target),
-                "cells": [{k: row[k] for k in keep if k in row} for row in rows],
+                "cells": [{k: row[k] for k in FRAME_COLUMNS if k in row} for row in rows],
             },
         )
 
