@@ -150,7 +150,7 @@ def _components(backend: Backend, senders: Any) -> list[Site]:
         CircuitError: no senders.
     """
     found: dict[Site, None] = {}
-    for one in as_sites(senders):
+    for one in as_sites(senders, backend.n_layers):
         for site in backend.concrete(one):
             heads: Sequence[int | None] = [site.head]
             if site.kind == "head_out" and site.head is None:

@@ -82,7 +82,7 @@ def generate(
     sampling = Sampling(
         max_new_tokens, temperature, top_k, top_p, seed, tuple(stop), stop_at_eos, use_cache
     )
-    sites = as_sites(keep)
+    sites = as_sites(keep, backend.n_layers)
     with progress(len(rows) * max_new_tokens, "generate", "token") as bar:
         outcome = execute(
             backend,

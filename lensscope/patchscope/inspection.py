@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lensscope import checks
@@ -12,6 +12,7 @@ from lensscope.errors import LensscopeError, PromptError
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
+from lensscope.store.json_text import json_text
 from lensscope.values.chats import Chat
 from lensscope.values.prompts import TokenizedPrompt
 
@@ -51,6 +52,12 @@ class InspectionPrompt:
         before = r"(?<!\w)" if self.placeholder[:1].isalnum() else ""
         after = r"(?!\w)" if self.placeholder[-1:].isalnum() else ""
         return re.compile(before + re.escape(self.placeholder) + after)
+
+    @property
+    def told(self) -> str:
+        """All of the prompt as text; of a chat, its messages as JSON."""
+        text = self.text
+        return text if isinstance(text, str) else json_text(asdict(text))
 
     @property
     def n_places(self) -> int:

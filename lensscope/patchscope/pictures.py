@@ -21,7 +21,7 @@ def patchscope_panels(frame: pd.DataFrame, *, crossed: bool) -> list[Panel]:
         frame: a line a cell.
         crossed: whether it is a grid.
     """
-    by = ["prompt_index", "position"] if crossed else ["prompt_index"]
+    by = ["prompt_index", *(["position"] if crossed else []), *_samples(frame)]
     row = "source_layer" if frame["source_layer"].notna().any() else "target_layer"
     panels = []
     for _, group in frame.groupby(by, sort=False, dropna=False):
@@ -32,7 +32,7 @@ def patchscope_panels(frame: pd.DataFrame, *, crossed: bool) -> list[Panel]:
         }
         tokens = group.drop_duplicates("column").set_index("column")["token"]
         columns = list(pivot["text"].columns)
-        title = str(group["prompt"].iloc[0])
+        title = _sampled(str(group["prompt"].iloc[0]), group)
         brief = crossed and len(columns) > 6  # a whole text is too long for so many columns
         width = 6 if brief else max(24, min(78, 170 // len(columns)))
         shown = pivot["first_token" if brief else "text"].fillna("–")
@@ -68,12 +68,23 @@ def patchscope_section(frame: pd.DataFrame, **about: Any) -> str:
         columns.append("logit lens")
     parts = []
     by = ["prompt_index", *(["position"] if frame["position"].notna().any() else [])]
+    by += _samples(frame)
     for _, group in frame.groupby(by, sort=False, dropna=False):
         sources, targets = (group[f"{name}_layer"].nunique() for name in ("source", "target"))
         panel = _grid(group) if targets > 1 and 1 < sources < len(group) else None
         token = str(group["token"].iloc[0])
-        parts.append((group["prompt"].iloc[0], token, panel, group.to_dict("records")))
+        prompt = _sampled(str(group["prompt"].iloc[0]), group)
+        parts.append((prompt, token, panel, group.to_dict("records")))
     return rendered("patchscope.html", parts=parts, columns=columns, **about)
+
+
+def _samples(frame: pd.DataFrame) -> list[str]:
+    return ["sample"] if "sample" in frame else []
+
+
+def _sampled(prompt: str, group: pd.DataFrame) -> str:
+    """A prompt, with the number of the sample where there are several."""
+    return f"{prompt} (sample {group['sample'].iloc[0]})" if "sample" in group else prompt
 
 
 def _titled(prompt: str, token: str) -> str:

@@ -33,6 +33,8 @@ FRAME_COLUMNS: Final = (
     "text",
     "first_token",
     "first_token_probability",
+    "logit_lens",
+    "logit_lens_probability",
 )
 _ROWS_SHOWN: Final = 60
 _SAID: Final = ("text", "logit_lens", "token")
@@ -40,7 +42,8 @@ _SAID: Final = ("text", "logit_lens", "token")
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """One state, where it was read and is written, and what was said of it."""
+    """One state, or several that are written together, where it was read and is written, and what
+    was said of it."""
 
     prompt: int
     text: str
@@ -49,8 +52,9 @@ class Reading:
     token: str
     source_layer: int | None
     target_layer: int
-    state: Tensor
-    value: Tensor
+    states: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    sample: int = 0
     text_out: str = ""
     first_token: str = ""
     first_token_probability: float = float("nan")
@@ -62,10 +66,10 @@ class PatchscopeResult(Shown, Lasting):
 
     Attributes:
         data: axes ``prompt``, ``position``, ``source_layer`` and, unless each source layer has its
-            own target layer, ``target_layer``; variables ``text``, ``first_token``,
-            ``first_token_probability``, ``token``, ``token_index`` and, for states of the residual
-            stream, ``logit_lens`` and ``logit_lens_probability``. Raw vectors have the axes
-            ``prompt`` (the vector) and ``target_layer``.
+            own target layer, ``target_layer``, and ``sample`` of several; variables ``text``,
+            ``first_token``, ``first_token_probability``, ``token``, ``token_index`` and, for states
+            of the residual stream, ``logit_lens`` and ``logit_lens_probability``. Raw vectors have
+            the axes ``prompt`` (the vector) and ``target_layer``.
         inspection: the inspection prompt.
         placeholder: what marks the places that were written.
         inspection_tokens: the tokens that were run, BOS included where it was.
@@ -113,17 +117,20 @@ class PatchscopeResult(Shown, Lasting):
             if vectors
             else ["prompt", "position", "source_layer"] + (["target_layer"] if grid else [])
         )
+        samples = list(dict.fromkeys(r.sample for r in readings))
+        dims += ["sample"] if len(samples) > 1 else []
         axes: dict[str, list[Any]] = {
             "prompt": prompts,
             "position": slots,
             "source_layer": sources,
             "target_layer": targets,
+            "sample": samples,
         }
         sizes = tuple(len(axes[d]) for d in dims)
         where = {d: {value: n for n, value in enumerate(axes[d])} for d in dims}
 
         def cell(r: Reading) -> tuple[int, ...]:
-            own = (r.prompt, r.slot, r.source_layer, r.target_layer)
+            own = (r.prompt, r.slot, r.source_layer, r.target_layer, r.sample)
             values = dict(zip(axes, own, strict=True))
             return tuple(where[d][values[d]] for d in dims)
 
@@ -152,6 +159,8 @@ class PatchscopeResult(Shown, Lasting):
             "prompt": [names[p] for p in prompts],
             "prompt_index": ("prompt", prompts),
         }
+        if "sample" in dims:
+            coords["sample"] = samples
         if vectors:
             coords["target_layer"] = targets
         else:
@@ -168,9 +177,10 @@ class PatchscopeResult(Shown, Lasting):
         return cls(xr.Dataset(variables, coords), **rest)
 
     def frame(self) -> pd.DataFrame:
-        """One line a cell, with the columns of `FRAME_COLUMNS`."""
-        frame = self._everything()
-        return frame[list(FRAME_COLUMNS)]
+        """One line a cell, with the columns of `FRAME_COLUMNS`; the logit lens' two are NaN where
+        states are not of the residual stream."""
+        sample = ["sample"] if "sample" in self.data.dims else []
+        return self._everything().reindex(columns=[*FRAME_COLUMNS, *sample])
 
     def _everything(self) -> pd.DataFrame:
         # by number, for two prompts may have the same text
@@ -221,8 +231,7 @@ class PatchscopeResult(Shown, Lasting):
         return patchscope_panels(self._everything(), crossed=crossed)
 
     def _json(self) -> str:
-        rows = records(self._everything())
-        keep = [*FRAME_COLUMNS, "logit_lens", "logit_lens_probability"]
+        rows, columns = records(self._everything()), (*FRAME_COLUMNS, "sample")
         return json_text(
             {
                 "inspection": self.inspection,
@@ -232,7 +241,7 @@ class PatchscopeResult(Shown, Lasting):
                 "plan": self.plan,
                 "source": asdict(self.source),
                 "target": asdict(self.target),
-                "cells": [{k: row[k] for k in keep if k in row} for row in rows],
+                "cells": [{k: row[k] for k in columns if k in row} for row in rows],
             },
         )
 
@@ -245,6 +254,7 @@ class PatchscopeResult(Shown, Lasting):
             "token": "token",
             "source_layer": "layer",
             "target_layer": "written at",
+            "sample": "sample",
             "logit_lens": "logit lens",
             "text": "patchscope",
         }

@@ -8,14 +8,15 @@ then goes on to write. The target side is the `Patchscope`; the source side is g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, SupportsIndex
+from typing import Any, Final
 
-from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
+from lensscope.engine.capture import SitesLike
+from lensscope.engine.rows import PatchLike
 from lensscope.errors import (
     BasisError,
     LensError,
@@ -25,16 +26,19 @@ from lensscope.errors import (
     SiteError,
 )
 from lensscope.model.backend import Backend
+from lensscope.model.classes import backend_of
 from lensscope.patchscope.inspecting import inspected
 from lensscope.patchscope.inspection import InspectionPrompt, an_inspection
-from lensscope.patchscope.layers import TargetLayers
+from lensscope.patchscope.layers import LayersLike, TargetLayers, read_at
 from lensscope.patchscope.lens import PatchscopeLens
 from lensscope.patchscope.result import PatchscopeResult
 from lensscope.values.operations import Map, Resize, as_value
-from lensscope.values.positions import PositionLike
+from lensscope.values.positions import PositionsLike
 from lensscope.values.prompts import PromptsLike
-from lensscope.values.sites import Patch, Site, resid_post, resid_pre
+from lensscope.values.rules import Rule, as_rule
+from lensscope.values.sites import Patch, Site, as_site, resid_post, resid_pre
 from lensscope.values.transforms import BySite
+from lensscope.values.vectors import VectorsLike
 
 ENTITY_DESCRIPTION: Final = (
     "Syria: Country in the Middle East, Leonardo DiCaprio: American actor, Samsung: South Korean "
@@ -54,7 +58,9 @@ def _words(value: Any, name: str, error: type[LensscopeError]) -> list[str]:
     return [checks.text(w, name, error) for w in checks.several(value, name, instead, error)]
 
 
-@checks.constructor(PatchError, inspection=an_inspection, transform=_transform)
+@checks.constructor(
+    PatchError, inspection=an_inspection, transform=_transform, rule=checks.optional(as_rule)
+)
 @dataclass(frozen=True)
 class Patchscope:
     """Where and how a state is written, and what is decoded.
@@ -70,6 +76,7 @@ class Patchscope:
         read: the kind of site that is read; the kind that is written by default.
         mix: 1 replaces the placeholder's state, below 1 interpolates towards what is written.
         match_norm: give what is written the length of the state that it replaces.
+        rule: how it is written, one of `lensscope.rules`, in place of ``mix`` and ``match_norm``.
 
     Example:
         >>> scope = ls.Patchscope.attribute("The largest city in x", max_new_tokens=4)
@@ -86,9 +93,20 @@ class Patchscope:
     read: Site | None = None
     mix: float = 1.0
     match_norm: bool = False
+    rule: Rule | None = None
 
     def __post_init__(self) -> None:
-        for name, site in (("write", self.write), ("read", self.read)):
+        if self.rule is not None and (self.mix != 1 or self.match_norm):
+            raise PatchError(
+                "A patchscope writes by one rule.",
+                got=f"rule={self.rule!r}, mix={self.mix}, match_norm={self.match_norm}",
+                expected="rule=, or mix= and match_norm=",
+                instead="rule=ls.rules.replace(length='own') for match_norm=True, "
+                "ls.rules.interpolate(0.5) for mix=0.5",
+            )
+        for name in ("write", "read"):
+            site = as_site(getattr(self, name))
+            object.__setattr__(self, name, site)
             if site is not None and not (
                 isinstance(site, Site)
                 and site.position is None
@@ -106,7 +124,7 @@ class Patchscope:
                 "read= of a patchscope has a layer.",
                 got=repr(self.read),
                 expected="a kind without a layer",
-                instead="scope.inspect(model, prompt, layers=[…])",
+                instead=f"scope.inspect(model, prompt, sites=ls.{self.read!r}), without read=",
             )
 
     # ---------------------------------------------------------------- presets
@@ -177,36 +195,59 @@ class Patchscope:
     def inspect(
         self,
         model: Any,
-        source: PromptsLike | Float[Tensor, " d_model"] | Float[Tensor, "vector d_model"],
-        position: PositionLike = -1,
-        layers: Iterable[SupportsIndex] | None = None,
+        source: PromptsLike | VectorsLike,
+        position: PositionsLike = -1,
+        layers: LayersLike = None,
         target_layers: TargetLayers = "same",
         max_new_tokens: int | None = None,
         *,
+        sites: SitesLike | None = None,
+        patches: Sequence[PatchLike] = (),
+        names: Sequence[str] | str | None = None,
         occurrence: int | None = None,
         prepend_bos: bool | None = None,
         memory_budget: int | None = None,
+        together: bool = False,
+        temperature: float = 0.0,
+        top_p: float | None = None,
+        seed: int | None = None,
+        samples: int = 1,
+        stop: str | Sequence[str] = (),
     ) -> PatchscopeResult:
         """Read states of a source prompt and let the target model describe each.
 
         Args:
             model: the model that the states are read from.
-            source: a prompt, a list of prompts, or raw vectors ``[d_model]`` or
-                ``[vector, d_model]`` (a steering vector, a difference of two readings).
-            position: which tokens of the source prompt; several give one reading each.
-            layers: source layers; all by default.
-            target_layers: ``"same"`` as the source layer, ``"all"``, or a list; raw vectors have no
-                layer of their own, so for them ``"same"`` means each of ``layers``.
+            source: a prompt, a list of prompts, or raw vectors (a steering vector, a difference of
+                two readings): ``[d_model]``, ``[vector, d_model]``, or a dict of them by name.
+            position: which tokens of the source prompt; a list gives one reading each, and a list
+                of lists, ``[["Diana"], ["Paris", -1]]``, has one for each prompt.
+            layers: source layers, by number, as a list or a slice; all by default.
+            target_layers: ``"same"`` as the source layer, ``"all"``, or such layers; raw vectors
+                have no layer of their own, so for them ``"same"`` means each of ``layers``.
             max_new_tokens: how much is written; the patchscope's own number by default.
+            sites: what is read, in place of ``layers`` and of the kind that the patchscope reads:
+                ``ls.mlp_out(3)``.
+            patches: what is written in the run of the source prompt, of each prompt alike: which
+                component makes this state say what it says? The result's ``notes`` name them.
+            names: what raw vectors are called.
             occurrence: which match of a substring is meant by ``position``; without it, the one
                 that is a whole word, or else the only one.
             prepend_bos: for the source prompt; ``None`` follows the model's own default.
             memory_budget: bytes that it may take, results included.
+            together: write all that is read of a prompt at a layer at once, each state over a
+                placeholder of its own; a prompt with one placeholder has it repeated.
+            temperature: 0 is greedy; above, words are drawn, which needs a ``seed``.
+            top_p: draw among the fewest tokens that together have this probability.
+            seed: of the draws.
+            samples: so many texts of each state, with seeds ``seed``, ``seed + 1``, …
+            stop: a text, or several, at which a text ends, without it.
 
         Returns:
             A `PatchscopeResult` with axes prompt, position, source_layer and, unless the target
-            layer is given by the source layer, target_layer. Its ``notes`` say where the state of a
-            first token without BOS was read, which in most models is an attention sink.
+            layer is given by the source layer, target_layer; of several samples, sample. Its
+            ``notes`` say where the state of a first token without BOS was read, which in most
+            models is an attention sink.
 
         Raises:
             PromptError: a placeholder that is missing or split, an empty or too long prompt.
@@ -218,17 +259,29 @@ class Patchscope:
             >>> scope.inspect(model, "Jurassic Park", layers=[12]).frame()["text"][0]
             ': American film franchise,'
         """
+        scope = self
+        if sites is not None:
+            read, layers = read_at(backend_of(model), sites, layers)
+            scope = replace(self, read=read)
         return inspected(
-            self,
+            scope,
             model,
             source,
             position,
             layers,
             target_layers,
             self.max_new_tokens if max_new_tokens is None else max_new_tokens,
+            patches=patches,
+            names=names,
             occurrence=occurrence,
             prepend_bos=prepend_bos,
             memory_budget=memory_budget,
+            together=together,
+            samples=samples,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+            stop=stop,
         )
 
     def mapped(self, state: Tensor, target: Backend, site: Site | None) -> Tensor:
@@ -256,12 +309,14 @@ class Patchscope:
             BasisError: with the widths.
         """
         expected = target.shape(Site(self.write.kind, 0), 1, 1)[-1]
+        head = self.read.head if self.read and self.read.kind == "head_out" else None
+        matrix = "A" if head is None else f"model.blocks[layer].attn.W_O[{head}].T"
         if width != expected:
             raise BasisError(
                 "What is read does not fit where it is written.",
                 got=f"width {width} from {here.name}",
                 expected=f"width {expected} of {self.write.kind} in {target.name}",
-                instead="Patchscope(…, transform=ls.affine(A, b)) with A of shape "
+                instead=f"Patchscope(…, transform=ls.affine({matrix})), a matrix of shape "
                 f"[{expected}, {read}]",
             )
 
@@ -288,6 +343,8 @@ class Patchscope:
     def patch(self, site: Site, value: Tensor) -> Patch:
         """The write of a value at a place."""
         site = replace(site, head=self.write.head)
+        if self.rule is not None:
+            return site.write(value, self.rule)
         if self.match_norm:
             return Patch(site, Resize(as_value(value), self.mix))
         return site.set(value) if self.mix == 1 else site.lerp(value, self.mix)

@@ -15,6 +15,7 @@ from lensscope.model.backend import Backend
 from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.values.operations import Map
 from lensscope.values.prompts import TokenizedPrompt
+from lensscope.values.rules import Rule
 from lensscope.values.sites import Patch, Site
 from lensscope.values.transforms import BySite
 
@@ -51,6 +52,10 @@ class Writer(Protocol):
     def match_norm(self) -> bool:
         """Whether what is written gets the length of what it replaces."""
 
+    @property
+    def rule(self) -> Rule | None:
+        """How it is written, in place of both."""
+
     def mapped(
         self, state: Float[Tensor, " d_in"], target: Backend, site: Site | None
     ) -> Float[Tensor, " d_out"]:
@@ -70,7 +75,7 @@ def write_and_decode(
     target: Backend,
     prompt: TokenizedPrompt,
     places: Sequence[int],
-    writes: Iterable[tuple[Site, Float[Tensor, " width"]] | None],
+    writes: Iterable[tuple[Site, Float[Tensor, "*width"] | Sequence[Tensor]] | None],
     *,
     patch: Callable[[Site, Tensor], Patch] = Site.set,
     max_new_tokens: int = 0,
@@ -78,6 +83,7 @@ def write_and_decode(
     at_once: int | None = None,
     grad: bool = False,
     memory_budget: int | None = None,
+    **sampling: Any,
 ) -> Iterator[Runs]:
     """Write each state into a prompt, at all its places, and let the model go on from there.
 
@@ -85,14 +91,15 @@ def write_and_decode(
         target: the model that says something.
         prompt: its prompt.
         places: the tokens that are written; of a patchscope its placeholders.
-        writes: a row each: a state, mapped already, and the site with its layer that it is written
-            at; ``None`` leaves the prompt as it is.
+        writes: a row each: a state, mapped already, or one for each place, and the site with its
+            layer that it is written at; ``None`` leaves the prompt as it is.
         patch: the write of a state at a place; of a patchscope its own.
         max_new_tokens: how much is generated. If nothing is, the logits of the next token are kept.
         top_k: keep so many most probable next tokens in place of the logits.
         at_once: so many rows are taken from ``writes`` and run at a time; all by default.
         grad: let gradients flow from the logits to the states.
         memory_budget: bytes that the runs may take.
+        **sampling: how texts go on, as in `lensscope.generate`.
 
     Yields:
         The runs of ``at_once`` rows, in order.
@@ -100,15 +107,23 @@ def write_and_decode(
     Raises:
         PatchError, SiteError, PromptError, ModelError, BudgetError: as `lensscope.run_many`.
     """
+
+    def patches(row: tuple[Site, Any] | None) -> list[Patch]:
+        if row is None:
+            return []
+        each = [row[1]] * len(places) if isinstance(row[1], Tensor) else row[1]
+        return [patch(row[0].at(at), value) for at, value in zip(places, each, strict=True)]
+
     rows = iter(writes)
     while some := list(islice(rows, at_once)):
         yield run_many(
             target,
             prompt,
-            [[patch(row[0].at(place), row[1]) for place in places] if row else [] for row in some],
+            [patches(row) for row in some],
             positions=None if max_new_tokens else -1,
             top_k=top_k,
             max_new_tokens=max_new_tokens,
             grad=grad,
             memory_budget=memory_budget,
+            **sampling,
         )

@@ -125,12 +125,13 @@ class Sweep:
         return {
             "inspection": [
                 {
-                    "text": scope.inspection.text,
+                    "text": scope.inspection.told,
                     "placeholder": scope.inspection.placeholder,
                     "prepend_bos": scope.inspection.prepend_bos,
                     "transform": signature(scope.transform),
                     "mix": scope.mix,
                     "match_norm": scope.match_norm,
+                    **({} if scope.rule is None else {"rule": repr(scope.rule)}),
                 }
                 for scope in grid.scopes
             ],

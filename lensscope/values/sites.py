@@ -19,9 +19,10 @@ from lensscope.values import operations
 from lensscope.values.operations import Map, Operation, as_map, as_number, as_value
 from lensscope.values.positions import Position, PositionLike, as_position
 from lensscope.values.rules import Rule, as_rule
-from lensscope.values.site_kinds import KINDS, SiteKindName
+from lensscope.values.site_kinds import KINDS, SiteKindName, place_of
 
 When: TypeAlias = Literal["prefill", "every_step"]
+_WHEN: Final = checks.one_of("prefill", "every_step")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Site:
     """Where in the model: a kind and a layer, optionally a head and a position.
 
     Attributes:
-        kind: one of `KINDS`.
+        kind: one of `KINDS`, or TransformerLens' name of the hook point, which says the layer too.
         layer: counted in blocks from 0, negative from the end; ``None`` means every layer.
         head: for ``q``, ``k``, ``v``, ``head_out`` and ``pattern``; ``None`` means all heads. ``k``
             and ``v`` count key-value heads, which are fewer under grouped-query attention.
@@ -45,6 +46,8 @@ class Site:
         resid_post(12).at('Wales')
         >>> ls.head_out(3, 5)
         head_out(3, 5)
+        >>> ls.Site("blocks.3.hook_resid_post").at(-1)
+        resid_post(3).at(-1)
     """
 
     kind: SiteKindName
@@ -55,12 +58,9 @@ class Site:
 
     def __post_init__(self) -> None:
         if not isinstance(self.kind, str) or self.kind not in KINDS:
-            raise SiteError(
-                "There is no such kind of site.",
-                got=repr(self.kind),
-                expected=", ".join(KINDS),
-                instead="ls.resid_post(12)",
-            )
+            kind, layer = place_of(self.kind)
+            object.__setattr__(self, "kind", kind)
+            object.__setattr__(self, "layer", layer if self.layer is None else self.layer)
         for name in ("layer", "head"):
             value = getattr(self, name)
             if value is not None and type(value) is not int:
@@ -229,13 +229,8 @@ class Patch:
     verb: str = "set"
 
     def __post_init__(self) -> None:
-        if self.when not in ("prefill", "every_step"):
-            raise PatchError(
-                "A patch does not know when to act.",
-                got=f"when={self.when!r}",
-                expected='"prefill" or "every_step"',
-                instead='site.add(v, when="every_step") to steer',
-            )
+        object.__setattr__(self, "site", as_site(self.site))
+        _WHEN(self.when, "when", PatchError)
 
     def __repr__(self) -> str:
         arguments = "" if self.verb == "zero" else "…"
@@ -309,6 +304,12 @@ class Move:
             *(getattr(t, "__name__", None) or repr(t) for t in self.transforms),
         ]
         return " >> ".join(parts + ([repr(self.write)] if self.write is not None else []))
+
+
+def as_site(given: Any) -> Any:
+    """A site from the name of its hook point; anything else as it is."""
+    hook = isinstance(given, str) and "hook_" in given
+    return Site(given) if hook else given
 
 
 embed: Final = Site("embed")

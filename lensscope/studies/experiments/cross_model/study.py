@@ -140,7 +140,7 @@ class CrossModel(Study):
             **self.items.arguments(),
             **self.sweep.places(),
             "pairs": [list(pair) for pair in self.pairs()],
-            "identity": [scope.inspection.text, scope.inspection.placeholder],
+            "identity": [scope.inspection.told, scope.inspection.placeholder],
             "texts": [text if isinstance(text, str) else list(text) for text in held],
             "fitted_on": _hash(fit),
             "and_on_python_docs": _hash(python_docs()) if self.with_docs else None,
