@@ -18,6 +18,7 @@ from lensscope.cli.patching import patch, trace
 from lensscope.cli.studies import report, study_app
 from lensscope.cli.terminal import (
     BackendChoice,
+    Chat,
     Html,
     Json,
     ModelName,
@@ -29,6 +30,7 @@ from lensscope.cli.terminal import (
     numbers_of,
     position_of,
     print_table,
+    said,
     say,
     usage,
 )
@@ -108,6 +110,10 @@ def inspect(
     layers: Annotated[str, typer.Option(help="Source layers: all, or 3,5, or 0:12.")] = "all",
     target_layers: Annotated[str, typer.Option(help="same, all, or 3,5.")] = "same",
     max_new_tokens: Annotated[int | None, typer.Option(help="New tokens for each cell.")] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="A text that ends the texts. May be given again.")
+    ] = None,
+    chat: Chat = False,
     backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
     processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
     html: Html = None,
@@ -127,12 +133,13 @@ def inspect(
         loaded = load_model(model, backend=backend.value, processing=processing.value)
         result = _scope(preset, text, placeholder).inspect(
             loaded,
-            source,
+            said(source, chat),
             position=where,
             occurrence=occurrence,
             layers=sources,
             target_layers=targets,  # type: ignore[arg-type]
             max_new_tokens=max_new_tokens,
+            stop=stop or (),
         )
         deliver(result, html, json, quiet)
 

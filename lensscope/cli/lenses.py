@@ -10,6 +10,7 @@ import typer
 
 from lensscope.cli.terminal import (
     BackendChoice,
+    Chat,
     Html,
     Json,
     ModelName,
@@ -20,6 +21,7 @@ from lensscope.cli.terminal import (
     numbers_of,
     position_of,
     print_table,
+    said,
     say,
     usage,
 )
@@ -64,6 +66,7 @@ class SiteChoice(str, Enum):
 def read(
     prompt: Annotated[list[str] | None, typer.Option(help="A prompt. May be given again.")] = None,
     prompts: Annotated[Path | None, typer.Option(help="A text file, a prompt a line.")] = None,
+    chat: Chat = False,
     lens: Lenses = ["logit"],  # noqa: B006  typer's way
     model: ModelName = "demo",
     position: Annotated[str, typer.Option(help="all, -1, 2:5, a substring, or span:TEXT.")] = "all",
@@ -89,6 +92,8 @@ def read(
     with errors(quiet):
         if (prompt is None) == (prompts is None):
             raise usage("one of --prompt and --prompts is needed", 'such as --prompt "The Eiffel"')
+        if chat and prompts is not None:
+            raise usage("--chat is of --prompt", "leave out --prompts")
         if len(lens) > 2:
             raise usage("two lenses go side by side at most", "give --lens once or twice")
         from lensscope.model.loading import load_model
@@ -105,10 +110,11 @@ def read(
         measures: Any = "all" if measure == ["all"] else tuple(measure or ())
         if colour != "probability" and measures != "all" and colour not in measures:
             measures = (*measures, colour)
+        asked = prompts if prompts is not None else [said(one, chat) for one in prompt or ()]
         readings = [
             one.read(
                 loaded,
-                prompts if prompts is not None else list(prompt or ()),
+                asked,
                 places,
                 position_of(position),
                 top_k,

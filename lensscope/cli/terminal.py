@@ -31,6 +31,9 @@ class ProcessingChoice(str, Enum):
 
 ModelName = Annotated[str, typer.Option(help="demo, a Hub id, a folder, or a .gguf file.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]
+Chat = Annotated[
+    bool, typer.Option("--chat", help="The prompt is what a user says, by the chat template.")
+]
 Html = Annotated[Path | None, typer.Option("--html", help="Write a page to this file.")]
 Json = Annotated[
     str | None, typer.Option("--json", help="Write JSON to this file, or - for stdout.")
@@ -57,6 +60,13 @@ def deliver(result: Any, html: Path | None, json: str | None, quiet: bool) -> No
         say(quiet, f"JSON written to {json}")
     if not quiet and json != "-":
         print_table(result)
+
+
+def said(prompt: str, chat: bool) -> Any:
+    """A prompt as it is, or as what a user says in a conversation."""
+    from lensscope.values.chats import chat as talk
+
+    return talk(prompt) if chat else prompt
 
 
 def position_of(text: str) -> Any:

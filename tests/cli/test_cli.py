@@ -223,3 +223,18 @@ def test_mistakes_about_lenses(lensscope, tiny_folder, arguments, says):
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_prompt_that_a_user_says(lensscope, tmp_path):
+    asked = ["--source", "Who was Diana?", "--chat", "--position", "Diana", "--layers", "8"]
+    rest = ["--max-new-tokens", "6", "--stop", ",", "--quiet", "--json", "-"]
+    done = lensscope("inspect", *asked, *rest)
+    assert done.returncode == 0, done.stderr
+    (cell,) = json.loads(done.stdout)["cells"]
+    assert cell["prompt"].startswith("<|im_start|>system") and cell["token"] == " Diana"
+    assert "," not in cell["text"]
+    read = lensscope(
+        *("lens", "read", "--prompt", "Who was Diana?", "--chat", "--position", "-1"),
+        *("--quiet", "--json", "-"),
+    )
+    assert json.loads(read.stdout)["prompts"][0].endswith("<|im_start|>assistant\n")

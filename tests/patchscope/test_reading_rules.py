@@ -59,7 +59,7 @@ def test_states_together_go_to_placeholders_of_their_own(llama):
     # raw vectors, and a prompt that has its placeholders already
     ready = ls.Patchscope(prompt, ls.resid_pre(1), max_new_tokens=1)
     vectors = torch.stack(held)
-    raw = ready.inspect(llama, vectors, layers=[1], target_layers=[1], together=True)
+    raw = ready.inspect(llama, vectors, together=True)
     assert raw.data.first_token_probability.item() == pytest.approx(float(first.max()), abs=1e-5)
     with pytest.raises(ls.PromptError, match="not as many placeholders"):
         ready.inspect(llama, IDS, [0, 1, 2], layers=[2], together=True)
