@@ -171,13 +171,16 @@ class Patchscope:
         options = {"write": resid_pre(layer), "read": resid_post, "match_norm": True, **kwargs}
         return cls(InspectionPrompt(text, placeholder), **options)
 
-    @checks.door(LensError, name=checks.text)
-    def as_lens(self, *others: Patchscope, name: str | None = None) -> PatchscopeLens:
+    @checks.door(LensError, name=checks.text, temperature=checks.real(1e-3, instead=0.7))
+    def as_lens(
+        self, *others: Patchscope, name: str | None = None, temperature: float = 1.0
+    ) -> PatchscopeLens:
         """This patchscope as a lens, which reads the distribution of the next token.
 
         Args:
             *others: more of them; the distributions are averaged.
             name: what the lens is called.
+            temperature: what logits are divided by: below 1 the answers are surer, above 1 less.
 
         Example:
             >>> lens = ls.Patchscope.token_identity().as_lens()
@@ -187,7 +190,8 @@ class Patchscope:
         """
         scopes = (self, *others)
         identity = all(str(scope.inspection.text).endswith("\n?") for scope in scopes)
-        return PatchscopeLens(scopes, name or ("token identity" if identity else "patchscope"))
+        name = name or ("token identity" if identity else "patchscope")
+        return PatchscopeLens(scopes, name, temperature)
 
     # ---------------------------------------------------------------- inspecting
 
