@@ -295,7 +295,7 @@ class Cache(Mapping[Site, Tensor]):
         return tensor
 
     def _typed(self, site: Site, tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, Float[Tensor, " ".join(site.axes)]):  # type: ignore[arg-type]
+        if not tensor.is_floating_point() or tensor.ndim != len(site.axes):
             raise CacheError(
                 f"{site!r} is stored with the wrong axes.",
                 got=f"{tensor.dtype} {tuple(tensor.shape)}",
