@@ -2,8 +2,8 @@
 
 jaxtyping binds each call of each function anew, and makes its checks anew for each inner function,
 which in a sweep is thousands of times; both are most of what the tests would do. So its own way is
-taken by functions that name the axes of a tensor, and beartype alone by all others; functions within
-functions are of the function that they stand in.
+taken by functions that name the axes of a tensor, and beartype alone by all others; functions
+within functions are of the function that they stand in.
 """
 
 from __future__ import annotations
