@@ -13,10 +13,11 @@ from lensscope.effects.metrics import PairMetric, log_probability, logit_differe
 from lensscope.errors import PromptError
 from lensscope.model.classes import backend_of
 from lensscope.pairs.alignment import Row, require_aligned
+from lensscope.show.showing import Tabled
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(Tabled):
     """Clean and corrupted prompts in pairs, with their answers.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -25,10 +25,12 @@ from lensscope.signs import without_control
 from lensscope.store.json_text import json_text, records
 from lensscope.store.lasting import Lasting
 from lensscope.values.provenance import Provenance
+from lensscope.values.together import agree, joined, of_one_kind, one_provenance
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from rich.table import Table
+    from typing_extensions import Self
 
 COLUMNS: Final = ("pair", "site", "layer", "position", "token", "head", "metric", "effect")
 
@@ -53,6 +55,41 @@ class PatchingResult(Shown, Lasting):
     data: xr.Dataset
     provenance: Provenance
     settings: Mapping[str, Any]
+
+    @classmethod
+    @checks.door(SweepError, results=checks.listed)
+    def together(cls, results: Sequence[Self]) -> Self:
+        """One result of several, with the pairs of all; `mean` is over all of them.
+
+        Args:
+            results: measured in the same way at the same places of one model. Where each token is
+                a cell, prompts may be of different lengths.
+
+        Raises:
+            SweepError: other methods, metrics, settings or axes.
+            BasisError: other models.
+
+        Example:
+            >>> told = "The capital of {} is the city of"
+            >>> metric = ls.logit_difference(" Tokyo", " Rome")
+            >>> pair = told.format("Japan"), told.format("Italy")
+            >>> found = ls.activation_patching(model, *pair, ls.mlp_out, metric, positions=ls.ALL)
+            >>> ls.PatchingResult.together([found, found]).data.sizes["pair"]
+            2
+        """
+        found = of_one_kind(results, cls, SweepError)
+        told = [dict(one.settings) for one in found]
+        pairs = sum(one.pop("pairs") for one in told)
+        groups = max((one.pop("groups") for one in told), key=len)
+        blurred = [tokens for one in told for tokens in one.pop("blurred", [])]
+        for other in told:
+            agree(told[0], other, "settings", SweepError)
+        settings = {**told[0], "pairs": pairs, "groups": groups}
+        return cls(
+            joined([one.data for one in found], "pair", SweepError, ("position", "key")),
+            one_provenance([one.provenance for one in found]),
+            {**settings, "blurred": blurred} if blurred else settings,
+        )
 
     @property
     def title(self) -> str:
