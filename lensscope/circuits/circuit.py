@@ -13,7 +13,6 @@ from lensscope.circuits.curve import faithfulness_curve
 from lensscope.circuits.drawing import circuit_svg, rows_of
 from lensscope.circuits.growth import grown, paths_between
 from lensscope.circuits.inspecting import words_of
-from lensscope.circuits.naming import short_name
 from lensscope.circuits.wiring import Wiring
 from lensscope.errors import CircuitError
 from lensscope.show.pages import rendered
@@ -252,9 +251,7 @@ class Circuit(Wiring, Shown, Lasting):
 
     def section(self) -> str:
         """What it says, as a piece of HTML: the drawing, and a table."""
-        return rendered(
-            "circuit.html", circuit=self, rows=rows_of(self), picture=self._svg()
-        )
+        return rendered("circuit.html", circuit=self, rows=rows_of(self), picture=self._svg())
 
     def _svg(self) -> str:
         return circuit_svg(self)

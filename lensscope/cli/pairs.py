@@ -102,4 +102,3 @@ def metric_of(choice: MetricChoice, pairs: Pairs) -> Any:
     if choice is MetricChoice.probability:
         return metrics.probability(right, wrong)
     return (metrics.rank if choice is MetricChoice.rank else metrics.log_probability)(right)
-

@@ -74,9 +74,7 @@ class LensComparison(Shown, Lasting):
 
     @classmethod
     @checks.door(LensError, results=checks.listed)
-    def together(
-        cls, results: Sequence[Self], *, resamples: int = 1000, seed: int = 0
-    ) -> Self:
+    def together(cls, results: Sequence[Self], *, resamples: int = 1000, seed: int = 0) -> Self:
         """One comparison of several, of the prompts of all; means and intervals are made anew.
 
         Args:

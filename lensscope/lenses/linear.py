@@ -66,7 +66,7 @@ class LinearLens(Lens):
         return found if len(found) > 1 else list(self.translators)
 
     @cached_property
-    def signature(self) -> str:  # type: ignore[override]
+    def signature(self) -> str:
         """A hash of its translators, which never change."""
         digest = hashlib.sha256(type(self).__name__.encode())
         for site, translator in self.translators.items():

@@ -75,7 +75,7 @@ class Shown(Tabled):
         """A picture as SVG, which needs no script; written to ``path`` if there is one."""
         return written(self._svg(), path)
 
-    @checks.door(PatchError, scale=checks.real(0.05, 50, instead=2))
+    @checks.door(PatchError, scale=checks.real(0.1, 10, instead=2))
     def to_png(
         self, path: str | Path | None = None, scale: float = 2, *chosen: Any, **drawn: Any
     ) -> bytes:

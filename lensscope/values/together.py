@@ -113,33 +113,33 @@ def joined(
 
     if len(several) == 1:
         return several[0]
-    for name in ragged:
-        several = _widened(several, name, error, counted=axis == "prompt")
-    first, variables = several[0], {}
+    for tokens in ragged:
+        several = _widened(several, tokens, error, counted=axis == "prompt")
+    first = several[0]
     for other in several[1:]:
-        agree(_dims(first), _dims(other), "axes", error)
-        for name, variable in first.variables.items():
-            held = other.variables[name]
-            if axis not in variable.dims and not variable.equals(held):
-                agree(variable.values.tolist(), held.values.tolist(), str(name), error)
-        sizes = [{d: n for d, n in one.sizes.items() if d != axis} for one in (first, other)]
-        agree(*sizes, "sizes", error)
+        agree(_shape(first, axis), _shape(other, axis), "axes", error)
+    variables: dict[Any, xr.Variable] = {}
     for name, variable in first.variables.items():
-        if axis not in variable.dims:
-            variables[name] = variable
-            continue
-        arrays = [one.variables[name].values for one in several]
-        if name in _COUNTED:
-            starts = np.cumsum([0, *(int(one.max()) + 1 for one in arrays)])
-            arrays = [one + start for one, start in zip(arrays, starts[:-1], strict=True)]
-        values = np.concatenate(arrays, variable.dims.index(axis))
-        variables[name] = xr.Variable(variable.dims, values)
+        if axis in variable.dims:
+            arrays = [one.variables[name].values for one in several]
+            if name in _COUNTED:
+                starts = np.cumsum([0, *(int(one.max()) + 1 for one in arrays)])
+                arrays = [one + start for one, start in zip(arrays, starts[:-1], strict=True)]
+            values = np.concatenate(arrays, variable.dims.index(axis))
+            variable = xr.Variable(variable.dims, values)
+        variables[name] = variable
     data = {name: variables[name] for name in first.data_vars}
     return xr.Dataset(data, {name: variables[name] for name in first.coords})
 
 
-def _dims(data: xr.Dataset) -> dict[str, tuple[Any, ...]]:
-    return {str(name): variable.dims for name, variable in data.variables.items()}
+def _shape(data: xr.Dataset, axis: str) -> dict[str, str]:
+    """What must be the same: the labels of all other axes, and how much lies along them."""
+    found = {}
+    for name in (*data.coords, *data.data_vars):
+        own = data.variables[name]
+        sizes = {d: n for d, n in zip(own.dims, own.shape, strict=True) if d != axis}
+        found[str(name)] = str(sizes if axis in own.dims else own.values.tolist())
+    return found
 
 
 def _widened(

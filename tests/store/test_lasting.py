@@ -47,16 +47,17 @@ def test_a_result_comes_back_as_it_was(results, tmp_path):
         assert found.frame().equals(result.frame())
 
 
-@pytest.fixture(scope="module")
-def circuit(llama, results):
-    return results[-3].circuit(top=3).connected(
-        llama, CLEAN, CORRUPTED, ls.logit_difference(1, 2), threshold=0.0
-    )
+CIRCUIT = ls.Circuit(
+    {ls.mlp_out(0): -0.25, ls.head_out(1, 2): 0.5, ls.mlp_out(2).at(ls.span("w4")): 0.1},
+    {(ls.mlp_out(0), ls.q(1, 2)): 0.1, (ls.head_out(1, 2), "logits"): 0.4},
+    settings={"groups": ["a"]},
+    words={ls.mlp_out(0): "w3\n"},
+)
 
 
-def test_all_are_drawn_to_the_byte_in_a_process_without_a_model(results, circuit, tmp_path):
+def test_all_are_drawn_to_the_byte_in_a_process_without_a_model(results, tmp_path):
     script = ["import sys"]
-    for n, result in enumerate([*results, circuit]):
+    for n, result in enumerate([*results, CIRCUIT]):
         kind, path = type(result), result.save(tmp_path / f"{n}")
         script += [
             f"from {kind.__module__} import {kind.__name__}",
@@ -65,7 +66,7 @@ def test_all_are_drawn_to_the_byte_in_a_process_without_a_model(results, circuit
         script += ["assert 'transformer_lens' not in sys.modules"] * (n == 0)
     done = subprocess.run([sys.executable, "-c", "\n".join(script)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for n, result in enumerate([*results, circuit]):
+    for n, result in enumerate([*results, CIRCUIT]):
         assert (tmp_path / f"{n}.svg").read_text(encoding="utf-8") == result.to_svg()
 
 

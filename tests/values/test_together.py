@@ -11,7 +11,7 @@ import lensscope as ls
 from tests import families
 
 PROMPTS = ["w3 w4 w5", "w7 w8", "w9 w10 w11 w12"]
-METRIC = ls.logit_difference(5, 6)
+METRIC = ls.log_probability(5)
 
 
 def same(found, whole):
@@ -45,12 +45,12 @@ def test_prompts_of_a_patchscope(llama):
     ):
         found, _ = law(ls.PatchscopeResult, lambda own: scope.inspect(llama, PROMPTS[own], **how))
         assert found.to_svg().startswith("<svg") and found.settings["max_new_tokens"] == 2
-    vectors = ls.capture(llama, PROMPTS[0], ls.resid_post(1))[ls.resid_post(1)][0]
+    vectors = ls.capture(llama, PROMPTS[0], ls.resid_post(1))[ls.resid_post(1)][0, 1:]
     ask = lambda own: scope.inspect(llama, vectors[own], layers=[0, 1])
     law(ls.PatchscopeResult, ask)
     one = ask(slice(None))
     for other, said in (
-        (scope.inspect(llama, vectors, layers=[0, 2]), r"target_layer[\s\S]*\[0, 1\] and \[0, 2\]"),
+        (scope.inspect(llama, vectors, layers=[0, 2]), r"target_layer[\s\S]*\[0, 1\]' and '\[0, 2\]"),
         (scope.inspect(llama, vectors, layers=[0, 1], max_new_tokens=3), r"max_new_tokens"),
         (scope.inspect(llama, PROMPTS[0]), r"axes"),
         (replace(scope, mix=0.5).inspect(llama, vectors, layers=[0, 1]), r"mix"),
@@ -106,7 +106,7 @@ def test_pairs_of_patching(llama):
 
 
 def test_prompts_of_a_comparison(llama):
-    lenses = [ls.LogitLens(), ls.Patchscope.token_identity(["w3"]).as_lens()]
+    lenses = [ls.LogitLens(), ls.Patchscope(ls.InspectionPrompt("w5 w9", "w9")).as_lens()]
 
     def ask(own):
         return ls.compare(llama, PROMPTS[own], lenses, positions=None, layers=[0, 2])
