@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 COLUMNS: Final = ("pair", "site", "layer", "position", "token", "head", "metric", "effect")
+_OF_PAIRS: Final = ("pairs", "groups", "blurred")
+"""What settings say of the pairs, not of how they are measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,18 +80,20 @@ class PatchingResult(Shown, Lasting):
             2
         """
         found = of_one_kind(results, cls, SweepError)
-        told = [dict(one.settings) for one in found]
-        pairs = sum(one.pop("pairs") for one in told)
-        groups = max((one.pop("groups") for one in told), key=len)
-        blurred = [tokens for one in told for tokens in one.pop("blurred", [])]
+        told = [{k: v for k, v in o.settings.items() if k not in _OF_PAIRS} for o in found]
         for other in told:
             agree(told[0], other, "settings", SweepError)
-        settings = {**told[0], "pairs": pairs, "groups": groups}
-        return cls(
-            joined([one.data for one in found], "pair", SweepError, ("position", "key")),
-            one_provenance([one.provenance for one in found]),
-            {**settings, "blurred": blurred} if blurred else settings,
-        )
+        tokens = [range(max(map(len, one.provenance.tokens))) for one in found]
+        for axis in ("position", "key"):
+            labels = [one.data[axis].values.tolist() for one in found if axis in one.data.dims]
+            if labels != [list(every) for every in tokens]:  # not each token of each prompt
+                for own in labels:
+                    agree(labels[0], own, f"labels of {axis}", SweepError)
+        data = joined([one.data for one in found], "pair", SweepError, ("position", "key"))
+        settings = {**found[0].settings, "pairs": data.sizes["pair"]}
+        if "blurred" in settings:
+            settings["blurred"] = [own for one in found for own in one.settings["blurred"]]
+        return cls(data, one_provenance([one.provenance for one in found]), settings)
 
     @property
     def title(self) -> str:

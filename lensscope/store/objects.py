@@ -34,8 +34,9 @@ def write_object(
 
     Args:
         path: of a file.
-        value: numbers, texts, ``None``, tensors, arrays, data sets, frames; lists, tuples, mappings
-            and dataclasses of these, and what has ``made_from()``, which says what makes it again.
+        value: numbers, slices, texts, ``None``, tensors, arrays, data sets, frames; lists, tuples,
+            mappings and dataclasses of these, and what has ``made_from()``, which makes it
+            again.
         kind: what it is.
         classes: those that `read_object` will be given; all that is needed by default.
 
@@ -103,6 +104,8 @@ def _told(value: Any, held: _Held) -> Any:
         return [_told(one, held) for one in value]
     if isinstance(value, tuple):
         return {"tuple": [_told(one, held) for one in value]}
+    if isinstance(value, slice):
+        return {"slice": [_told(one, held) for one in (value.start, value.stop, value.step)]}
     if isinstance(value, xr.Dataset):
         parts = {"data": value.data_vars, "coords": value.coords}
         return {
@@ -172,6 +175,8 @@ def _made(told: Any, held: Mapping[str, Tensor], classes: Mapping[str, type]) ->
         return float(inner)
     if what == "tuple":
         return tuple(map(made, inner))
+    if what == "slice":
+        return slice(*map(made, inner))
     if what == "map":
         return {made(key): made(value) for key, value in inner}
     if what == "tensor":

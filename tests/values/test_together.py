@@ -50,7 +50,10 @@ def test_prompts_of_a_patchscope(llama):
     law(ls.PatchscopeResult, ask)
     one = ask(slice(None))
     for other, said in (
-        (scope.inspect(llama, vectors, layers=[0, 2]), r"target_layer[\s\S]*\[0, 1\]' and '\[0, 2\]"),
+        (
+            scope.inspect(llama, vectors, layers=[0, 2]),
+            r"target_layer[\s\S]*\[0, 1\]' and '\[0, 2\]",
+        ),
         (scope.inspect(llama, vectors, layers=[0, 1], max_new_tokens=3), r"max_new_tokens"),
         (scope.inspect(llama, PROMPTS[0]), r"axes"),
         (replace(scope, mix=0.5).inspect(llama, vectors, layers=[0, 1]), r"mix"),
@@ -100,6 +103,7 @@ def test_pairs_of_patching(llama):
         (ask(slice(1, 2), ls.resid_mid), r"settings \(sites\)"),
         (ask(slice(1, 2), direction="noising"), r"settings \(direction\)"),
         (ask(slice(1, 2), positions={"end": -1}), "labels of position"),
+        (ask(slice(1, 2), positions=[0, 1]), "labels of position"),
     ):
         with pytest.raises(ls.SweepError, match=said):
             ls.PatchingResult.together([first, other])
