@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 COLUMNS: Final = ("pair", "site", "layer", "position", "token", "head", "metric", "effect")
-_OF_PAIRS: Final = ("pairs", "groups", "blurred")
+_OF_PAIRS: Final = ("pairs", "groups", "blurred", "metric")
 """What settings say of the pairs, not of how they are measured."""
 
 
@@ -64,8 +64,8 @@ class PatchingResult(Shown, Lasting):
         """One result of several, with the pairs of all; `mean` is over all of them.
 
         Args:
-            results: measured in the same way at the same places of one model. Where each token is
-                a cell, prompts may be of different lengths.
+            results: measured in the same way at the same places of one model, each with its own
+                answers. Where each token is a cell, prompts may be of different lengths.
 
         Raises:
             SweepError: other methods, metrics, settings or axes.
@@ -80,7 +80,11 @@ class PatchingResult(Shown, Lasting):
             2
         """
         found = of_one_kind(results, cls, SweepError)
-        told = [{k: v for k, v in o.settings.items() if k not in _OF_PAIRS} for o in found]
+        told = [
+            {"measure": one.settings["metric"]}  # of a file from before there was this
+            | {name: v for name, v in one.settings.items() if name not in _OF_PAIRS}
+            for one in found
+        ]
         for other in told:
             agree(told[0], other, "settings", SweepError)
         tokens = [range(max(map(len, one.provenance.tokens))) for one in found]
@@ -91,6 +95,8 @@ class PatchingResult(Shown, Lasting):
                     agree(labels[0], own, f"labels of {axis}", SweepError)
         data = joined([one.data for one in found], "pair", SweepError, ("position", "key"))
         settings = {**found[0].settings, "pairs": data.sizes["pair"]}
+        if len({one.settings["metric"] for one in found}) > 1:
+            settings["metric"] = told[0]["measure"]
         if "blurred" in settings:
             settings["blurred"] = [own for one in found for own in one.settings["blurred"]]
         return cls(data, one_provenance([one.provenance for one in found]), settings)

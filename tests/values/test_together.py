@@ -11,7 +11,6 @@ import lensscope as ls
 from tests import families
 
 PROMPTS = ["w3 w4 w5", "w7 w8", "w9 w10 w11 w12"]
-METRIC = ls.log_probability(5)
 
 
 def same(found, whole):
@@ -92,7 +91,8 @@ def test_pairs_of_patching(llama):
     corrupted = [families.prompt(n, seed=n + 9) for n in (4, 5, 3)]
 
     def ask(own, sites=ls.resid_pre, **how):
-        return ls.activation_patching(llama, clean[own], corrupted[own], sites, METRIC, **how)
+        metric = ls.log_probability([5, 6, 7][own])
+        return ls.activation_patching(llama, clean[own], corrupted[own], sites, metric, **how)
 
     found, whole = law(ls.PatchingResult, ask)
     assert found.settings == whole.settings and found.data["pair"].values.tolist() == [0, 1, 2]
@@ -102,6 +102,10 @@ def test_pairs_of_patching(llama):
     for other, said in (
         (ask(slice(1, 2), ls.resid_mid), r"settings \(sites\)"),
         (ask(slice(1, 2), direction="noising"), r"settings \(direction\)"),
+        (
+            ls.activation_patching(llama, clean[1], corrupted[1], ls.resid_pre, ls.rank(5)),
+            r"settings \(measure\)",
+        ),
         (ask(slice(1, 2), positions={"end": -1}), "labels of position"),
         (ask(slice(1, 2), positions=[0, 1]), "labels of position"),
     ):
