@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lensscope import checks
 from lensscope.circuits import forms, graph, scores, transformer_lens
 from lensscope.circuits.curve import faithfulness_curve
-from lensscope.circuits.drawing import circuit_section, circuit_svg
+from lensscope.circuits.drawing import circuit_svg, rows_of
 from lensscope.circuits.growth import grown, paths_between
 from lensscope.circuits.inspecting import words_of
-from lensscope.circuits.naming import short_name
 from lensscope.circuits.wiring import Wiring
 from lensscope.errors import CircuitError
+from lensscope.show.pages import rendered
 from lensscope.show.showing import Shown
 from lensscope.show.terminal import table_of
 from lensscope.signs import short
+from lensscope.store.lasting import Lasting
+from lensscope.values.positions import All, Slice, Span
 from lensscope.values.prompts import PromptsLike
+from lensscope.values.provenance import Provenance
+from lensscope.values.sites import Site
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Circuit(Wiring, Shown):
+class Circuit(Wiring, Shown, Lasting):
     """Components of a model that carry an effect, and the paths between them.
 
     Made by ``effect.circuit(top=…)`` or ``effect.circuit(threshold=…)`` of any patching result, or
@@ -52,6 +56,8 @@ class Circuit(Wiring, Shown):
         >>> circuit
         Circuit(2 nodes, 0 edges: head_out(23, 3), mlp_out(26))
     """
+
+    made_of: ClassVar = (Provenance, Site, Span, Slice, All)
 
     @classmethod
     def _of(cls, wiring: Wiring) -> Circuit:
@@ -232,17 +238,12 @@ class Circuit(Wiring, Shown):
     def table(self) -> Table:
         """Nodes by the size of their effects, then edges."""
         said = ["writes"] if self.words else []
-        nodes = sorted(self.nodes.items(), key=lambda item: -abs(item[1]))
-        rows = [(short_name(s), e, self.words.get(s, "")) for s, e in nodes]
-        edges = sorted(self.edges.items(), key=lambda item: -abs(item[1]))
-        group = self.queries_a_key
-        rows += [(f"{short_name(s)} → {short_name(r, group)}", e, "") for (s, r), e in edges]
         return table_of(
             self.title,
             ["node or edge", "effect", *said],
             [
                 [name, f"{e:+.3f}", *(words and short(words, 60) for _ in said)]
-                for name, e, words in rows
+                for name, e, words in rows_of(self)
             ],
             numbers=[1],
             min_width=48,
@@ -250,7 +251,7 @@ class Circuit(Wiring, Shown):
 
     def section(self) -> str:
         """What it says, as a piece of HTML: the drawing, and a table."""
-        return circuit_section(self)
+        return rendered("circuit.html", circuit=self, rows=rows_of(self), picture=self._svg())
 
     def _svg(self) -> str:
         return circuit_svg(self)

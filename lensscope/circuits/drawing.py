@@ -10,7 +10,7 @@ from lensscope.circuits.wiring import Wiring
 from lensscope.effects.receivers import LOGITS
 from lensscope.show.colours import NOTHING, PALE_TEXT, ink, mixed, rgb
 from lensscope.show.svg import drawing, svg_text
-from lensscope.signs import escape, isolated, short, visible
+from lensscope.signs import escape, isolated, short
 from lensscope.values.sites import Site
 
 _ROW: Final = 64
@@ -168,31 +168,11 @@ def _box(box: _Box, strongest: float) -> str:
     return "".join(parts) + "</g>"
 
 
-def circuit_section(circuit: Wiring) -> str:
-    """The drawing, and a table of nodes and edges."""
-    head = "<th>node</th><th class='n'>effect</th>"
-    said = bool(circuit.words)
-    head += "<th>writes</th>" if said else ""
-    lines = []
-    for site, effect in sorted(circuit.nodes.items(), key=lambda item: -abs(item[1])):
-        words = circuit.words.get(site, "")
-        told = f"<td><bdi class='t'>{escape(visible(words) if words else '')}</bdi></td>"
-        lines.append(
-            f"<td>{escape(short_name(site))}</td><td class='n'>{effect:+.3f}</td>"
-            + (told if said else "")
-        )
-    for (sender, receiver), effect in sorted(circuit.edges.items(), key=lambda i: -abs(i[1])):
-        end = short_name(receiver, circuit.queries_a_key)
-        lines.append(
-            f"<td>{escape(short_name(sender))} → {escape(end)}</td>"
-            f"<td class='n'>{effect:+.3f}</td>" + ("<td></td>" if said else "")
-        )
-    model = f" of {escape(circuit.provenance.model)}" if circuit.provenance is not None else ""
-    rows = "".join(f"<tr>{line}</tr>" for line in lines)
-    return (
-        f"<p>{escape(circuit.title)}{model}; among {escape(', '.join(circuit.kinds))}. Blue helps, "
-        "red hurts; paths enter a head at the left for queries, in the middle for keys, at the "
-        f"right for values.</p><div class='wide'>{circuit_svg(circuit)}</div>"
-        f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-        "</div>"
-    )
+def rows_of(circuit: Wiring) -> list[tuple[str, float, str]]:
+    """Nodes by the size of their effects, then edges: each with its effect, and what it writes."""
+    nodes = sorted(circuit.nodes.items(), key=lambda item: -abs(item[1]))
+    edges = sorted(circuit.edges.items(), key=lambda item: -abs(item[1]))
+    group = circuit.queries_a_key
+    return [(short_name(s), e, circuit.words.get(s, "")) for s, e in nodes] + [
+        (f"{short_name(s)} → {short_name(r, group)}", e, "") for (s, r), e in edges
+    ]

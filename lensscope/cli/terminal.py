@@ -35,6 +35,9 @@ Html = Annotated[Path | None, typer.Option("--html", help="Write a page to this 
 Json = Annotated[
     str | None, typer.Option("--json", help="Write JSON to this file, or - for stdout.")
 ]
+Svg = Annotated[
+    Path | None, typer.Option(help="Write the picture to this file: .svg, .png or .pdf.")
+]
 
 
 def load(model: str, backend: BackendChoice, processing: ProcessingChoice, quiet: bool) -> Any:
@@ -57,6 +60,14 @@ def deliver(result: Any, html: Path | None, json: str | None, quiet: bool) -> No
         say(quiet, f"JSON written to {json}")
     if not quiet and json != "-":
         print_table(result)
+
+
+def picture(result: Any, path: Path | None, quiet: bool, **drawn: Any) -> None:
+    """A picture of a result, if there is a file for it, of the kind that its name says."""
+    if path is not None:
+        kinds = {".png": result.to_png, ".pdf": result.to_pdf}
+        kinds.get(path.suffix.lower(), result.to_svg)(path, **drawn)
+        say(quiet, f"Picture written to {path}")
 
 
 def position_of(text: str) -> Any:

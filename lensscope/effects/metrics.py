@@ -30,6 +30,11 @@ class PairMetric(ABC):
         """What it is called, answers included."""
 
     @property
+    def measure(self) -> str:
+        """What it is called whatever the answers, as of several pairs."""
+        return self.name
+
+    @property
     def answers(self) -> tuple[Answers, ...]:
         """All answers that it knows; its name leaves out those of several pairs."""
         return ()
@@ -55,6 +60,10 @@ class _Compared(PairMetric):
     def name(self) -> str:
         against = "" if self.wrong is None else f" - {shown(self.wrong, 'wrong')}"
         return f"{self.what} {shown(self.correct, 'right')}{against}"
+
+    @property
+    def measure(self) -> str:
+        return f"{self.what} right answer" + " - wrong answer" * (self.wrong is not None)
 
     @property
     def answers(self) -> tuple[Answers, ...]:

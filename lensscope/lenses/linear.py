@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -64,9 +65,9 @@ class LinearLens(Lens):
         found = [s for s in backend.concrete(resid_post) if self.knows(backend, s)]
         return found if len(found) > 1 else list(self.translators)
 
-    @property
+    @cached_property
     def signature(self) -> str:
-        """A hash of its translators."""
+        """A hash of its translators, which never change."""
         digest = hashlib.sha256(type(self).__name__.encode())
         for site, translator in self.translators.items():
             digest.update(f"{site!r}{translator.residual}".encode())

@@ -36,6 +36,10 @@ class Reads(Protocol):
 
     name: str
 
+    @property
+    def signature(self) -> str | None:
+        """What is the same for lenses that read the same."""
+
     def check(self, backend: Backend, sites: Sequence[Site]) -> None:
         """Refuse a model or sites."""
 
@@ -80,6 +84,7 @@ def read(
     whole_number(top_k, "top_k", 1, 10)
     chosen = _targets(backend, targets)
     lens.check(backend, places)
+    signature = lens.signature or ""
     lens = lens.on(backend.device)
     reads = asked(backend, prompts, positions, prepend_bos)
     needs_final = bool(set(wanted) - {"entropy"})
@@ -105,7 +110,8 @@ def read(
     data = _dataset(backend, reads, places, kept, chosen)
     tokens = [one.prompt.ids for one in reads]
     notes = notes_on(backend, [(r.prompt, r.tokens) for r in reads], inside_words(reads))
-    return LensReading(data, lens.name, tuple(places), backend.provenance(tokens), notes)
+    known = backend.provenance(tokens)
+    return LensReading(data, lens.name, tuple(places), known, notes, signature)
 
 
 def _measures(measures: str | Iterable[str]) -> tuple[str, ...]:

@@ -13,10 +13,12 @@ from lensscope.effects.metrics import PairMetric, log_probability, logit_differe
 from lensscope.errors import PromptError
 from lensscope.model.classes import backend_of
 from lensscope.pairs.alignment import Row, require_aligned
+from lensscope.show.showing import Tabled
+from lensscope.store.lasting import Lasting
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(Tabled, Lasting):
     """Clean and corrupted prompts in pairs, with their answers.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -25,12 +25,16 @@ from lensscope.signs import without_control
 from lensscope.store.json_text import json_text, records
 from lensscope.store.lasting import Lasting
 from lensscope.values.provenance import Provenance
+from lensscope.values.together import agree, joined, of_one_kind, one_provenance
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from rich.table import Table
+    from typing_extensions import Self
 
 COLUMNS: Final = ("pair", "site", "layer", "position", "token", "head", "metric", "effect")
+_OF_PAIRS: Final = ("pairs", "groups", "blurred", "metric")
+"""What settings say of the pairs, not of how they are measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +57,49 @@ class PatchingResult(Shown, Lasting):
     data: xr.Dataset
     provenance: Provenance
     settings: Mapping[str, Any]
+
+    @classmethod
+    @checks.door(SweepError, results=checks.listed)
+    def together(cls, results: Sequence[Self]) -> Self:
+        """One result of several, with the pairs of all; `mean` is over all of them.
+
+        Args:
+            results: measured in the same way at the same places of one model, each with its own
+                answers. Where each token is a cell, prompts may be of different lengths.
+
+        Raises:
+            SweepError: other methods, metrics, settings or axes.
+            BasisError: other models.
+
+        Example:
+            >>> told = "The capital of {} is the city of"
+            >>> metric = ls.logit_difference(" Tokyo", " Rome")
+            >>> pair = told.format("Japan"), told.format("Italy")
+            >>> found = ls.activation_patching(model, *pair, ls.mlp_out, metric, positions=ls.ALL)
+            >>> ls.PatchingResult.together([found, found]).data.sizes["pair"]
+            2
+        """
+        found = of_one_kind(results, cls, SweepError)
+        told = [
+            {"measure": one.settings["metric"]}  # of a file from before there was this
+            | {name: v for name, v in one.settings.items() if name not in _OF_PAIRS}
+            for one in found
+        ]
+        for other in told:
+            agree(told[0], other, "settings", SweepError)
+        tokens = [range(max(map(len, one.provenance.tokens))) for one in found]
+        for axis in ("position", "key"):
+            labels = [one.data[axis].values.tolist() for one in found if axis in one.data.dims]
+            if labels != [list(every) for every in tokens]:  # not each token of each prompt
+                for own in labels:
+                    agree(labels[0], own, f"labels of {axis}", SweepError)
+        data = joined([one.data for one in found], "pair", SweepError, ("position", "key"))
+        settings = {**found[0].settings, "pairs": data.sizes["pair"]}
+        if len({one.settings["metric"] for one in found}) > 1:
+            settings["metric"] = told[0]["measure"]
+        if "blurred" in settings:
+            settings["blurred"] = [own for one in found for own in one.settings["blurred"]]
+        return cls(data, one_provenance([one.provenance for one in found]), settings)
 
     @property
     def title(self) -> str:

@@ -103,6 +103,14 @@ def inspected(
         source=here.provenance([p.ids for p in prompts]),
         target=target.provenance([prompt.ids]),
         notes=notes,
+        settings={
+            "write": repr(scope.write),
+            "read": repr(scope.read or scope.write),
+            "transform": getattr(scope.transform, "signature", None) or repr(scope.transform),
+            "mix": scope.mix,
+            "match_norm": scope.match_norm,
+            "max_new_tokens": max_new_tokens,
+        },
     )
 
 

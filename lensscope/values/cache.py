@@ -17,7 +17,7 @@ from lensscope.errors import CacheError, PositionError
 from lensscope.signs import without_control
 from lensscope.store.files import path_of
 from lensscope.values import cache_file
-from lensscope.values.entries import Entry, at_tokens
+from lensscope.values.entries import Entry, at_tokens, hold
 from lensscope.values.positions import ALL, PositionLike, resolve
 from lensscope.values.prompts import TokenizedPrompt
 from lensscope.values.provenance import Provenance
@@ -201,6 +201,12 @@ class Cache(Mapping[Site, Tensor]):
             FileError: no path.
         """
         return cls(*cache_file.load(path, device))
+
+    def made_from(self) -> dict[str, Any]:
+        """What makes the same cache again, with its tensors in memory: so it is written with the
+        result of a run (`lensscope.store.objects`)."""
+        entries = {site: hold(self[site], self.positions(site)) for site in self}
+        return {"entries": entries, "prompts": self.prompts, "provenance": self.provenance}
 
     # ---------------------------------------------------------------- inside
 
