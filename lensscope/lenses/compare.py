@@ -40,7 +40,7 @@ def compare(
     lenses: Lens | Sequence[Lens],
     *,
     positions: PositionsLike | None = -1,
-    layers: Iterable[int] | slice | All | None = None,
+    layers: Iterable[int] | slice | str | All | None = None,
     level: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
@@ -100,7 +100,7 @@ def compare(
             expected="a level between 0 and 1",
             instead="level=0.95",
         )
-    if isinstance(layers, All):
+    if isinstance(layers, All) or layers == "all":
         layers = None
     if isinstance(layers, slice):
         layers = Layers(layers).among(backend.n_layers)

@@ -95,7 +95,7 @@ class Lens(ABC):
         return backend.concrete(self.kind)
 
     def logits(
-        self, model: Any, states: Float[Tensor, "*rows width"], site: Site
+        self, model: Any, states: Float[Tensor, "*rows width"], site: Site | str
     ) -> Float[Tensor, "*rows d_vocab"]:
         """The logits that the lens reads in states of a site.
 

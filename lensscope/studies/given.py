@@ -87,7 +87,7 @@ def as_targets(targets: Any) -> TargetLayers:
                 expected='"same", "all", one layer, or a list of layers',
                 instead="target_layers=[2, 4, 6]",
             )
-        return targets  # type: ignore[return-value]
+        return targets
     if isinstance(targets, int):
         return (targets,)
     instead = "target_layers=[2, 4, 6]"

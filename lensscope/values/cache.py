@@ -61,7 +61,7 @@ class Cache(Mapping[Site, Tensor]):
 
     # ---------------------------------------------------------------- mapping
 
-    def __getitem__(self, site: Site) -> Tensor:
+    def __getitem__(self, site: Site | str) -> Tensor:
         site = key_of(site, self.provenance)
         if site in self._entries:
             return self._typed(site, self._entries[site].copy())
