@@ -97,7 +97,8 @@ def vectors_of(given: Any, names: Sequence[str] | str | None = None) -> Vectors 
     if names is None:
         called = [*map(str, given)] if named else [f"vector {n}" for n in range(len(rows))]
     else:
-        called = [names] if isinstance(names, str) else list(names)
+        one, instead = isinstance(names, str), 'names=["queen - king"]'
+        called = [names] if one else checks.several(names, "names", instead, PatchError)
     if len(called) != len(rows) or not all(isinstance(one, str) for one in called):
         raise PatchError(
             "There is not one name for each vector.",
