@@ -229,7 +229,7 @@ def lenses_of(given: Any, error: type[LensscopeError]) -> list[Lens]:
             raise error(
                 "This is not a lens.",
                 got=checks.seen(one),
-                expected="lenses, of different names: what has none cannot be told apart from another",
+                expected="lenses, of different names: what has none cannot be told apart",
                 instead="scope.as_lens()" if hasattr(one, "as_lens") else _ONE,
             )
     names = [lens.name for lens in found]
