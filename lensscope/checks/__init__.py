@@ -9,7 +9,6 @@ from lensscope.checks.kinds import dtype as dtype
 from lensscope.checks.kinds import flag as flag
 from lensscope.checks.kinds import function as function
 from lensscope.checks.kinds import instance as instance
-from lensscope.checks.kinds import layer_numbers as layer_numbers
 from lensscope.checks.kinds import listed as listed
 from lensscope.checks.kinds import lists as lists
 from lensscope.checks.kinds import named as named
@@ -24,6 +23,7 @@ from lensscope.checks.kinds import stream as stream
 from lensscope.checks.kinds import text as text
 from lensscope.checks.kinds import whole as whole
 from lensscope.checks.kinds import whole_numbers as whole_numbers
+from lensscope.checks.layers import Layers as Layers
 from lensscope.checks.plain import INDEX as INDEX
 from lensscope.checks.plain import LONGEST as LONGEST
 from lensscope.checks.plain import REPEATS as REPEATS

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -18,10 +18,10 @@ from lensscope.checks.kinds import (
     device,
     dtype,
     flag,
-    layer_numbers,
     listed,
     lists,
     near,
+    numbers_or_word,
     one_of,
     optional,
     path,
@@ -31,6 +31,7 @@ from lensscope.checks.kinds import (
     text,
     whole,
 )
+from lensscope.checks.layers import Layers, layer_numbers
 from lensscope.checks.plain import INDEX, LONGEST, REPEATS
 from lensscope.errors import LensscopeError
 
@@ -65,7 +66,7 @@ COMMON: Final[Mapping[str, Check]] = {
     "occurrence": whole(-INDEX, instead=0),
     "layers": layer_numbers,
     "target_layers": layer_numbers,
-    "heads": layer_numbers,
+    "heads": numbers_or_word,
     "window": whole(1, instead=1),
     # what is written
     "patches": listed,
@@ -75,6 +76,7 @@ COMMON: Final[Mapping[str, Check]] = {
     "match_norm": flag,
     # what is kept
     "labels": listed,
+    "names": listed,
     "top_k": whole(1, instead=5),
     "grad": flag,
     "measures": listed,
@@ -137,6 +139,17 @@ COMMON: Final[Mapping[str, Check]] = {
 }
 """What a name means wherever it is taken, unless a door says otherwise."""
 
+SYNONYMS: Final = (
+    ("position", "positions"),
+    ("positions", "position"),
+    ("prompt", "prompts"),
+    ("prompts", "prompt"),
+    ("layers", "sites"),
+    ("sites", "layers"),
+    ("sites", "site"),
+)
+"""Other words for an argument, and the argument; where a function takes both, they are two."""
+
 
 # ---------------------------------------------------------------- the door
 
@@ -144,7 +157,7 @@ COMMON: Final[Mapping[str, Check]] = {
 def door(error: type[LensscopeError], **own: Check) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Check a public function's arguments as they come in.
 
-    ``None`` passes where it is the default.
+    ``None`` passes where it is the default. An argument goes by its other names too (`SYNONYMS`).
 
     Args:
         error: what is raised of an argument that cannot be meant.
@@ -158,11 +171,14 @@ def door(error: type[LensscopeError], **own: Check) -> Callable[[Callable[P, R]]
         asked = {name: check for name, check in found.items() if check is not None}
         none = {name for name, one in parameters.items() if one.default is None}
         rest = next((n for n, one in parameters.items() if one.kind is one.VAR_KEYWORD), "")
-
+        others = {o: n for o, n in SYNONYMS if n in parameters and o not in parameters}
         shapes = _shapes(signature)
 
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            if not others.keys().isdisjoint(kwargs):
+                taken = list(parameters)[: len(args)]
+                kwargs = _renamed(kwargs, others, taken, error)  # type: ignore[assignment]
             n, given = len(args), kwargs.keys()
             if n < len(shapes) and shapes[n].needed <= given <= shapes[n].allowed:
                 filled = list(args)
@@ -213,6 +229,38 @@ def _shapes(signature: inspect.Signature) -> list[_Shape]:
         left = named.keys() - set(in_order[:n])
         needed = frozenset(name for name in left if named[name])
         found.append(_Shape(tuple(enumerate(in_order[:n])), needed, frozenset(left)))
+    return found
+
+
+def _renamed(
+    given: Mapping[str, Any],
+    others: Mapping[str, str],
+    taken: Sequence[str],
+    error: type[LensscopeError],
+) -> dict[str, Any]:
+    """Arguments by the names that the function has for them.
+
+    Args:
+        given: those that came by name.
+        others: other names, and the function's own.
+        taken: its own, of those that came in order.
+        error: what is raised of one that is given twice.
+    """
+    found = dict(given)
+    for other in others.keys() & given.keys():
+        name, value = others[other], found.pop(other)
+        if name in found or name in taken:
+            raise error(
+                f"{other}= and {name}= are two words for one argument.",
+                got="both",
+                expected="one of the two",
+                instead=f"{name}=…",
+            )
+        if (other, name) == ("layers", "sites"):
+            if value is None:  # as if nothing had been said
+                continue
+            value = Layers(layer_numbers(value, other, error))
+        found[name] = value
     return found
 
 

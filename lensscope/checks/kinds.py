@@ -193,7 +193,7 @@ def stream(value: Any, name: str, error: type[LensscopeError]) -> Any:
     )
 
 
-def layer_numbers(value: Any, name: str, error: type[LensscopeError]) -> Any:
+def numbers_or_word(value: Any, name: str, error: type[LensscopeError]) -> Any:
     """As `whole_numbers`; a word, ``ALL`` or ``None`` is left to the function."""
     left = value is None or isinstance(value, str) or type(value).__name__ == "All"
     return value if left else whole_numbers(value, name, error)

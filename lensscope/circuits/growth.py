@@ -30,7 +30,7 @@ def ports(backend: Backend, node: Site) -> list[Receiver]:
     assert node.head is not None
     shared = node.head // (backend.n_heads // backend.n_kv_heads)
     heads = (("q", node.head), ("k", shared), ("v", shared))
-    return [Site(kind, node.layer, head) for kind, head in heads]  # type: ignore[arg-type]
+    return [Site(kind, node.layer, head) for kind, head in heads]
 
 
 def path_effects(
@@ -150,7 +150,7 @@ def _components(backend: Backend, senders: Any) -> list[Site]:
         CircuitError: no senders.
     """
     found: dict[Site, None] = {}
-    for one in as_sites(senders):
+    for one in as_sites(senders, backend.n_layers):
         for site in backend.concrete(one):
             heads: Sequence[int | None] = [site.head]
             if site.kind == "head_out" and site.head is None:

@@ -43,7 +43,7 @@ def site_named(name: str) -> Receiver:
     if match is None or match[1] not in KINDS:
         raise ValueError(f"{name[:80]!r} is not the name of a site")
     kind, layer, head, where, occurrence = match.groups()
-    site = Site(kind, *(None if n is None else int(n) for n in (layer, head)))  # type: ignore[arg-type]
+    site = Site(kind, *(None if n is None else int(n) for n in (layer, head)))
     if where is None:
         return site
     return site.at(_position(where), None if occurrence is None else int(occurrence))

@@ -131,7 +131,7 @@ def inspect(
             position=where,
             occurrence=occurrence,
             layers=sources,
-            target_layers=targets,  # type: ignore[arg-type]
+            target_layers=targets,
             max_new_tokens=max_new_tokens,
         )
         deliver(result, html, json, quiet)

@@ -95,10 +95,10 @@ class Grid:
         """The sites that go together: as many layers as fit around the middle one."""
         number = None if head == NONE else head
         if layer == NONE:
-            return (Site(kind, None, number),)  # type: ignore[arg-type]
+            return (Site(kind, None, number),)
         first = max(0, layer - self.window // 2)
         last = min(self.n_layers, layer - self.window // 2 + self.window)
-        return tuple(Site(kind, n, number) for n in range(first, last))  # type: ignore[arg-type]
+        return tuple(Site(kind, n, number) for n in range(first, last))
 
 
 def grid_of(
@@ -118,7 +118,7 @@ def grid_of(
         SiteError: a site that the model lacks, or heads of sites without.
         SweepError: no sites, or a window that is none.
     """
-    asked = as_sites(sites)
+    asked = as_sites(sites, backend.n_layers)
     if not asked:
         raise SweepError(
             "There are no sites to patch.",
@@ -173,13 +173,13 @@ def _heads(backend: Backend, site: Site, heads: Any) -> list[int]:
     ]
 
 
-def position_of_sites(sites: SitesLike, positions: Any) -> Any:
+def position_of_sites(backend: Backend, sites: SitesLike, positions: Any) -> Any:
     """The positions asked for, of the call or, if it gives none, of its sites.
 
     Raises:
         SweepError: both, or sites of different positions.
     """
-    asked = as_sites(sites)
+    asked = as_sites(sites, backend.n_layers)
     found = dict.fromkeys((site.position, site.occurrence) for site in asked)
     if set(found) <= {(None, None)}:
         return positions

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lensscope import checks
 from lensscope.effects.answers import Answers, Case, as_answers, shown, token_ids
+from lensscope.engine.logits import taken
 from lensscope.errors import PlanError, PromptError
 
 Measure: TypeAlias = Callable[[Tensor], Tensor]
@@ -237,7 +238,7 @@ def checked(measure: Measure, name: str) -> Measure:
     """
 
     def measured(logits: Tensor) -> Tensor:
-        value: Any = checks.called(measure, f"The metric {name}", PlanError, logits)
+        value = taken(measure, f"The metric {name}", logits)
         rows = logits.shape[0]
         if not isinstance(value, Tensor) or tuple(value.shape) != (rows,):
             raise PlanError(

@@ -15,7 +15,9 @@ from lensscope.values.prompts import PromptsLike, TokenizedPrompt
 GroupLike: TypeAlias = "PositionLike | tuple[PositionLike, PositionLike] | list[Any]"
 """Tokens: one position for both prompts, ``(in the clean one, in the corrupted one)``, or a list of
 these with one for each pair."""
-PositionsLike: TypeAlias = "PositionLike | Sequence[PositionLike] | Mapping[str, GroupLike] | None"
+PositionsLike: TypeAlias = (
+    "PositionLike | Sequence[PositionLike | list[Any]] | Mapping[str, GroupLike] | None"
+)
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ def groups_of(pairs: Sequence[Pair], positions: PositionsLike) -> list[list[Toke
             expected="at least one position",
             instead="positions=None for every token, or positions=ls.ALL for all together",
         )
-    named = _named(several)
+    own = [isinstance(one, list) for one in several]
+    named = _by_pair(several, len(pairs)) if all(own) else _named(several)
     return [
         [_group(pair, n, len(pairs), label, where) for label, where in named.items()]
         for n, pair in enumerate(pairs)
@@ -139,6 +142,26 @@ def _named(positions: Sequence[Any]) -> dict[str | int, Any]:
                 instead=f'positions={{"one": {named[label]!r}, "other": {where!r}}}',
             )
         named.setdefault(label, where)
+    return named
+
+
+def _by_pair(positions: Sequence[Any], pairs: int) -> dict[str | int, Any]:
+    """Lists of positions, one for each pair, as groups that have a position in each.
+
+    Raises:
+        PositionError: not one list for each pair, or lists of several lengths.
+    """
+    if len(positions) != pairs or len(set(map(len, positions))) != 1 or not positions[0]:
+        raise PositionError(
+            "These lists of positions are not one for each pair.",
+            got=f"{len(positions)} lists of {[len(row) for row in positions][:8]}, {pairs} pairs",
+            expected="one list for each pair, all equally long",
+            instead="positions=[['Diana', -1], ['Paris', -1]] for two pairs",
+        )
+    named: dict[str | int, Any] = {}
+    for n, column in enumerate(zip(*positions, strict=True)):
+        labels = {_label(where) for where in column}
+        named[labels.pop() if len(labels) == 1 else f"position {n}"] = list(column)
     return named
 
 

@@ -9,7 +9,7 @@ from lensscope.effects.grid import Cell
 from lensscope.errors import SiteError, SweepError
 from lensscope.model.backend import Backend
 from lensscope.values.site_kinds import KINDS
-from lensscope.values.sites import Site
+from lensscope.values.sites import Site, as_site
 
 LOGITS: Final = "logits"
 """The receiver at the end: the final norm and the unembedding."""
@@ -43,7 +43,7 @@ def _each(backend: Backend, receivers: Any) -> Iterator[Receiver]:
     for one in several:
         if isinstance(one, str) and one == LOGITS:
             yield LOGITS
-        elif isinstance(one, Site) and one.kind in (*_READS_ATTENTION, "mlp_out"):
+        elif isinstance(one := as_site(one), Site) and one.kind in (*_READS_ATTENTION, "mlp_out"):
             for site in backend.concrete(one):
                 axis = KINDS[site.kind].head_axis
                 heads: Sequence[int | None] = [site.head]

@@ -15,6 +15,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
+from lensscope.effects.answers import Case
 from lensscope.effects.checkpoints import measured_each
 from lensscope.effects.grid import AXES, NONE, Cell, Grid, grid_of, position_of_sites
 from lensscope.effects.measuring import Both, Direction, both, check_direction, place, written
@@ -108,7 +109,7 @@ class Sweep:
         check_direction(direction)
         found = as_metric(metric)
         pairs = pairs_of(backend, clean, corrupted, prepend_bos)
-        positions = position_of_sites(sites, positions)
+        positions = position_of_sites(backend, sites, positions)
         whole = isinstance(keys, All)
         grid = grid_of(
             backend,
@@ -124,6 +125,8 @@ class Sweep:
         every = [[TokenGroup("all", (), ())]] * len(pairs)
         by_key = every if whole else groups_of(pairs, keys)
         check_pairs(pairs)
+        for n, pair in enumerate(pairs):  # refused before anything runs
+            found.bind(Case(backend, pair.clean, n, len(pairs), torch.zeros(backend.d_vocab)))
         return cls(backend, pairs, groups, by_key, grid, found, direction, memory_budget)
 
     def cells(self, n: int) -> list[Cell]:

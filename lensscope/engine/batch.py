@@ -126,6 +126,9 @@ def resolve_row(backend: Backend, prompt: TokenizedPrompt, patches: Iterable[Pat
                 expected="a Patch, such as site.set(value), or a Move",
                 instead='ls.resid_post(12).at("Wales").set(value)',
             )
+        operation = patch.operation.widened(backend.dtype)
+        if operation is not patch.operation:
+            patch = replace(patch, operation=operation)
         for site in backend.concrete(patch.site):
             position = ALL if site.position is None else site.position
             tokens = resolve(position, prompt, site.occurrence)

@@ -185,4 +185,5 @@ def _report(runner: BatchRunner, apart: Mapping[str, int], off: tuple[str, ...])
         apart="; ".join(apart),
         apart_rows=sum(apart.values()),
         off=off,
+        prompts=len({row.prompt for row in runner.sweep.rows}),
     )

@@ -188,9 +188,27 @@ class KeptLogits:
         return found
 
 
+def taken(metric: Metric, what: str, logits: Tensor) -> Any:
+    """What a user's metric gives for logits; ``what`` it is called.
+
+    Raises:
+        PlanError: it cannot be called with them, or asks for what is not there.
+    """
+    try:
+        return called(metric, what, PlanError, logits)
+    except IndexError as wrong:
+        raise PlanError(
+            f"{what} asks for logits that are not there.",
+            got=str(wrong),
+            expected=f"indices within [row, position, d_vocab] = {tuple(logits.shape)}: there are "
+            "only the positions that were asked for",
+            instead="metric=lambda logits: logits[:, -1, 7]; positions=ls.ALL in run_many for all",
+        ) from wrong
+
+
 def _measured(metric: Metric, logits: Tensor) -> Tensor:
     version = logits._version
-    value: Any = called(metric, "The metric", PlanError, logits)
+    value = taken(metric, "The metric", logits)
     if logits._version != version:
         raise PlanError(
             "The metric has changed the logits that it was given.",

@@ -112,6 +112,7 @@ class PlanReport:
         apart: why rows were run from the first layer on; empty if all joined at their layer.
         apart_rows: how many of those that were run.
         off: savings that were switched off.
+        prompts: how many different prompts the rows are of.
     """
 
     rows: int
@@ -126,6 +127,7 @@ class PlanReport:
     apart: str
     apart_rows: int
     off: tuple[str, ...] = ()
+    prompts: int = 1
 
     @property
     def shared_prefix(self) -> int:
@@ -146,6 +148,8 @@ class PlanReport:
             f"{self.token_layers:,} token-layers of {self.plain_token_layers:,}",
             f"{self.unembedded:,} positions unembedded of {self.plain_unembedded:,}",
         ]
+        if self.prompts > 1:
+            parts.insert(1, f"{self.prompts} prompts, row n of prompt n under list n")
         return "; ".join(parts + [f"switched off: {', '.join(self.off)}"] * bool(self.off))
 
 

@@ -60,7 +60,7 @@ def run(
         backend,
         rows,
         asked=[range(len(p)) for p in prompts],
-        keep=as_sites(keep),
+        keep=as_sites(keep, backend.n_layers),
         side=padding_side,
         memory_budget=memory_budget,
         why_not_joined=why_not,

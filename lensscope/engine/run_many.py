@@ -22,7 +22,7 @@ from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
 from lensscope.progress import progress
 from lensscope.values.cache import Cache
-from lensscope.values.positions import PositionLike, resolve
+from lensscope.values.positions import PositionsLike, resolve_each
 from lensscope.values.prompts import PromptsLike
 from lensscope.values.sites import Move, Patch
 
@@ -39,7 +39,7 @@ def run_many(
     prompt: PromptsLike,
     patchsets: Iterable[Sequence[PatchLike]],
     *,
-    positions: PositionLike | None = -1,
+    positions: PositionsLike | None = -1,
     keep: SitesLike = (),
     metric: Metric | None = None,
     top_k: int | None = None,
@@ -59,9 +59,11 @@ def run_many(
 
     Args:
         model: a ``HookedTransformer`` or ``TransformerBridge``.
-        prompt: one prompt for all rows, or a list with one for each row.
+        prompt: one prompt for all rows, or a list with one for each row: prompt n is run under list
+            n, no other. Every prompt under every list is ``[p for p in prompts for _ in sets]``
+            under ``sets * len(prompts)``, with ``labels={"prompt": prompts, "set": names}``.
         patchsets: one list of patches for each row.
-        positions: where logits are wanted; ``None`` for none.
+        positions: where logits are wanted; several as in `Patchscope.inspect`, ``None`` for none.
         keep: sites to keep, as they are after the patches.
         metric: a function of logits ``[row, position, d_vocab]`` that gives ``[row, …]``; its
             values are kept in place of the logits. It is given the rows of one batch at a time, in
@@ -128,11 +130,12 @@ def run_many(
             "There is not one prompt for each list of patches.",
             got=f"{len(prompts)} prompts, {len(sets)} lists",
             expected="one prompt for all, or as many as lists",
-            instead="ls.run_many(model, prompt, patchsets)",
+            instead="[p for p in prompts for _ in sets] with sets * len(prompts), for every prompt "
+            "under every list",
         )
     rows = rows_of(backend, prompts, sets, source, prepend_bos, once=switches.source)
-    unasked: list[Sequence[int]] = [()] * len(rows)
-    asked = unasked if positions is None else [resolve(positions, p) for p in prompts]
+    unasked: list[tuple[int, ...]] = [()] * len(rows)
+    asked = unasked if positions is None else resolve_each(positions, prompts)
     decoding = _sampling(max_new_tokens, sampling)
     with progress(len(rows) * (1 + max_new_tokens), "run_many", "row") as bar:
         outcome = execute(
@@ -141,7 +144,7 @@ def run_many(
             asked=asked,
             metric=metric,
             top_k=top_k,
-            keep=as_sites(keep),
+            keep=as_sites(keep, backend.n_layers),
             sampling=decoding,
             side="left",
             memory_budget=memory_budget,
@@ -152,7 +155,7 @@ def run_many(
         )
     return Runs(
         axes=axes,
-        positions=tuple(tuple(tokens) for tokens in asked),
+        positions=tuple(asked),
         logits=outcome.kept.get("logits"),
         metric=outcome.kept.get("metric"),
         top_tokens=outcome.kept.get("top_tokens"),

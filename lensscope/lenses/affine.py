@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lensscope import checks
 from lensscope.checks import number, whole_number
+from lensscope.engine.capture import SitesLike
 from lensscope.errors import LensError
 from lensscope.lenses.corpus import Corpus, Piece, Texts, named
 from lensscope.lenses.linear import LinearLens
@@ -66,7 +67,7 @@ class AffineLens(LinearLens):
         model: Any,
         texts: Texts,
         *,
-        sites: Site | Sequence[Site] = resid_post,
+        sites: SitesLike = resid_post,
         target: Site | None = None,
         target_model: Any = None,
         ridge: float = 1e-3,

@@ -12,12 +12,12 @@ import torch
 import xarray as xr
 
 from lensscope import checks
-from lensscope.checks import number, whole_number
+from lensscope.checks import Layers, number, whole_number
 from lensscope.checks import several as listed
 from lensscope.errors import LensError
 from lensscope.lenses.comparison import VALUES, LensComparison, summarised
 from lensscope.lenses.files import resume, save
-from lensscope.lenses.lens import Lens
+from lensscope.lenses.lens import Lens, lenses_of
 from lensscope.lenses.measures import compared
 from lensscope.lenses.notes import notes_on
 from lensscope.lenses.places import concrete
@@ -26,7 +26,7 @@ from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.progress import progress
 from lensscope.store.files import path_of
-from lensscope.values.positions import PositionLike
+from lensscope.values.positions import All, PositionsLike
 from lensscope.values.prompts import PromptsLike
 from lensscope.values.sites import Site, resid_post
 
@@ -39,8 +39,8 @@ def compare(
     prompts: PromptsLike | Path | Iterable[Any],
     lenses: Lens | Sequence[Lens],
     *,
-    positions: PositionLike | None = -1,
-    layers: Iterable[int] | None = None,
+    positions: PositionsLike | None = -1,
+    layers: Iterable[int] | slice | str | All | None = None,
     level: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
@@ -90,15 +90,7 @@ def compare(
         [0.0, 1.0]
     """
     backend = backend_of(model)
-    several = [lenses] if isinstance(lenses, Lens) else listed(lenses, "lenses", "[ls.LogitLens()]")
-    names = [lens.name for lens in several if isinstance(lens, Lens)]
-    if len(set(names)) < len(several):
-        raise LensError(
-            "These lenses cannot be told apart.",
-            got=", ".join(map(repr, names)) or repr(lenses),
-            expected="lenses, and no name twice",
-            instead='ls.LogitLens(name="plain"), or dataclasses.replace(lens, name="wiki")',
-        )
+    several = lenses_of(lenses, LensError)
     whole_number(resamples, "resamples", 1, 1000)
     number(level, "level", 0, 0.95)
     if not 0 < level < 1:
@@ -108,6 +100,10 @@ def compare(
             expected="a level between 0 and 1",
             instead="level=0.95",
         )
+    if isinstance(layers, All) or layers == "all":
+        layers = None
+    if isinstance(layers, slice):
+        layers = Layers(layers).among(backend.n_layers)
     numbers = [None] if layers is None else listed(layers, "layers", "layers=[10, 20]")
     wanted = [resid_post(n) for n in numbers]
     sites = concrete(backend, wanted)

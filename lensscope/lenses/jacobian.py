@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.checks import several, whole_number
+from lensscope.checks import Layers, several, whole_number
 from lensscope.errors import BasisError, LensError
 from lensscope.lenses.checks import refuse_inference_mode
 from lensscope.lenses.components import as_residual
@@ -66,7 +66,7 @@ class JacobianLens(LinearLens):
         model: Any,
         texts: Texts,
         *,
-        layers: Iterable[int] | None = None,
+        layers: Iterable[int] | int | slice | None = None,
         length: int = 128,
         skip_first: int = 16,
         max_pieces: int | None = 100,
@@ -109,7 +109,7 @@ class JacobianLens(LinearLens):
         below = backend.n_layers - 1
         wanted = list(range(below))
         if layers is not None:
-            wanted = several(layers, "layers", "layers=[10, 20]")
+            wanted = several(Layers(layers).among(below + 1), "layers", "layers=[10, 20]")
         found = [s.layer for n in wanted for s in backend.concrete(resid_post(n))]
         chosen = sorted({n for n in found if n is not None})
         if not chosen or chosen[-1] >= below:

@@ -6,23 +6,26 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.errors import LensError
+from lensscope.engine.capture import SitesLike
+from lensscope.engine.rows import PatchLike
+from lensscope.errors import LensError, LensscopeError
 from lensscope.lenses.places import States, concrete
 from lensscope.lenses.reader import read
 from lensscope.lenses.reading import LensReading
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.head import rows_at_once
-from lensscope.values.positions import PositionLike
+from lensscope.values.positions import PositionsLike
 from lensscope.values.prompts import PromptsLike
 from lensscope.values.sites import Site, resid_post
+from lensscope.values.vectors import VectorsLike
 
 
 class Lens(ABC):
@@ -62,6 +65,11 @@ class Lens(ABC):
         """Whether it can read a site, of the model that it was made for."""
         return True
 
+    @property
+    def by_layer(self) -> bool:
+        """Whether it reads each layer in its own way, so that a raw vector needs one."""
+        return True
+
     def rows(self, backend: Backend, n_sites: int) -> int:
         """How many rows `each` is best given at a time."""
         return rows_at_once(backend)
@@ -87,7 +95,7 @@ class Lens(ABC):
         return backend.concrete(self.kind)
 
     def logits(
-        self, model: Any, states: Float[Tensor, "*rows width"], site: Site
+        self, model: Any, states: Float[Tensor, "*rows width"], site: Site | str
     ) -> Float[Tensor, "*rows d_vocab"]:
         """The logits that the lens reads in states of a site.
 
@@ -142,11 +150,13 @@ class Lens(ABC):
     def read(
         self,
         model: Any,
-        prompts: PromptsLike | Path,
-        sites: Site | Sequence[Site] | None = None,
-        positions: PositionLike | None = None,
+        prompts: PromptsLike | Path | VectorsLike,
+        sites: SitesLike | None = None,
+        positions: PositionsLike | None = None,
         top_k: int = 10,
         *,
+        patches: Sequence[PatchLike] = (),
+        names: Sequence[str] | str | None = None,
         measures: str | Iterable[str] = (),
         targets: Iterable[str | int] = (),
         full: bool = False,
@@ -161,12 +171,16 @@ class Lens(ABC):
         Args:
             model: the model.
             prompts: a string, a list of strings, token ids, or a ``Path`` to a text file with a
-                prompt a line.
-            sites: those of the lens by default; a site without a layer means every layer. Residual
+                prompt a line; or raw vectors: ``[d_model]``, ``[vector, d_model]``, or a dict of
+                them by name. A lens that reads each layer in its own way needs ``sites`` for them.
+            sites: those of the lens by default; a site without a layer means every layer, and
+                ``layers=[3, 5]`` the outputs of these blocks. Residual
                 kinds for every lens; ``attn_out``, ``mlp_out`` and heads for those that are linear
                 before the final norm.
-            positions: which tokens; all by default.
+            positions: which tokens; all by default. A list of lists has one for each prompt.
             top_k: how many of the most probable tokens are kept.
+            patches: what is written in the run that is read, of each prompt alike.
+            names: what raw vectors are called.
             measures: some of ``entropy``, ``kl`` (of the model's final distribution from the lens',
                 nats), ``next_token_rank`` (0 is the most probable) and
                 ``next_token_log_probability``; or ``"all"``.
@@ -192,9 +206,41 @@ class Lens(ABC):
             sites,
             positions,
             top_k,
+            patches=patches,
+            names=names,
             measures=measures,
             targets=targets,
             full=full,
             prepend_bos=prepend_bos,
             memory_budget=memory_budget,
         )
+
+
+def lenses_of(given: Any, error: type[LensscopeError]) -> list[Lens]:
+    """One or several lenses, of different names.
+
+    Raises:
+        error: none, something else, or two of one name.
+    """
+    several = isinstance(given, Iterable)
+    found = checks.several(given, "lenses", _ONE, error) if several else [given]
+    for one in found:
+        if not isinstance(one, Lens):
+            raise error(
+                "This is not a lens.",
+                got=checks.seen(one),
+                expected="lenses, of different names: what has none cannot be told apart",
+                instead="scope.as_lens()" if hasattr(one, "as_lens") else _ONE,
+            )
+    names = [lens.name for lens in found]
+    if len(set(names)) < len(found):
+        raise error(
+            "These lenses cannot be told apart.",
+            got=", ".join(map(repr, names)),
+            expected="lenses, and no name twice",
+            instead='ls.LogitLens(name="plain"), or dataclasses.replace(lens, name="wiki")',
+        )
+    return found
+
+
+_ONE: Final = "[ls.LogitLens()]"

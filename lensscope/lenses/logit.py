@@ -36,6 +36,11 @@ class LogitLens(Lens):
         """There is only one."""
         return "logit lens"
 
+    @property
+    def by_layer(self) -> bool:
+        """It reads every layer alike."""
+        return False
+
     def check(self, backend: Backend, sites: Sequence[Site]) -> None:
         """Nothing was fitted: every model and every vector of the residual stream will do."""
 

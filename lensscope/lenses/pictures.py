@@ -22,6 +22,11 @@ def axis_of(data: xr.Dataset) -> str:
     return "site" if "site" in data.dims else "layer"
 
 
+def slots_of(own: xr.Dataset) -> list[int]:
+    """Which positions of a prompt were read; of a raw vector, which has none, the only one."""
+    return [i for i, t in enumerate(own["token_index"].values) if t >= 0] or [0]
+
+
 def lens_panels(data: xr.Dataset, title: str, value: str = "probability") -> list[Panel]:
     """A lens table for each prompt: layers down, tokens across.
 
@@ -52,7 +57,7 @@ def lens_panels(data: xr.Dataset, title: str, value: str = "probability") -> lis
     panels = []
     for n in range(data.sizes["prompt"]):
         own = data.isel(prompt=n)
-        slots = [i for i, t in enumerate(own["token_index"].values) if t >= 0]
+        slots = slots_of(own)
         names = [str(label) for label in own[axis].values]
         shown = colours.isel(prompt=n).values
         panels.append(
@@ -60,7 +65,7 @@ def lens_panels(data: xr.Dataset, title: str, value: str = "probability") -> lis
                 title=f"{title}: {short(str(own['prompt'].item()), 90)}",
                 x=tuple(short(str(own["token"].values[i]), _CELL) for i in slots),
                 y=tuple(names),
-                x_title="token",
+                x_title="token" if own["token_index"].values[slots[0]] >= 0 else "raw vector",
                 y_title=axis,
                 values=tuple(tuple(float(row[i]) for i in slots) for row in shown),
                 texts=tuple(
@@ -145,7 +150,7 @@ def trajectories(data: xr.Dataset, title: str, value: str | None, prompt: int = 
             instead="lens.read(model, prompt, sites=ls.resid_post)",
         )
     own = data.isel(prompt=prompt)
-    slots = [i for i, t in enumerate(own["token_index"].values) if t >= 0]
+    slots = slots_of(own)
     layers = tuple(own["layer"].values.tolist())
     if chosen in of_targets:
         last = own[chosen].isel(position=slots[-1])

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 from jaxtyping import Float
 from torch import Tensor
 
+from lensscope.checks import Layers
+from lensscope.engine.capture import SitesLike, as_sites
 from lensscope.errors import LensError
 from lensscope.model.backend import Backend
-from lensscope.values.sites import Site
+from lensscope.values.sites import Site, as_site
 
 RESIDUAL: Final = ("resid_pre", "resid_mid", "resid_post")
 COMPONENTS: Final = ("attn_out", "mlp_out", "head_out")
 States: TypeAlias = Mapping[Site, Float[Tensor, "row width"]]
 
 
-def concrete(backend: Backend, sites: Site | Sequence[Site]) -> list[Site]:
+def concrete(backend: Backend, sites: SitesLike) -> list[Site]:
     """Sites with layer and head, each once, all of them vectors that a lens may read.
 
     Raises:
@@ -25,8 +27,9 @@ def concrete(backend: Backend, sites: Site | Sequence[Site]) -> list[Site]:
         SiteError: layer or head out of range.
     """
     found: dict[Site, None] = {}
-    asked: Any = [sites] if isinstance(sites, Site) else sites
-    for site in asked if isinstance(asked, Iterable) else [asked]:
+    asked: Any = as_sites(sites, backend.n_layers) if isinstance(sites, Layers) else sites
+    several = isinstance(asked, Iterable) and not isinstance(asked, str)
+    for site in map(as_site, asked if several else [asked]):
         if not isinstance(site, Site) or site.kind not in RESIDUAL + COMPONENTS:
             raise LensError(
                 "A lens cannot read this.",

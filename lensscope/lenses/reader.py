@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
@@ -13,21 +12,24 @@ import xarray as xr
 from torch import Tensor
 
 from lensscope.checks import whole_number
+from lensscope.engine.capture import SitesLike
+from lensscope.engine.rows import PatchLike, as_list
 from lensscope.errors import LensError
 from lensscope.lenses.measures import MEASURES
 from lensscope.lenses.measures import read as measured
 from lensscope.lenses.notes import notes_on
 from lensscope.lenses.places import States, concrete
 from lensscope.lenses.reading import LensReading
-from lensscope.lenses.states import Asked, asked, gathered, inside_words
+from lensscope.lenses.states import Asked, asked, gathered, given, inside_words
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.token_texts import labels_of
 from lensscope.model.tokens import tokenize
 from lensscope.progress import progress
-from lensscope.values.positions import PositionLike
-from lensscope.values.prompts import PromptsLike, TokenizedPrompt
+from lensscope.values.positions import PositionsLike
+from lensscope.values.prompts import TokenizedPrompt
 from lensscope.values.sites import Site
+from lensscope.values.vectors import vectors_of
 
 
 @runtime_checkable
@@ -55,15 +57,21 @@ class Reads(Protocol):
     def sites(self, backend: Backend) -> list[Site]:
         """The sites that are read unless told otherwise."""
 
+    @property
+    def by_layer(self) -> bool:
+        """Whether it reads each layer in its own way."""
+
 
 def read(
     lens: Reads,
     model: Any,
-    prompts: PromptsLike | Path,
-    sites: Site | Sequence[Site] | None,
-    positions: PositionLike | None,
+    prompts: Any,
+    sites: SitesLike | None,
+    positions: PositionsLike | None,
     top_k: int,
     *,
+    patches: Sequence[PatchLike],
+    names: Sequence[str] | str | None,
     measures: str | Iterable[str],
     targets: Iterable[str | int],
     full: bool,
@@ -71,8 +79,10 @@ def read(
     memory_budget: int | None,
 ) -> LensReading:
     """As `Lens.read`."""
-    backend = backend_of(model)
+    backend, vectors = backend_of(model), vectors_of(prompts, names)
     places = lens.sites(backend) if sites is None else concrete(backend, sites)
+    if vectors is not None and sites is None:
+        places = _anywhere(lens, places)
     if not places:
         raise LensError(
             "There is nothing to read.",
@@ -86,11 +96,22 @@ def read(
     lens.check(backend, places)
     signature = lens.signature or ""
     lens = lens.on(backend.device)
-    reads = asked(backend, prompts, positions, prepend_bos)
     needs_final = bool(set(wanted) - {"entropy"})
+    if vectors is None:
+        reads = asked(backend, prompts, positions, prepend_bos)
+        parts = gathered(
+            backend,
+            reads,
+            places,
+            final=needs_final,
+            patches=as_list(patches),
+            memory_budget=memory_budget,
+        )
+    else:
+        vectors.refuse(patches=patches, positions=positions, measures=wanted if needs_final else ())
+        reads, parts = given(backend, vectors, places)
     kept: dict[str, Tensor] = {}
     with torch.no_grad(), progress(len(reads), lens.name, "prompt") as bar:
-        parts = gathered(backend, reads, places, final=needs_final, memory_budget=memory_budget)
         for part in parts:
             starts = np.cumsum([0, *part.rows])
             step = lens.rows(backend, len(places))
@@ -108,10 +129,26 @@ def read(
                     _put(kept, found, owners, places.index(site), reads, len(places))
             bar.update(len(part.prompts))
     data = _dataset(backend, reads, places, kept, chosen)
-    tokens = [one.prompt.ids for one in reads]
-    notes = notes_on(backend, [(r.prompt, r.tokens) for r in reads], inside_words(reads))
+    tokens = [one.prompt.ids for one in reads if vectors is None]
+    notes = notes_on(backend, [(r.prompt, r.tokens) for r in reads], inside_words(reads), patches)
     known = backend.provenance(tokens)
     return LensReading(data, lens.name, tuple(places), known, notes, signature)
+
+
+def _anywhere(lens: Reads, places: list[Site]) -> list[Site]:
+    """Where a raw vector is read as if it had been there: at the end, if the layer does not matter.
+
+    Raises:
+        LensError: it does.
+    """
+    if lens.by_layer:
+        raise LensError(
+            f"The lens {lens.name!r} reads each layer in its own way.",
+            got="raw vectors, which come from no layer",
+            expected="the layer that they are to be read at",
+            instead="lens.read(model, vectors, layers=12)",
+        )
+    return places[-1:]
 
 
 def _measures(measures: str | Iterable[str]) -> tuple[str, ...]:
@@ -145,13 +182,14 @@ def _targets(backend: Backend, targets: Iterable[str | int]) -> Tensor:
     ids = []
     for target in [targets] if isinstance(targets, str) else _listed(targets):
         one: Any = [operator.index(target)] if isinstance(target, SupportsIndex) else target
-        (prompt,) = tokenize(backend, one, False)
+        empty = isinstance(one, str) and not one
+        prompt = TokenizedPrompt((), "", (), ()) if empty else tokenize(backend, one, False)[0]
         if len(prompt) != 1:
             raise LensError(
                 "A target is one token.",
-                got=f"{target!r}: {prompt.shown()}",
+                got=f"{target!r}: {prompt.shown() or 'no token'}",
                 expected="a text that is one token, or its id",
-                instead=f"targets=[{prompt.labels[0]!r}]",
+                instead=f"targets=[{prompt.labels[0] if prompt.labels else ' Paris'!r}]",
             )
         ids.append(prompt.ids[0])
     return torch.tensor(list(dict.fromkeys(ids)), dtype=torch.long)
@@ -219,7 +257,7 @@ def _dataset(
     coords: dict[str, Any] = {
         "prompt": [_text(one.prompt) for one in reads],
         "layer": (axis, [site.layer for site in places]),
-        "position": index[0] if alone else np.arange(width),
+        "position": index[0] if alone and index[0, 0] >= 0 else np.arange(width),
         "rank": np.arange(shape[-1]),
     }
     coords["site"] = (axis, [repr(site) for site in places])

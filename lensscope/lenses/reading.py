@@ -14,7 +14,7 @@ import xarray as xr
 from lensscope import checks
 from lensscope.errors import LensError
 from lensscope.lenses.measures import MEASURES
-from lensscope.lenses.pictures import axis_of, lens_panels, paired, trajectories
+from lensscope.lenses.pictures import axis_of, lens_panels, paired, slots_of, trajectories
 from lensscope.show import heatmaps, lines
 from lensscope.show.heatmaps import Panel
 from lensscope.show.pages import page, rendered
@@ -61,7 +61,8 @@ class LensReading(Shown, Lasting):
             ``token`` and ``token_index`` say which token was read. ``site`` is a coordinate beside
             ``layer``; where layers do not tell the sites apart, the axis is ``site``. Of a single
             prompt, ``position`` is the index of a token; of several, it numbers the tokens that
-            were read, and ``token_index`` says which they are.
+            were read, and ``token_index`` says which they are. Raw vectors are prompts of one
+            position that is no token, -1.
         lens: the name of the lens.
         sites: what was read.
         provenance: of the model.
@@ -122,10 +123,14 @@ class LensReading(Shown, Lasting):
         numbered = self.data.assign_coords(prompt=np.arange(self.data.sizes["prompt"]))
         ranked = numbered.drop_dims([d for d in ("target", "d_vocab") if d in self.data.dims])
         frame = ranked.to_dataframe().reset_index()
-        frame = frame[frame["token_index"] >= 0].reset_index(drop=True)
+        known = frame["token_index"] >= 0
+        if known.any():
+            frame = frame[known].reset_index(drop=True)
         texts = dict(enumerate(self.data["prompt"].values))
         frame = frame.assign(
-            prompt=frame["prompt"].map(texts), lens=self.lens, position=frame["token_index"]
+            prompt=frame["prompt"].map(texts),
+            lens=self.lens,
+            position=frame["token_index"] if known.any() else pd.NA,
         )
         rest = [c for c in ("site", *MEASURES) if c in frame]
         return frame[[*FRAME_COLUMNS, *rest]]
@@ -252,11 +257,11 @@ class LensReading(Shown, Lasting):
         from rich.text import Text
 
         name, several = self.axis, self.data.sizes["prompt"] > 1
-        single = bool(((self.data["token_index"] >= 0).sum("position") == 1).all())
+        single = bool(((self.data["token_index"] >= 0).sum("position") <= 1).all())
         columns, rows = [name], list[list[Any] | None]()
         for n in range(min(_PROMPTS_SHOWN, self.data.sizes["prompt"])):
             own = self.data.isel(prompt=n)
-            slots = [i for i, t in enumerate(own["token_index"].values) if t >= 0][-_TOKENS_SHOWN:]
+            slots = slots_of(own)[-_TOKENS_SHOWN:]
             ranks = range(min(5, own.sizes["rank"])) if single else range(1)
             tokens = [visible(str(own["token"].values[i])) for i in slots]
             heads = [f"top {r + 1}" for r in ranks] if single else tokens

@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lensscope.engine.capture import capture
+from lensscope.engine.capture import captured
 from lensscope.engine.finite import check_states
-from lensscope.errors import PositionError, PromptError
+from lensscope.engine.rows import PatchLike, rows_of
+from lensscope.errors import LensError, PromptError
 from lensscope.lenses.checks import refuse_nan
 from lensscope.lenses.measures import FinalDistribution
 from lensscope.lenses.notes import parts_of_words
@@ -23,10 +24,11 @@ from lensscope.lenses.places import States
 from lensscope.model.backend import Backend
 from lensscope.model.head import unembed
 from lensscope.model.tokens import tokenize
-from lensscope.values.positions import ALL, PositionLike, resolve
+from lensscope.values.positions import ALL, PositionsLike, each_position, resolve_each
 from lensscope.values.prompts import TokenizedPrompt, is_single, parts_of, token_id
 from lensscope.values.site_kinds import KINDS
 from lensscope.values.sites import Site, resid_post
+from lensscope.values.vectors import Vectors
 
 _HELD: Final = 256 << 20
 _TOKENS: Final = 2048
@@ -83,8 +85,9 @@ class Gathered:
 def asked(
     backend: Backend,
     prompts: Any,
-    positions: PositionLike | None,
+    positions: PositionsLike | None,
     prepend_bos: bool | None = None,
+    occurrence: int | None = None,
 ) -> list[Asked]:
     """Prompts and the tokens that are read.
 
@@ -94,15 +97,26 @@ def asked(
             its own position or positions.
         positions: which tokens, of prompts that do not say themselves; all by default.
         prepend_bos: ``None`` follows the model's own default.
+        occurrence: which match of a substring is meant.
 
     Raises:
         PromptError: none, an empty one, or a file that cannot be read.
         PositionError: see there.
     """
+    given = list(_each_prompt(prompts))
+    if not given:
+        raise PromptError(
+            "There is no prompt.",
+            got=repr(prompts)[:80],
+            expected="at least one prompt",
+            instead='["The Eiffel Tower is in the city of"]',
+        )
     found = []
-    for prompt in _each_prompt(prompts):
-        own = isinstance(prompt, tuple) and len(prompt) == 2 and not _is_ids(prompt)
-        text, where = prompt if own else (prompt, ALL if positions is None else positions)
+    shared = each_position(ALL if positions is None else positions, len(given))
+    for prompt, where in zip(given, shared, strict=True):
+        text = prompt
+        if isinstance(prompt, tuple) and len(prompt) == 2 and not _is_ids(prompt):
+            text, (where,) = prompt[0], each_position(prompt[1], 1)
         tokenized = tokenize(backend, text, prepend_bos)
         if len(tokenized) != 1:
             raise PromptError(
@@ -111,37 +125,17 @@ def asked(
                 expected="a string, or token ids, for each prompt",
                 instead="one list of all prompts",
             )
-        several = _positions(where)
-        places = [place for one in several for place in resolve(one, tokenized[0])]
-        inside = tuple(note for one in several for note in parts_of_words(one, tokenized[0]))
-        if not places:
-            raise PositionError(
-                "No token of a prompt is read.",
-                got=f"positions={where!r} of {tokenized[0].shown()}",
-                expected="at least one position",
-                instead="positions=-1",
-            )
-        found.append(Asked(tokenized[0], tuple(dict.fromkeys(places)), inside))
-    if not found:
-        raise PromptError(
-            "There is no prompt.",
-            got=repr(prompts)[:80],
-            expected="at least one prompt",
-            instead='["The Eiffel Tower is in the city of"]',
-        )
+        for one in where if occurrence is not None else ():
+            Site("resid_post", None, None, one, occurrence)  # refused where it is of a number
+        tokens = resolve_each([where], tokenized, occurrence)[0]
+        inside = [n for one in where for n in parts_of_words(one, tokenized[0], occurrence)]
+        found.append(Asked(tokenized[0], tokens, tuple(inside)))
     return found
 
 
 def inside_words(reads: Sequence[Asked]) -> list[str]:
     """What is to be said of all substrings that name a part of a word."""
     return [note for one in reads for note in one.inside]
-
-
-def _positions(where: Any) -> list[Any]:
-    """One position or several, as a list."""
-    if isinstance(where, np.ndarray | Tensor):
-        where = where.tolist()
-    return list(where) if isinstance(where, list | tuple | range) else [where]
 
 
 def _is_ids(prompt: tuple[Any, ...]) -> bool:
@@ -184,6 +178,7 @@ def gathered(
     *,
     final: bool = True,
     together: bool = False,
+    patches: Sequence[PatchLike] = (),
     memory_budget: int | None = None,
 ) -> Iterator[Gathered]:
     """The states of all prompts, some prompts of about one length at a time.
@@ -195,6 +190,7 @@ def gathered(
         final: whether what the model says in the end is needed; if not, nothing above the highest
             of the sites is run.
         together: all prompts at a time.
+        patches: what is written in the run that the states are of.
         memory_budget: bytes that running some of the prompts may take.
 
     Raises:
@@ -203,16 +199,17 @@ def gathered(
     last = resid_post(backend.n_layers - 1)
     kept = list(dict.fromkeys([*_whole(sites), *([last] if final else [])]))
     width = sum(math.prod(backend.shape(site, 1, 1)) for site in kept)
+    rows = rows_of(backend, [r.prompt for r in reads], [list(patches)] * len(reads), None, None)
     all_of_them = iter([list(range(len(reads)))])
     token_bytes = width * backend.dtype.itemsize
     for numbers in all_of_them if together else _batches(reads, token_bytes):
-        prompts = [reads[n].prompt for n in numbers]
         # One token each, as far from the end: no need to keep the others.
         ends = {tuple(t - len(reads[n].prompt) for t in reads[n].tokens) for n in numbers}
         shared = next(iter(ends))
         place = shared[0] if len(ends) == 1 and len(shared) == 1 else None
         at = {site: site if place is None else site.at(place) for site in kept}
-        cache = capture(backend, prompts, list(at.values()), memory_budget=memory_budget)
+        some = [rows[n] for n in numbers]
+        cache = captured(backend, some, list(at.values()), memory_budget=memory_budget)
         index = [
             (b, 0 if place is not None else token)
             for b, n in enumerate(numbers)
@@ -233,6 +230,30 @@ def gathered(
             found[last] if final else None,
             torch.tensor([token for n in numbers for token in reads[n].following]),
         )
+
+
+def given(
+    backend: Backend, vectors: Vectors, sites: Sequence[Site]
+) -> tuple[list[Asked], Iterator[Gathered]]:
+    """Raw vectors as if each had been read at each of some sites: a prompt each, of no token.
+
+    Raises:
+        LensError: they are not as wide as the sites.
+    """
+    rows = vectors.cast(backend.dtype).rows.to(backend.device)
+    widths = {backend.shape(site, 1, 1)[-1] for site in sites}
+    if widths != {rows.shape[-1]}:
+        raise LensError(
+            "Raw vectors do not fit the sites that they are to be read at.",
+            got=f"width {rows.shape[-1]}, at {', '.join(map(repr, sites[:4]))}",
+            expected=f"width {', '.join(map(str, sorted(widths)))}",
+            instead="sites=ls.head_out(6, 2) for a head's output, layers=12 for a residual",
+        )
+    n = len(rows)
+    reads = [Asked(TokenizedPrompt((), name, ("",), ()), (-1,)) for name in vectors.names]
+    nothing = torch.full((n,), -1)
+    part = Gathered(list(range(n)), [1] * n, dict.fromkeys(sites, rows), None, nothing)
+    return reads, iter([part])
 
 
 def _whole(sites: Sequence[Site]) -> list[Site]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from lensscope import checks
+from lensscope.engine.capture import SitesLike
 from lensscope.errors import LensError
 from lensscope.lenses.checks import refuse_inference_mode
 from lensscope.lenses.corpus import Corpus, Texts, named, pieces
@@ -53,7 +53,7 @@ class TunedLens(LinearLens):
 
     @classmethod
     @checks.door(LensError)
-    def identity(cls, model: Any, sites: Site | Sequence[Site] = resid_pre) -> Self:
+    def identity(cls, model: Any, sites: SitesLike = resid_pre) -> Self:
         """A lens that has not been trained: the logit lens."""
         backend = backend_of(model)
         d = backend.d_model
@@ -67,7 +67,7 @@ class TunedLens(LinearLens):
         model: Any,
         texts: Texts,
         *,
-        sites: Site | Sequence[Site] = resid_pre,
+        sites: SitesLike = resid_pre,
         held_out: Texts | None = None,
         checkpoint: str | Path | None = None,
         name: str = "tuned lens",
@@ -207,7 +207,7 @@ class TunedLens(LinearLens):
         return write_folder(self.translators, path_of(folder), backend)
 
 
-def _trained(backend: Backend, sites: Site | Sequence[Site]) -> list[Site]:
+def _trained(backend: Backend, sites: SitesLike) -> list[Site]:
     """Where there are translators: each place once, without the last block's output.
 
     Raises:

@@ -52,10 +52,11 @@ def activation_patching(
             ``[row]``.
         direction: ``"denoising"`` or ``"noising"``.
         positions: ``None`` makes every token a cell; ``ALL`` patches all at once; a list makes each
-            position a cell; a mapping names groups of tokens, such as
-            ``{"subject": ls.span("Eiffel Tower"), "last": -1}``: each a position that is meant in
-            both prompts, a tuple of one in the clean and one in the corrupted prompt, or a list
-            of these with one for each pair. Prompts that are not equally long need such groups.
+            position a cell, and a list of lists has one for each pair; a mapping names groups of
+            tokens, such as ``{"subject": ls.span("Eiffel Tower"), "last": -1}``: each a position
+            that is meant in both prompts, a tuple of one in the clean and one in the corrupted
+            prompt, or a list of these with one for each pair. Prompts that are not equally long
+            need such groups.
         heads: ``None`` makes every head a cell; ``ALL`` patches all at once; or a list of heads.
         keys: of patterns: ``ALL`` patches a query's whole row, ``None`` makes every key a cell.
         window: so many layers around each are patched together.

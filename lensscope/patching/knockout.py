@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
+from lensscope.checks import Layers
 from lensscope.effects.answers import most_probable
 from lensscope.effects.grid import Cell
 from lensscope.effects.measuring import Both, place
@@ -88,7 +89,7 @@ def attention_knockout(
     prompts = tokenize(backend, prompt, prepend_bos)
     if metric is None:
         metric = probability(most_probable(backend, prompts, memory_budget))
-    numbers = [None] if layers is None else list(layers) if _several(layers) else [layers]
+    numbers = [None] if layers is None else Layers(layers).among(backend.n_layers)
     sweep = Sweep.of(
         model,
         prompts,
@@ -140,10 +141,6 @@ def attention_knockout(
 def _label(where: Any) -> str:
     found = as_position(where)
     return found if isinstance(found, str) else getattr(found, "text", repr(found))
-
-
-def _several(layers: Any) -> bool:
-    return isinstance(layers, list | tuple | range)
 
 
 def _zeroed(keys: tuple[int, ...]) -> Map:

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final, SupportsIndex
+from typing import Any, Final
 
-import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from lensscope.engine.capture import capture
-from lensscope.engine.finite import check_states
+from lensscope.engine.rows import PatchLike, as_list
 from lensscope.engine.runs import Generation
 from lensscope.errors import PatchError
-from lensscope.lenses.notes import notes_on, parts_of_words
+from lensscope.lenses.notes import notes_on
 from lensscope.lenses.readout import logit_lens_tokens
+from lensscope.lenses.states import Asked, asked, gathered, inside_words
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
-from lensscope.model.tokens import tokenize
-from lensscope.patchscope.layers import TargetLayers, check_targets, layers_of, targets_of
+from lensscope.patchscope.layers import (
+    LayersLike,
+    TargetLayers,
+    check_targets,
+    layers_of,
+    targets_of,
+)
 from lensscope.patchscope.result import PatchscopeResult, Reading
 from lensscope.patchscope.writing import Writer, write_and_decode
-from lensscope.values.operations import as_value
-from lensscope.values.positions import ALL, All, PositionLike, resolve
-from lensscope.values.prompts import PromptsLike, TokenizedPrompt
+from lensscope.values.positions import PositionsLike
 from lensscope.values.sites import Site
+from lensscope.values.vectors import Vectors, vectors_of
 
 _RESIDUAL: Final = ("embed", "resid_pre", "resid_mid", "resid_post")
 
@@ -34,12 +35,14 @@ _RESIDUAL: Final = ("embed", "resid_pre", "resid_mid", "resid_post")
 def inspected(
     scope: Writer,
     model: Any,
-    source: PromptsLike | Float[Tensor, " d_model"] | Float[Tensor, "vector d_model"],
-    position: PositionLike,
-    layers: Iterable[SupportsIndex] | None,
+    source: Any,
+    position: PositionsLike,
+    layers: LayersLike,
     target_layers: TargetLayers,
     max_new_tokens: int,
     *,
+    patches: Sequence[PatchLike],
+    names: Sequence[str] | str | None,
     occurrence: int | None,
     prepend_bos: bool | None,
     memory_budget: int | None,
@@ -54,33 +57,16 @@ def inspected(
             expected="at least 1",
             instead="max_new_tokens=1 for the next token alone",
         )
-    if isinstance(source, np.ndarray):
-        source = torch.as_tensor(source)
-    raw = isinstance(source, Tensor) and source.is_floating_point()
-    if raw:
-        source = as_value(source)
-    if isinstance(target_layers, All):
-        target_layers = "all"
-    elif not isinstance(target_layers, str):
-        one = isinstance(target_layers, int)
-        target_layers = [target_layers] if one else list(target_layers)  # type: ignore[list-item]
-    if isinstance(layers, All):
-        layers = None
-    layers = layers if layers is None or isinstance(layers, int | str) else list(layers)
-    check_targets(scope.write, target_layers, layers if raw else None)
+    vectors, patches = vectors_of(source, names), as_list(patches)
+    check_targets(scope.write, target_layers, None if vectors is None else layers)
     prompt, places = scope.inspection.tokenized(target), scope.inspection.placed(target)
-    prompts: list[TokenizedPrompt] = []
-    notes: tuple[str, ...] = ()
-    if raw:
-        readings = _of_vectors(scope, target, source, layers, target_layers)  # type: ignore[arg-type]
+    reads: list[Asked] = []
+    if vectors is not None:
+        vectors.refuse(patches=patches)
+        readings = _of_vectors(scope, target, vectors.cast(here.dtype), layers, target_layers)
     else:
-        prompts = tokenize(here, source, prepend_bos)
-        where = Site("resid_post").at(position, occurrence)  # checks the two together
-        place = ALL if where.position is None else where.position
-        inside = [n for p in prompts for n in parts_of_words(place, p, occurrence)]
-        tokens = [resolve(place, p, occurrence) for p in prompts]
-        notes = notes_on(here, zip(prompts, tokens, strict=True), inside)
-        readings = _of_prompts(scope, here, target, prompts, tokens, where, layers, target_layers)
+        reads = asked(here, source, position, prepend_bos, occurrence)
+        readings = _of_prompts(scope, here, target, reads, patches, layers, target_layers)
     _check_fit(scope, here, target, readings)
     (runs,) = write_and_decode(
         target,
@@ -95,14 +81,16 @@ def inspected(
     return PatchscopeResult.of(
         _with_words(readings, runs.generation),
         _logit_lens(here, (scope.read or scope.write).kind, readings),
-        grid=not raw and scope.write.layer is None and target_layers != "same",
+        grid=vectors is None and scope.write.layer is None and target_layers != "same",
         inspection=scope.inspection.text,
         placeholder=scope.inspection.placeholder,
         inspection_tokens=prompt.labels,
         plan=str(runs.plan),
-        source=here.provenance([p.ids for p in prompts]),
+        source=here.provenance([one.prompt.ids for one in reads]),
         target=target.provenance([prompt.ids]),
-        notes=notes,
+        notes=notes_on(
+            here, [(one.prompt, one.tokens) for one in reads], inside_words(reads), patches
+        ),
         settings={
             "write": repr(scope.write),
             "read": repr(scope.read or scope.write),
@@ -118,36 +106,36 @@ def _of_prompts(
     scope: Writer,
     here: Backend,
     target: Backend,
-    prompts: Sequence[TokenizedPrompt],
-    tokens: Sequence[Sequence[int]],
-    where: Site,
-    layers: Iterable[SupportsIndex] | None,
+    reads: Sequence[Asked],
+    patches: Sequence[PatchLike],
+    layers: LayersLike,
     target_layers: TargetLayers,
 ) -> list[Reading]:
     """One reading for each prompt, position, source layer and target layer."""
     read = scope.read or scope.write
-    kind = replace(where, kind=read.kind, head=read.head)
-    sources = layers_of(here, kind, layers)
-    sites = [kind(layer) for layer in sources]
-    cache = capture(here, prompts, sites)
+    kind = Site(read.kind, None, read.head)
+    sites = [kind(n) for n in layers_of(here, kind, layers)]
+    targets = {s: targets_of(target, scope.write, s.layer or 0, target_layers) for s in sites}
+    states = {}
+    for part in gathered(here, reads, sites, final=False, patches=patches):
+        each = {site: torch.split(part.states[site], part.rows) for site in sites}
+        for b, n in enumerate(part.prompts):
+            states[n] = {site: each[site][b] for site in sites}
     readings = []
-    for n, prompt in enumerate(prompts):
-        own = cache.sel(prompt=n)
-        states = {layer: own[site][0] for layer, site in zip(sources, sites, strict=True)}
-        check_states(here, kind.kind, states)
-        for j, token in enumerate(tokens[n]):
-            for layer in sources:
-                state = states[layer][j]
-                value = scope.mapped(state, target, kind.whole(layer))
-                for to in targets_of(target, scope.write, layer, target_layers):
+    for n, one in enumerate(reads):
+        for slot, token in enumerate(one.tokens):
+            for site in sites:
+                state = states[n][site][slot]
+                value = scope.mapped(state, target, site.whole)
+                for to in targets[site]:
                     readings.append(
                         Reading(
                             prompt=n,
-                            text=prompt.text,
-                            slot=j,
+                            text=one.prompt.text,
+                            slot=slot,
                             position=token,
-                            token=prompt.labels[token],
-                            source_layer=layer,
+                            token=one.prompt.labels[token],
+                            source_layer=site.layer,
                             target_layer=to,
                             state=state,
                             value=value,
@@ -159,26 +147,20 @@ def _of_prompts(
 def _of_vectors(
     scope: Writer,
     target: Backend,
-    vectors: Tensor,
-    layers: Iterable[SupportsIndex] | None,
+    vectors: Vectors,
+    layers: LayersLike,
     target_layers: TargetLayers,
 ) -> list[Reading]:
     """One reading for each vector and target layer."""
-    rows = vectors[None] if vectors.ndim == 1 else vectors
-    if rows.ndim != 2:
-        raise PatchError(
-            "Raw vectors have the wrong number of axes.",
-            got=tuple(vectors.shape),
-            expected="[d_model] or [vector, d_model]",
-            instead="cache[site][0, -1]",
-        )
-    mapped = [scope.mapped(row, target, None) for row in rows]
-    wanted = layers if isinstance(target_layers, str) else target_layers
+    mapped = [scope.mapped(row, target, None) for row in vectors.rows]
+    wanted: Any = layers if isinstance(target_layers, str) else target_layers
     always = scope.write.layer
     targets = layers_of(target, scope.write.whole, wanted if always is None else [always])
     return [
-        Reading(n, f"vector {n}", 0, None, "", None, to, row, value)
-        for n, (row, value) in enumerate(zip(rows, mapped, strict=True))
+        Reading(n, name, 0, None, "", None, to, row, value)
+        for n, (name, row, value) in enumerate(
+            zip(vectors.names, vectors.rows, mapped, strict=True)
+        )
         for to in targets
     ]
 

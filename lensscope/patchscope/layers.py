@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, SupportsIndex, TypeAlias
+from typing import Any, Literal, SupportsIndex, TypeAlias
 
+from lensscope.checks import Layers, seen
+from lensscope.engine.capture import SitesLike, as_sites
 from lensscope.errors import SiteError
 from lensscope.model.backend import Backend
+from lensscope.values.positions import All
 from lensscope.values.sites import Site
 
-TargetLayers: TypeAlias = Literal["same", "all"] | Iterable[SupportsIndex]
+LayersLike: TypeAlias = SupportsIndex | Iterable[SupportsIndex] | slice | All | str | None
+TargetLayers: TypeAlias = Literal["same"] | LayersLike
+"""Of both: ``"all"`` is every layer; of the second, ``"same"`` the one that is read."""
 
 
-def layers_of(backend: Backend, kind: Site, layers: Iterable[SupportsIndex] | None) -> list[int]:
-    """Layers in range and not negative, in the order asked for, each once."""
-    if layers is not None and (isinstance(layers, int | str) or not list(layers)):
-        raise SiteError(
-            "These are not layers.",
-            got=repr(layers),
-            expected="a list of layers, at least one",
-            instead="layers=[3, 5]",
-        )
-    sites = [kind] if layers is None else [kind(layer) for layer in layers]
+def layers_of(backend: Backend, kind: Site, layers: LayersLike) -> list[int]:
+    """Layers in range and not negative, in the order asked for, each once.
+
+    Raises:
+        SiteError: none, or out of range.
+    """
+    sites = [kind]
+    if layers is not None and layers != "all" and not isinstance(layers, All):
+        wanted = [] if isinstance(layers, str) else Layers(layers).among(backend.n_layers)
+        if not wanted:
+            raise SiteError(
+                "These are not layers.",
+                got=seen(layers),
+                expected="one layer, a list of layers, at least one, or a slice",
+                instead="layers=[3, 5], or none for all of them",
+            )
+        sites = [kind(layer) for layer in wanted]
     found = [site.layer for s in sites for site in backend.concrete(s)]
     return list(dict.fromkeys(layer for layer in found if layer is not None))
 
@@ -33,7 +45,7 @@ def targets_of(backend: Backend, write: Site, layer: int, target_layers: TargetL
         backend: the target model.
         write: the kind of site that is written; with a layer, always that layer.
         layer: where the state was read.
-        target_layers: ``"same"``, ``"all"``, or a list.
+        target_layers: ``"same"``, ``"all"``, one or some.
 
     Raises:
         SiteError: out of range.
@@ -42,13 +54,11 @@ def targets_of(backend: Backend, write: Site, layer: int, target_layers: TargetL
         return layers_of(backend, write.whole, [write.layer])
     if target_layers == "same":
         return layers_of(backend, write.whole, [layer])
-    wanted = None if isinstance(target_layers, str) else target_layers
+    wanted: Any = None if isinstance(target_layers, str) else target_layers
     return layers_of(backend, write.whole, wanted)
 
 
-def check_targets(
-    write: Site, target_layers: TargetLayers, vector_layers: Iterable[SupportsIndex] | None
-) -> None:
+def check_targets(write: Site, target_layers: TargetLayers, vector_layers: LayersLike) -> None:
     """Refuse choices of layers that nobody could follow.
 
     Args:
@@ -63,7 +73,7 @@ def check_targets(
         raise SiteError(
             "There is no such choice of target layers.",
             got=repr(target_layers),
-            expected='"same", "all" or a list of layers',
+            expected='"same", "all", one layer, a list or a slice of layers',
             instead="target_layers=[3, 5]",
         )
     if write.layer is not None and target_layers != "same":
@@ -76,7 +86,26 @@ def check_targets(
     if vector_layers is not None and target_layers != "same":
         raise SiteError(
             "Raw vectors come from no layer.",
-            got=f"layers={list(vector_layers)}, target_layers={target_layers!r}",
+            got=f"layers={vector_layers!r}, target_layers={target_layers!r}",
             expected="one of the two",
             instead="target_layers=[3, 5]",
         )
+
+
+def read_at(backend: Backend, sites: SitesLike, layers: LayersLike) -> tuple[Site, LayersLike]:
+    """The kind of site that is read, and its layers, of sites that say both.
+
+    Raises:
+        SiteError: sites of several kinds or heads, at a position, or layers besides.
+    """
+    found = as_sites(sites, backend.n_layers)
+    kinds = {Site(site.kind, None, site.head) for site in found}
+    if len(kinds) != 1 or layers is not None or any(site.position is not None for site in found):
+        raise SiteError(
+            "These sites do not say what is read.",
+            got=f"{', '.join(map(repr, found[:4])) or 'none'}, layers={layers!r}",
+            expected="one kind of site (and one head), at one or several layers",
+            instead="sites=[ls.mlp_out(3), ls.mlp_out(5)], position=-1",
+        )
+    numbers = [site.layer for site in found]
+    return kinds.pop(), None if None in numbers else [n for n in numbers if n is not None]

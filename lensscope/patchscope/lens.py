@@ -19,6 +19,7 @@ from lensscope.model.classes import backend_of
 from lensscope.model.head import rows_at_once
 from lensscope.patchscope.writing import Writer, write_and_decode
 from lensscope.values.sites import Site
+from lensscope.values.transforms import BySite
 
 _SWEEP: Final = 480
 """Cells of a sweep whose logits are held at a time."""
@@ -97,6 +98,12 @@ class PatchscopeLens(Lens):
             where = (scope.inspection, scope.write, scope.read, scope.mix, scope.match_norm)
             parts.append((where, mapped, weights))
         return repr(parts)
+
+    @property
+    def by_layer(self) -> bool:
+        """Unless every patchscope writes what it reads at one layer, whatever it is of."""
+        scopes = self.scopes
+        return any(s.write.layer is None or isinstance(s.transform, BySite) for s in scopes)
 
     def rows(self, backend: Backend, n_sites: int) -> int:
         """As many as make a sweep of some hundred cells."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -37,7 +38,10 @@ FRAME_COLUMNS: Final = (
     "text",
     "first_token",
     "first_token_probability",
+    "logit_lens",
+    "logit_lens_probability",
 )
+_UNNAMED: Final = re.compile(r"vector \d+")
 _ROWS_SHOWN: Final = 60
 _SAID: Final = ("text", "logit_lens", "token")
 
@@ -194,8 +198,9 @@ class PatchscopeResult(Shown, Lasting):
         same = ("inspection", "placeholder", "inspection_tokens", "settings")
         found = of_one_kind(results, cls, PatchError, same)
         data = joined([one.data for one in found], "prompt", PatchError)
-        if "token" not in data:  # of vectors, which have no text but their number
-            names = [f"vector {n}" for n in data["prompt_index"].values]
+        if "token" not in data:  # of vectors: what has no name has its number
+            each = zip(data["prompt"].values, data["prompt_index"].values, strict=True)
+            names = [f"vector {n}" if _UNNAMED.fullmatch(str(t)) else t for t, n in each]
             data = data.assign_coords(prompt=names)
         return replace(
             found[0],
@@ -207,8 +212,9 @@ class PatchscopeResult(Shown, Lasting):
         )
 
     def frame(self) -> pd.DataFrame:
-        """One line a cell, with the columns of `FRAME_COLUMNS`."""
-        return self._everything()[list(FRAME_COLUMNS)]
+        """One line a cell, with the columns of `FRAME_COLUMNS`; the logit lens' two are NaN where
+        states are not of the residual stream."""
+        return self._everything().reindex(columns=list(FRAME_COLUMNS))
 
     def _everything(self) -> pd.DataFrame:
         # by number, for two prompts may have the same text
@@ -260,7 +266,6 @@ class PatchscopeResult(Shown, Lasting):
 
     def _json(self) -> str:
         rows = records(self._everything())
-        keep = [*FRAME_COLUMNS, "logit_lens", "logit_lens_probability"]
         return json_text(
             {
                 "inspection": self.inspection,
@@ -271,7 +276,7 @@ class PatchscopeResult(Shown, Lasting):
                 "settings": dict(self.settings),
                 "source": asdict(self.source),
                 "target": asdict(self.target),
-                "cells": [{k: row[k] for k in keep if k in row} for row in rows],
+                "cells": [{k: row[k] for k in FRAME_COLUMNS if k in row} for row in rows],
             },
         )
 

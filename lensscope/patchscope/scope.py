@@ -8,14 +8,15 @@ then goes on to write. The target side is the `Patchscope`; the source side is g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, SupportsIndex
+from typing import Any, Final
 
-from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
+from lensscope.engine.capture import SitesLike
+from lensscope.engine.rows import PatchLike
 from lensscope.errors import (
     BasisError,
     LensError,
@@ -25,16 +26,18 @@ from lensscope.errors import (
     SiteError,
 )
 from lensscope.model.backend import Backend
+from lensscope.model.classes import backend_of
 from lensscope.patchscope.inspecting import inspected
 from lensscope.patchscope.inspection import InspectionPrompt, an_inspection
-from lensscope.patchscope.layers import TargetLayers
+from lensscope.patchscope.layers import LayersLike, TargetLayers, read_at
 from lensscope.patchscope.lens import PatchscopeLens
 from lensscope.patchscope.result import PatchscopeResult
 from lensscope.values.operations import Map, Resize, as_value
-from lensscope.values.positions import PositionLike
+from lensscope.values.positions import PositionsLike
 from lensscope.values.prompts import PromptsLike
-from lensscope.values.sites import Patch, Site, resid_post, resid_pre
+from lensscope.values.sites import Patch, Site, as_site, resid_post, resid_pre
 from lensscope.values.transforms import BySite
+from lensscope.values.vectors import VectorsLike
 
 ENTITY_DESCRIPTION: Final = (
     "Syria: Country in the Middle East, Leonardo DiCaprio: American actor, Samsung: South Korean "
@@ -88,7 +91,9 @@ class Patchscope:
     match_norm: bool = False
 
     def __post_init__(self) -> None:
-        for name, site in (("write", self.write), ("read", self.read)):
+        for name in ("write", "read"):
+            site = as_site(getattr(self, name))
+            object.__setattr__(self, name, site)
             if site is not None and not (
                 isinstance(site, Site)
                 and site.position is None
@@ -106,7 +111,7 @@ class Patchscope:
                 "read= of a patchscope has a layer.",
                 got=repr(self.read),
                 expected="a kind without a layer",
-                instead="scope.inspect(model, prompt, layers=[…])",
+                instead=f"scope.inspect(model, prompt, sites=ls.{self.read!r}), without read=",
             )
 
     # ---------------------------------------------------------------- presets
@@ -177,12 +182,15 @@ class Patchscope:
     def inspect(
         self,
         model: Any,
-        source: PromptsLike | Float[Tensor, " d_model"] | Float[Tensor, "vector d_model"],
-        position: PositionLike = -1,
-        layers: Iterable[SupportsIndex] | None = None,
+        source: PromptsLike | VectorsLike,
+        position: PositionsLike = -1,
+        layers: LayersLike = None,
         target_layers: TargetLayers = "same",
         max_new_tokens: int | None = None,
         *,
+        sites: SitesLike | None = None,
+        patches: Sequence[PatchLike] = (),
+        names: Sequence[str] | str | None = None,
         occurrence: int | None = None,
         prepend_bos: bool | None = None,
         memory_budget: int | None = None,
@@ -191,13 +199,19 @@ class Patchscope:
 
         Args:
             model: the model that the states are read from.
-            source: a prompt, a list of prompts, or raw vectors ``[d_model]`` or
-                ``[vector, d_model]`` (a steering vector, a difference of two readings).
-            position: which tokens of the source prompt; several give one reading each.
-            layers: source layers; all by default.
-            target_layers: ``"same"`` as the source layer, ``"all"``, or a list; raw vectors have no
-                layer of their own, so for them ``"same"`` means each of ``layers``.
+            source: a prompt, a list of prompts, or raw vectors (a steering vector, a difference of
+                two readings): ``[d_model]``, ``[vector, d_model]``, or a dict of them by name.
+            position: which tokens of the source prompt; a list gives one reading each, and a list
+                of lists, ``[["Diana"], ["Paris", -1]]``, has one for each prompt.
+            layers: source layers, by number, as a list or a slice; all by default.
+            target_layers: ``"same"`` as the source layer, ``"all"``, or such layers; raw vectors
+                have no layer of their own, so for them ``"same"`` means each of ``layers``.
             max_new_tokens: how much is written; the patchscope's own number by default.
+            sites: what is read, in place of ``layers`` and of the kind that the patchscope reads:
+                ``ls.mlp_out(3)``.
+            patches: what is written in the run of the source prompt, of each prompt alike: which
+                component makes this state say what it says? The result's ``notes`` name them.
+            names: what raw vectors are called.
             occurrence: which match of a substring is meant by ``position``; without it, the one
                 that is a whole word, or else the only one.
             prepend_bos: for the source prompt; ``None`` follows the model's own default.
@@ -218,14 +232,20 @@ class Patchscope:
             >>> scope.inspect(model, "Jurassic Park", layers=[12]).frame()["text"][0]
             ': American film franchise,'
         """
+        scope = self
+        if sites is not None:
+            read, layers = read_at(backend_of(model), sites, layers)
+            scope = replace(self, read=read)
         return inspected(
-            self,
+            scope,
             model,
             source,
             position,
             layers,
             target_layers,
             self.max_new_tokens if max_new_tokens is None else max_new_tokens,
+            patches=patches,
+            names=names,
             occurrence=occurrence,
             prepend_bos=prepend_bos,
             memory_budget=memory_budget,
@@ -256,12 +276,14 @@ class Patchscope:
             BasisError: with the widths.
         """
         expected = target.shape(Site(self.write.kind, 0), 1, 1)[-1]
+        head = self.read.head if self.read and self.read.kind == "head_out" else None
+        matrix = "A" if head is None else f"model.blocks[layer].attn.W_O[{head}].T"
         if width != expected:
             raise BasisError(
                 "What is read does not fit where it is written.",
                 got=f"width {width} from {here.name}",
                 expected=f"width {expected} of {self.write.kind} in {target.name}",
-                instead="Patchscope(…, transform=ls.affine(A, b)) with A of shape "
+                instead=f"Patchscope(…, transform=ls.affine({matrix})), a matrix of shape "
                 f"[{expected}, {read}]",
             )
 

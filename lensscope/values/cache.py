@@ -6,18 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.errors import CacheError, PositionError
+from lensscope.errors import CacheError, PositionError, SiteError
 from lensscope.signs import without_control
 from lensscope.store.files import path_of
 from lensscope.values import cache_file
 from lensscope.values.entries import Entry, at_tokens, hold
+from lensscope.values.keys import key_of
+from lensscope.values.means import Means, mean_of
 from lensscope.values.positions import ALL, PositionLike, resolve
 from lensscope.values.prompts import TokenizedPrompt
 from lensscope.values.provenance import Provenance
@@ -59,8 +61,8 @@ class Cache(Mapping[Site, Tensor]):
 
     # ---------------------------------------------------------------- mapping
 
-    def __getitem__(self, site: Site) -> Tensor:
-        site = self._normal(site)
+    def __getitem__(self, site: Site | str) -> Tensor:
+        site = key_of(site, self.provenance)
         if site in self._entries:
             return self._typed(site, self._entries[site].copy())
         found, entry = self._covering(site)
@@ -78,12 +80,10 @@ class Cache(Mapping[Site, Tensor]):
         return len(self._entries)
 
     def __contains__(self, site: object) -> bool:
-        if not isinstance(site, Site):
-            return False
         try:
-            site = self._normal(site)
-            return site in self._entries or self._covering(site) is not None
-        except (CacheError, PositionError):
+            key = key_of(site, self.provenance)
+            return key in self._entries or self._covering(key) is not None
+        except (CacheError, PositionError, SiteError):
             return False
 
     @property
@@ -155,6 +155,36 @@ class Cache(Mapping[Site, Tensor]):
         entries = {s: Entry(partial(small.__getitem__, s), small.positions(s)) for s in there}
         return Cache(entries, kept, small.provenance)
 
+    @checks.door(CacheError, over=checks.one_of("token", "prompt"))
+    def mean(self, over: Literal["token", "prompt"] = "token") -> Means:
+        """The mean state at each site, over all tokens that it holds of all prompts; padding does
+        not count.
+
+        Where a cache holds all tokens, first tokens without BOS are among them, attention sinks
+        that are many times larger than the rest: ``cache.sel(position=slice(1, None)).mean()``
+        leaves them out. The difference of two means is a direction to steer by.
+
+        Args:
+            over: ``"token"`` counts each token once, ``"prompt"`` each prompt once.
+
+        Raises:
+            CacheError: patterns, or sites that differ in their positions only.
+
+        Example:
+            >>> site = ls.resid_post(12).at(-1)
+            >>> glad = ls.capture(model, ["I am so happy", "What a joy"], site).mean()
+            >>> sad = ls.capture(model, ["I am so sad", "What a pity"], site).mean()
+            >>> joy = glad - sad
+            >>> steer = ls.resid_post(12).add(4 * joy[ls.resid_post(12)], when="every_step")
+            >>> steered = ls.generate(model, "I think that", [steer], max_new_tokens=3)
+            >>> said = ls.Patchscope.entity_description(max_new_tokens=3).inspect(
+            ...     model, joy, target_layers=12)
+            >>> said.frame()["prompt"].tolist()
+            ['resid_post(12)']
+        """
+        held = {site: (self[site], list(map(len, self.positions(site)))) for site in self}
+        return mean_of(held, self.provenance, by_prompt=over == "prompt")
+
     @checks.door(CacheError)
     def to(
         self, device: str | torch.device | None = None, dtype: torch.dtype | None = None
@@ -168,7 +198,7 @@ class Cache(Mapping[Site, Tensor]):
         """One site with named axes; the tokens are a coordinate where there is one prompt."""
         import xarray as xr
 
-        site = self._normal(site)
+        site = key_of(site, self.provenance)
         tensor = self[site].detach().cpu()
         array = tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
         coords: dict[str, Any] = {"prompt": [p.text for p in self.prompts]}
@@ -220,37 +250,6 @@ class Cache(Mapping[Site, Tensor]):
     def _shown(self) -> str:
         names = [repr(site) for site in self._entries]
         return ", ".join(names if len(names) <= 6 else [*names[:3], "…", *names[-2:]])
-
-    def _normal(self, site: Site) -> Site:
-        if not isinstance(site, Site):
-            raise CacheError(
-                "This is not a site.",
-                got=checks.seen(site),
-                expected="a Site that was kept",
-                instead="cache[ls.resid_post(12)]",
-            )
-        n = self.provenance.n_layers
-        if site.layer is None and KINDS[site.kind].has_layer:
-            raise CacheError(
-                f"{site!r} means every layer, not one.",
-                got=repr(site),
-                expected="a site with a layer",
-                instead=f"cache[ls.{site.kind}(3)], or [cache[s] for s in cache]",
-            )
-        if site.layer is not None and -n <= site.layer < 0:
-            site = replace(site, layer=site.layer % n)
-        if site.head is not None:
-            axis = KINDS[site.kind].head_axis
-            heads = self.provenance.n_heads if axis == "head" else self.provenance.n_kv_heads
-            if not -heads <= site.head < heads:
-                raise CacheError(
-                    f"There is no head {site.head}.",
-                    got=repr(site),
-                    expected=f"{-heads} to {heads - 1}",
-                    instead=f"cache[ls.{site.kind}({site.layer}, 0)]",
-                )
-            site = replace(site, head=site.head % heads)
-        return site
 
     def _covering(self, site: Site) -> tuple[Site, Entry]:
         """The stored site that holds what is asked for."""

@@ -47,6 +47,10 @@ class Operation(ABC):
         """Equal for operations that do the same."""
         return (type(self), id(self))
 
+    def widened(self, dtype: torch.dtype) -> Operation:
+        """The same in a model's dtype, where that holds all that its values can be."""
+        return self
+
     def only(self, positions: Sequence[int], ndim: int) -> Operation:
         """The same at some of its positions; ``ndim`` is that of what it acts on."""
         return self
@@ -65,6 +69,12 @@ class _Valued(Operation):
     @property
     def values(self) -> tuple[Tensor, ...]:
         return (self.value,)
+
+    def widened(self, dtype: torch.dtype) -> Operation:
+        own = self.value.dtype
+        # what float16 can be is less than a state can: whoever takes it for whole casts it
+        exact = own != torch.float16 and torch.promote_types(own, dtype) == dtype
+        return replace(self, value=self.value.to(dtype)) if exact and own != dtype else self
 
     def only(self, positions: Sequence[int], ndim: int) -> Operation:
         each = self.value.ndim == ndim and len(self.value) > 1

@@ -9,6 +9,9 @@ means. It is one of
 - ``span("…")``: all tokens that hold a character of the substring,
 - ``ALL``: every token.
 
+Where several are taken, a list of these is meant of every prompt, and a list of lists has one for
+each prompt.
+
 A substring is looked for as a whole word first, and inside words only where it is none: of "Niger
 borders Nigeria", ``"Niger"`` is the first word. There must be one match; ``occurrence=`` chooses
 among all of them, those inside words too.
@@ -18,6 +21,7 @@ from __future__ import annotations
 
 import operator
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, SupportsIndex, TypeAlias
 
@@ -68,6 +72,8 @@ class All:
 
 ALL: Final = All()
 PositionLike: TypeAlias = SupportsIndex | str | slice | Span | All | Slice
+PositionsLike: TypeAlias = PositionLike | Sequence[PositionLike | Sequence[PositionLike]]
+"""One position or a list of them, for every prompt; or a list of lists, one for each prompt."""
 Position: TypeAlias = int | str | Span | All | Slice
 
 
@@ -180,6 +186,47 @@ def resolve(
         return tuple(holding)
     holding_last = [i for i in holding if prompt.char_spans[i][1] >= match.stop]
     return (holding_last[-1] if holding_last else holding[-1],)
+
+
+def each_position(positions: PositionsLike, prompts: int) -> list[list[Position]]:
+    """What is asked for of each of so many prompts: the same of all, or, of a list of lists, its
+    own of each.
+
+    Raises:
+        PositionError: nothing, or not one list for each prompt.
+
+    Example:
+        >>> from lensscope.values.positions import each_position
+        >>> each_position([["Diana", -1], ["Paris"]], 2)
+        [['Diana', -1], ['Paris']]
+    """
+    given: Any = positions.tolist() if isinstance(positions, np.ndarray | Tensor) else positions
+    if not isinstance(given, list | tuple | range):
+        return [[as_position(given)]] * prompts
+    own = [isinstance(one, list | tuple | range) for one in given]
+    rows = list(given) if own and all(own) else [given] * prompts
+    some = all(map(len, rows))
+    if not some or len(rows) != prompts or any(own) != all(own):
+        raise PositionError(
+            "There is not one list of positions for each prompt."
+            if some
+            else "No token of a prompt is meant.",
+            got=f"{checks.seen(positions)}, for {prompts} prompt(s)",
+            expected="at least one position, for all prompts; or a list of lists, one for each",
+            instead="[-1, 'Paris'] for every prompt, [['Diana'], ['Paris']] for two",
+        )
+    return [[as_position(one) for one in row] for row in rows]
+
+
+def resolve_each(
+    positions: PositionsLike, prompts: Sequence[TokenizedPrompt], occurrence: int | None = None
+) -> list[tuple[int, ...]]:
+    """The tokens of each prompt that are asked for, in that order, each once; see `resolve`."""
+    each = zip(prompts, each_position(positions, len(prompts)), strict=True)
+    return [
+        tuple(dict.fromkeys(token for one in row for token in resolve(one, prompt, occurrence)))
+        for prompt, row in each
+    ]
 
 
 def inside_word(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
+
+from lensscope.checks import near, seen
+from lensscope.errors import SiteError
 
 SiteKindName: TypeAlias = Literal[
     "resid_pre",
@@ -66,3 +70,46 @@ KINDS: Final[dict[str, SiteKind]] = {
 
 Place: TypeAlias = tuple[str, int | None]
 """A kind, and the layer it is at, if it has any."""
+
+_HOOKS: Final = {kind.hook: name for name, kind in KINDS.items()}
+_NEAR: Final = {
+    "hook_pos_embed": "embed",
+    "hook_attn_in": "resid_pre",
+    "ln1.hook_normalized": "resid_pre",
+    "attn.hook_attn_scores": "pattern",
+    "attn.hook_result": "head_out",
+    "hook_mlp_in": "resid_mid",
+    "ln2.hook_normalized": "resid_mid",
+    "mlp.hook_pre": "mlp_hidden",
+    "ln_final.hook_normalized": "resid_post",
+}
+"""Hook points that are no sites, and the sites that stand beside them."""
+
+
+def place_of(hook: Any) -> Place:
+    """The kind and layer of one of TransformerLens' hook points, by its name.
+
+    Raises:
+        SiteError: it is none, or none that is a site.
+
+    Example:
+        >>> from lensscope.values.site_kinds import place_of
+        >>> place_of("blocks.3.attn.hook_z")
+        ('head_out', 3)
+    """
+    match = re.fullmatch(r"(?:blocks\.(\d{1,9})\.)?(.+)", hook) if isinstance(hook, str) else None
+    layer, name = (match[1], match[2]) if match else (None, "")
+    kind = _HOOKS.get(name)
+    if kind is not None and KINDS[kind].has_layer == (layer is not None):
+        return kind, None if layer is None else int(layer)
+    known = near(name, [*_HOOKS, *_NEAR, *KINDS]) or ""
+    close = (
+        kind or _HOOKS.get(known) or _NEAR.get(known) or (known if known in KINDS else "resid_post")
+    )
+    at = "" if not KINDS[close].has_layer else f"({12 if layer is None else int(layer)})"
+    raise SiteError(
+        "There is no such kind of site.",
+        got=seen(hook),
+        expected=f"{', '.join(KINDS)}, or a hook point of one: blocks.12.hook_resid_post",
+        instead=f"ls.{close}{at}",
+    )

@@ -18,7 +18,7 @@ from lensscope.errors import PatchError, PositionError, SiteError
 from lensscope.values import operations
 from lensscope.values.operations import Map, Operation, as_map, as_number, as_value
 from lensscope.values.positions import Position, PositionLike, Span, as_position
-from lensscope.values.site_kinds import KINDS, SiteKindName
+from lensscope.values.site_kinds import KINDS, SiteKindName, place_of
 
 When: TypeAlias = Literal["prefill", "every_step"]
 
@@ -28,7 +28,7 @@ class Site:
     """Where in the model: a kind and a layer, optionally a head and a position.
 
     Attributes:
-        kind: one of `KINDS`.
+        kind: one of `KINDS`, or TransformerLens' name of the hook point, which says the layer too.
         layer: counted in blocks from 0, negative from the end; ``None`` means every layer.
         head: for ``q``, ``k``, ``v``, ``head_out`` and ``pattern``; ``None`` means all heads. ``k``
             and ``v`` count key-value heads, which are fewer under grouped-query attention.
@@ -44,9 +44,11 @@ class Site:
         resid_post(12).at('Wales')
         >>> ls.head_out(3, 5)
         head_out(3, 5)
+        >>> ls.Site("blocks.3.hook_resid_post").at(-1)
+        resid_post(3).at(-1)
     """
 
-    kind: SiteKindName
+    kind: SiteKindName | str
     layer: int | None = None
     head: int | None = None
     position: Position | None = None
@@ -54,12 +56,9 @@ class Site:
 
     def __post_init__(self) -> None:
         if not isinstance(self.kind, str) or self.kind not in KINDS:
-            raise SiteError(
-                "There is no such kind of site.",
-                got=repr(self.kind),
-                expected=", ".join(KINDS),
-                instead="ls.resid_post(12)",
-            )
+            kind, layer = place_of(self.kind)
+            object.__setattr__(self, "kind", kind)
+            object.__setattr__(self, "layer", layer if self.layer is None else self.layer)
         for name in ("layer", "head"):
             value = getattr(self, name)
             if value is not None and type(value) is not int:
@@ -198,6 +197,12 @@ class Site:
         return text
 
 
+def as_site(given: Any, *_: Any) -> Any:
+    """A site from the name of its hook point; anything else as it is."""
+    return Site(given) if isinstance(given, str) and "hook_" in given else given
+
+
+@checks.constructor(PatchError, site=as_site)
 @dataclass(frozen=True, eq=False)
 class Patch:
     """One write: a site with a position, an operation, and when it acts.
@@ -221,15 +226,6 @@ class Patch:
     operation: Operation
     when: When = "prefill"
     verb: str = "set"
-
-    def __post_init__(self) -> None:
-        if self.when not in ("prefill", "every_step"):
-            raise PatchError(
-                "A patch does not know when to act.",
-                got=f"when={self.when!r}",
-                expected='"prefill" or "every_step"',
-                instead='site.add(v, when="every_step") to steer',
-            )
 
     def __repr__(self) -> str:
         arguments = "" if self.verb == "zero" else "…"

@@ -114,7 +114,9 @@ def found(text: str, prompt: TokenizedPrompt, occurrence: int | None = None) -> 
             f"The substring {text!r} does not occur in the prompt.",
             got=f"the prompt {prompt.text!r}, tokens {prompt.shown()}",
             expected="a substring that occurs exactly once (upper and lower case count)",
-            instead="a substring of the prompt, or the token's index",
+            instead=f"{_SAID[said]}: in quotes, a position is a part of the prompt"
+            if (said := text.strip().lower()) in _SAID
+            else "a substring of the prompt, or the token's index",
         )
     if occurrence is not None:
         raise PositionError(
@@ -136,6 +138,11 @@ def found(text: str, prompt: TokenizedPrompt, occurrence: int | None = None) -> 
 
 
 _LISTED: Final = 12
+_SAID: Final = {
+    "all": "ls.ALL for every token",
+    "last": "-1 for the last",
+    "first": "0 for the first",
+}
 
 
 def _shown(number: int, match: Match, whole: str) -> str:
