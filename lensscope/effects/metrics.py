@@ -29,6 +29,9 @@ class PairMetric(ABC):
     def name(self) -> str:
         """What it is called, answers included."""
 
+    def __repr__(self) -> str:
+        return self.name
+
     @property
     def answers(self) -> tuple[Answers, ...]:
         """All answers that it knows; its name leaves out those of several pairs."""
@@ -43,7 +46,7 @@ class PairMetric(ABC):
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Compared(PairMetric):
     """A number of the right answer, less that of the wrong one where there is one."""
 
@@ -158,7 +161,7 @@ def rank(correct: Answers) -> PairMetric:
     return _Compared(correct, None, "rank")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Divergence(PairMetric):
     @property
     def name(self) -> str:
@@ -185,7 +188,7 @@ def kl_divergence() -> PairMetric:
     return _Divergence()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Own(PairMetric):
     """A user's own function."""
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from lensscope import checks
 from lensscope.engine.planning import PlanReport
 from lensscope.errors import PatchError
-from lensscope.signs import without_control
+from lensscope.signs import cut, without_control
 from lensscope.values.cache import Cache
 from lensscope.values.prompts import TokenizedPrompt
 from lensscope.values.provenance import Provenance
@@ -95,10 +95,10 @@ class Generation:
         return len(self.texts)
 
     def __repr__(self) -> str:
-        return "\n".join(
-            f"{_shown([prompt])} -> {text!r}"
-            for prompt, text in zip(self.prompts, self.texts, strict=True)
-        )
+        rows = list(zip(self.prompts, self.texts, strict=True))
+        told = [f"{_shown([prompt])} -> {cut(text, 200)!r}" for prompt, text in rows[:_TOLD]]
+        more = [f"… {len(rows) - _TOLD} more"] if len(rows) > _TOLD else []
+        return "\n".join([*told, *more])
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,6 +210,8 @@ class Runs:
         return f"Runs({self.plan})"
 
 
+_TOLD = 8
+"""Rows of a generation that are printed."""
 _BY_POSITION = {"logits", "top_tokens", "top_log_probabilities"}
 _TAKEN = {*_BY_POSITION, "logits_at", "rank", "d_vocab", "text"}
 _TAKEN |= {"first_token_id", "first_token_probability"}
@@ -269,5 +271,5 @@ def _objects(values: Sequence[Any]) -> Any:
 
 
 def _shown(prompts: Sequence[TokenizedPrompt]) -> str:
-    shown = ["|".join(prompt.labels) for prompt in prompts[:3]]
+    shown = [cut("|".join(prompt.labels), 200) for prompt in prompts[:3]]
     return without_control(", ".join(shown + ["…"] * (len(prompts) > 3)).replace("\n", "⏎"))

@@ -12,12 +12,11 @@ import torch
 import xarray as xr
 
 from lensscope import checks
-from lensscope.checks import number, whole_number
 from lensscope.checks import several as listed
 from lensscope.errors import LensError
 from lensscope.lenses.comparison import VALUES, LensComparison, summarised
 from lensscope.lenses.files import resume, save
-from lensscope.lenses.lens import Lens
+from lensscope.lenses.lens import Lens, lenses_of
 from lensscope.lenses.measures import compared
 from lensscope.lenses.notes import notes_on
 from lensscope.lenses.places import concrete
@@ -79,8 +78,8 @@ def compare(
 
     Raises:
         BasisError: a lens of another model, basis or unembedding.
-        LensError: no lenses, two of one name, one that reads none of the layers, another
-            comparison's checkpoint.
+        LensError: no lenses, two of one name, a patchscope (``scope.as_lens()`` is a lens), one
+            that reads none of the layers, another comparison's checkpoint.
         PromptError, PositionError, SiteError, ModelError: see there.
 
     Example:
@@ -90,24 +89,7 @@ def compare(
         [0.0, 1.0]
     """
     backend = backend_of(model)
-    several = [lenses] if isinstance(lenses, Lens) else listed(lenses, "lenses", "[ls.LogitLens()]")
-    names = [lens.name for lens in several if isinstance(lens, Lens)]
-    if len(set(names)) < len(several):
-        raise LensError(
-            "These lenses cannot be told apart.",
-            got=", ".join(map(repr, names)) or repr(lenses),
-            expected="lenses, and no name twice",
-            instead='ls.LogitLens(name="plain"), or dataclasses.replace(lens, name="wiki")',
-        )
-    whole_number(resamples, "resamples", 1, 1000)
-    number(level, "level", 0, 0.95)
-    if not 0 < level < 1:
-        raise LensError(
-            "There is no such interval.",
-            got=f"level={level}",
-            expected="a level between 0 and 1",
-            instead="level=0.95",
-        )
+    several = lenses_of(lenses)
     numbers = [None] if layers is None else listed(layers, "layers", "layers=[10, 20]")
     wanted = [resid_post(n) for n in numbers]
     sites = concrete(backend, wanted)

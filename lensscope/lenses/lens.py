@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.errors import LensError
+from lensscope.errors import LensError, LensscopeError
 from lensscope.lenses.places import States, concrete
 from lensscope.lenses.reader import read
 from lensscope.lenses.reading import LensReading
@@ -198,3 +198,32 @@ class Lens(ABC):
             prepend_bos=prepend_bos,
             memory_budget=memory_budget,
         )
+
+
+def lenses_of(given: Any, error: type[LensscopeError] = LensError) -> list[Lens]:
+    """One or several lenses, of different names.
+
+    Raises:
+        error: none, something else, such as a patchscope that is not a lens yet, or two of one
+            name.
+    """
+    one = isinstance(given, Lens) or hasattr(given, "as_lens")
+    found = [given] if one else checks.several(given, "lenses", "[ls.LogitLens()]", error)
+    for n, lens in enumerate(found):
+        if not isinstance(lens, Lens) and hasattr(lens, "as_lens"):
+            raise error(
+                f"Lens {n} is a patchscope, which is no lens by itself.",
+                got=checks.seen(lens),
+                expected="lenses; a patchscope is one by what it says next of a state",
+                instead="scope.as_lens() in its place",
+            )
+    names = [lens.name for lens in found if isinstance(lens, Lens)]
+    if len(set(names)) < len(found):
+        raise error(
+            "These lenses cannot be told apart.",
+            got=", ".join(map(repr, names)) or checks.seen(given),
+            expected="lenses, and no name twice",
+            instead='lens.renamed("wiki"), ls.LogitLens(name="plain") or '
+            'scope.as_lens(name="entity")',
+        )
+    return found

@@ -23,7 +23,7 @@ def axis_of(data: xr.Dataset) -> str:
 
 
 def lens_panels(data: xr.Dataset, title: str, value: str = "probability") -> list[Panel]:
-    """A lens table for each prompt: layers down, tokens across.
+    """A lens table for each prompt: layers upwards, tokens across.
 
     Args:
         data: of a `LensReading`.

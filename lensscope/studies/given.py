@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lensscope.checks import several
 from lensscope.errors import StudyError
-from lensscope.lenses.lens import Lens
+from lensscope.lenses.lens import Lens, lenses_of
 from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.layers import TargetLayers
 from lensscope.patchscope.scope import Patchscope
@@ -117,23 +117,13 @@ def signature(transform: Any) -> str | None:
     )
 
 
-def as_lenses(lenses: Lens | Iterable[Any]) -> tuple[Lens, ...]:
+def as_lenses(lenses: Any) -> tuple[Lens, ...]:
     """One or several lenses, of which it can be told whether they are the same later.
 
     Raises:
         StudyError: none, two of one name, something else, or one without a signature.
     """
-    one: list[Any] = [lenses]
-    many = not isinstance(lenses, Lens)
-    found = several(lenses, "lenses", "[ls.LogitLens()]", StudyError) if many else one
-    names = [lens.name for lens in found if isinstance(lens, Lens)]
-    if len(set(names)) < len(found):
-        raise StudyError(
-            "These lenses cannot be told apart.",
-            got=", ".join(map(repr, names)) or repr(lenses),
-            expected="lenses, and no name twice",
-            instead='ls.LogitLens(name="plain"), or dataclasses.replace(lens, name="wiki")',
-        )
+    found = lenses_of(lenses, StudyError)
     for lens in found:
         if lens.signature is None:
             raise StudyError(

@@ -60,7 +60,7 @@ class Written(NamedTuple):
     state: Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Multihop(Study):
     """See `multihop`."""
 
