@@ -94,7 +94,11 @@ def values_of_all_kinds(model: Any) -> list[Any]:
     """What the public names give, of large inputs."""
     prompts = [families.prompt(40, seed=n) for n in range(12)]
     texts = [" ".join(f"w{i}" for i in prompt) for prompt in prompts]
-    clean, corrupted, metric = prompts[:6], prompts[6:], ls.logit_difference(7, 9)
+    clean, corrupted, metric = (
+        [p[:6] for p in prompts[:2]],
+        [p[:6] for p in prompts[2:4]],
+        ls.logit_difference(7, 9),
+    )
     difference = lambda logits: logits[:, -1, 7] - logits[:, -1, 9]
     run = ls.run(model, prompts, keep=[ls.resid_post, ls.q, ls.mlp_out])
     move = ls.resid_post(1).at(-1) >> ls.affine(torch.eye(32)) >> ls.resid_pre(1).at(0)

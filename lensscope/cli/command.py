@@ -185,6 +185,8 @@ def models(
 
 
 def _models_table(found: Sequence[Known]) -> Table:
+    from rich.text import Text
+
     from lensscope.show.terminal import table_of
 
     left = len(found) - _MODELS_SHOWN
@@ -192,7 +194,7 @@ def _models_table(found: Sequence[Known]) -> Table:
         f"{len(found)} model{'s' * (len(found) != 1)}",
         ["name", "architecture", "parameters", "loads with", "where"],
         [
-            [m.name, m.architecture, m.parameters, m.loads_with, m.where]
+            [Text(m.name, overflow="fold"), m.architecture, m.parameters, m.loads_with, m.where]
             for m in found[:_MODELS_SHOWN]
         ],
         caption=f"and {left} more; --json - lists all" if left > 0 else "",

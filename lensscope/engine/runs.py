@@ -210,7 +210,7 @@ class Runs:
         return f"Runs({self.plan})"
 
 
-_TOLD = 8
+_TOLD = 5
 """Rows of a generation that are printed."""
 _BY_POSITION = {"logits", "top_tokens", "top_log_probabilities"}
 _TAKEN = {*_BY_POSITION, "logits_at", "rank", "d_vocab", "text"}

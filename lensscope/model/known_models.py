@@ -77,16 +77,16 @@ def known_names() -> list[str]:
 @cache
 def _hooked() -> frozenset[str]:
     """Those that HookedTransformer knows, where TransformerLens still has it."""
-    import transformer_lens
-
-    there = hasattr(transformer_lens, "HookedTransformer")
-    return frozenset(known_names() if there else ())
+    try:
+        from transformer_lens import HookedTransformer  # noqa: F401
+    except ImportError:
+        return frozenset()
+    return frozenset(known_names())
 
 
 def _demo() -> Known:
-    folder = demo_place()
-    where = str(folder) if folder.is_dir() else "fetched on first use, 93 MB"
-    return _known(DEMO_NAME, "LlamaForCausalLM", f"the demo model, {where}")
+    where = "here" if demo_place().is_dir() else "fetched on first use, 93 MB"
+    return _known(DEMO_NAME, "LlamaForCausalLM", f"demo model, {where}")
 
 
 def _cached() -> Iterator[Known]:
@@ -100,7 +100,7 @@ def _cached() -> Iterator[Known]:
         return
     for name in sorted(repos):
         found = try_to_load_from_cache(name, "config.json")
-        yield _known(name, _architecture(found), "the Hub's local cache")
+        yield _known(name, _architecture(found), "Hub cache, here")
 
 
 def _architecture(config: Any) -> str:
@@ -118,13 +118,13 @@ def _registry() -> list[Known]:
     try:
         from transformer_lens.tools.model_registry.api import get_supported_models
     except ImportError:  # an older line
-        return [_known(name, "", "the Hub") for name in known_names() if name != DEMO_NAME]
+        return [_known(name, "", "Hub") for name in known_names() if name != DEMO_NAME]
     found = sorted(get_supported_models(), key=lambda m: (m.status != _VERIFIED, m.model_id))
     return [
         _known(
             one.model_id,
             one.architecture_id,
-            "the Hub",
+            "Hub",
             getattr(one.metadata, "total_params", None),
             verified=one.status == _VERIFIED,
         )

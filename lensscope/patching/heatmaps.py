@@ -121,8 +121,8 @@ def _name(data: xr.Dataset, axis: str, value: Any) -> str:
 
 def position_name(data: xr.Dataset, position: Any) -> str:
     """A position with its token, where all pairs have the same one."""
-    known = data["position"].values if "position" in data["token"].dims else []
-    if isinstance(position, str) or position not in list(known):
+    known = data["position"].values.tolist() if "position" in data["token"].dims else []
+    if isinstance(position, str) or position not in known:
         return short(str(position), 60)
     tokens = set(data["token"].sel(position=position).values.tolist())
     return f"{position} {short(tokens.pop(), 60)}" if len(tokens) == 1 else str(position)

@@ -191,7 +191,9 @@ class PatchingResult(Shown, Lasting):
             list(found.columns),
             [[without_control(str(v)) for v in row] for row in found.itertuples(index=False)],
             caption=f"effect 0: {runs[0]}, {base:.4g}; 1: {runs[1]}, {source:.4g}; "
-            f"{pairs} pair{'s' * (pairs > 1)}, {self.provenance.model}",
+            f"{pairs} pair{'s' * (pairs > 1)}, {self.provenance.model}"
+            + "; effect: an estimate, exact: run"
+            * ("exact" in self._measured),
             numbers=[n for n, name in enumerate(found.columns) if name in self._measured],
             min_width=72,
         )

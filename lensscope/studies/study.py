@@ -83,7 +83,8 @@ class Study(ABC):
         """Refuse what was given and cannot be run, when the study is made."""
 
     def check_whole(self) -> None:
-        """Refuse what comes along and does not suit the model, before anything is run."""
+        """Also what comes along and does not suit the model, before anything is run."""
+        self.check()
 
     @abstractmethod
     def prepare(self) -> Mapping[str, Tensor]:

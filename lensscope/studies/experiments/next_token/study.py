@@ -117,6 +117,7 @@ class NextToken(Study):
         """
         whole_number(self.random_draws, "random_draws", 1, 1, error=StudyError)
         self.groups()
+        self.sites()
         self.reads(range(len(self.texts)))
         for lens in self.lenses if self.lenses != _lenses() else ():
             readable(lens, self.backend, self.sites(), wanted=self.layers)
