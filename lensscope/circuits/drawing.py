@@ -110,7 +110,7 @@ def _placed(circuit: Wiring) -> tuple[dict[str, list[_Box]], float, float]:
                 top,
                 wide,
                 tall,
-                circuit.effect_of(site),
+                circuit.effect_of(site, 4),
             )
             plain = named(site).split(".at(")[0]
             boxes.setdefault(plain, []).append(box)

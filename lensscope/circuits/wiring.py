@@ -91,8 +91,9 @@ class Wiring:
 
     @property
     def title(self) -> str:
-        """How many nodes and edges."""
-        return f"Circuit of {len(self.nodes)} nodes and {len(self.edges)} edges"
+        """How many nodes and edges, and what they carry, if that is known."""
+        of = f" for {self.settings['metric']}" if "metric" in self.settings else ""
+        return f"Circuit of {len(self.nodes)} nodes and {len(self.edges)} edges{of}"
 
     @property
     def estimated(self) -> frozenset[Site]:
@@ -100,9 +101,9 @@ class Wiring:
         names = set(self.settings.get(ESTIMATED, ()))
         return frozenset(site for site in self.nodes if named(site) in names)
 
-    def effect_of(self, site: Site) -> str:
+    def effect_of(self, site: Site, digits: int = 3) -> str:
         """The effect of a node as it is shown: with ``≈`` where it is an estimate."""
-        return ("≈" if site in self.estimated else "") + f"{self.nodes[site]:+.3f}"
+        return ("≈" if site in self.estimated else "") + f"{self.nodes[site]:+.{digits}f}"
 
     def check_basis(self, model: Provenance) -> None:
         """Refuse to use it in another model.

@@ -68,7 +68,12 @@ class LensComparison(Shown, Lasting):
     provenance: Provenance
     settings: Mapping[str, Any]
     notes: tuple[str, ...] = ()
-    title: ClassVar[str] = "Lenses compared"
+
+    @property
+    def title(self) -> str:
+        """Which lenses are compared."""
+        names = ", ".join(map(str, self.data["lens"].values))
+        return f"{names[:1].upper()}{names[1:]}, by layer"
 
     def frame(self) -> pd.DataFrame:
         """One line a lens and layer: means, each with its interval."""

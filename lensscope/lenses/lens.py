@@ -223,7 +223,7 @@ def lenses_of(given: Any, error: type[LensscopeError] = LensError) -> list[Lens]
             "These lenses cannot be told apart.",
             got=", ".join(map(repr, names)) or checks.seen(given),
             expected="lenses, and no name twice",
-            instead='lens.renamed("wiki"), ls.LogitLens(name="plain") or '
-            'scope.as_lens(name="entity")',
+            instead='lens.renamed("wiki"), dataclasses.replace(lens, name="wiki"), or '
+            'scope.as_lens(name="wiki")',
         )
     return found

@@ -169,11 +169,13 @@ class CrossModel(Study):
                 instead="more texts, or texts=None for those that come with lensscope",
             )
         self.sweep.check()
-        self.identity.inspection.placed(self.target)
+        if self.identity != Patchscope.token_identity():
+            self.identity.inspection.placed(self.target)
         self.words.check(self.split()[1])
 
     def check_whole(self) -> None:
         self.sweep.check_whole()
+        self.identity.inspection.placed(self.target)
 
     def prepare(self) -> Mapping[str, Tensor]:
         """Means and random vectors, and for each pair of layers a map."""
