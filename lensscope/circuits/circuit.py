@@ -28,6 +28,7 @@ from lensscope.values.sites import Site
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from lensscope.lenses.lens import Lens
     from lensscope.patchscope.scope import Patchscope
 
 
@@ -49,7 +50,7 @@ class Circuit(Wiring, Shown, Lasting):
             outside.
         provenance: of the model.
         settings: how it was found.
-        words: what a patchscope says of what nodes write, if it was asked.
+        words: what a patchscope or lens says of what nodes write, if it was asked.
 
     Example:
         >>> circuit = ls.Circuit({ls.head_out(23, 3): 0.58, ls.mlp_out(26): 0.1})
@@ -163,24 +164,26 @@ class Circuit(Wiring, Shown, Lasting):
 
     @checks.door(
         CircuitError,
-        scope=checks.instance("Patchscope", "ls.Patchscope.entity_description()"),
+        scope=checks.instance("Patchscope", "ls.Patchscope.entity_description()", "Lens"),
         positions=checks.named,
     )
     def inspect(
         self,
-        scope: Patchscope,
+        scope: Patchscope | Lens,
         model: Any,
         prompt: PromptsLike,
         position: Any = -1,
         positions: Mapping[str, Any] | None = None,
     ) -> Circuit:
-        """Let a patchscope say what each node writes, so that the drawing shows it in words.
+        """Let a patchscope or a lens say what each node writes, so that the drawing shows it in
+        words.
 
         What a head or MLP adds to the residual stream at a token is written into the scope's
-        inspection prompt at the node's own layer.
+        inspection prompt at the node's own layer; or a lens reads it, whose most probable tokens
+        are shown.
 
         Args:
-            scope: the patchscope.
+            scope: the patchscope or lens.
             model: the model.
             prompt: one prompt, usually a clean one.
             position: the token, where a node has none of its own; of several, the last.
@@ -190,11 +193,18 @@ class Circuit(Wiring, Shown, Lasting):
             The same circuit with ``words``.
 
         Raises:
-            LensError: a head of a model that normalises what heads write together.
+            LensError: a head of a model that normalises what heads write together, or a lens that
+                reads no components.
             SiteError: all heads of a layer as one.
             PromptError: several prompts.
             PositionError: names of tokens that ``positions`` does not give.
-            BasisError: a circuit of another model.
+            BasisError: a circuit or lens of another model.
+
+        Example:
+            >>> circuit = ls.Circuit({ls.head_out(23, 4): 0.3})
+            >>> prompt = "The capital of Japan is the city of"
+            >>> circuit.inspect(ls.LogitLens(), model, prompt).words
+            {head_out(23, 4): 'Japanese, Japan, Tokyo'}
         """
         words = words_of(self, scope, model, prompt, position, positions)
         return replace(self, words=words)
@@ -242,9 +252,10 @@ class Circuit(Wiring, Shown, Lasting):
             self.title,
             ["node or edge", "effect", *said],
             [
-                [name, f"{e:+.3f}", *(words and short(words, 60) for _ in said)]
-                for name, e, words in rows_of(self)
+                [name, effect, *(words and short(words, 60) for _ in said)]
+                for name, effect, words in rows_of(self)
             ],
+            caption="≈: an estimate; the others were run" if self.estimated else "",
             numbers=[1],
             min_width=48,
         )

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lensscope.signs import without_control
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 class BackendChoice(str, Enum):
@@ -101,11 +104,16 @@ def usage(what: str, instead: str) -> typer.BadParameter:
 
 def print_table(result: Any) -> None:
     """A result as a table in the terminal."""
+    print_shown(result.table())
+
+
+def print_shown(table: Table) -> None:
+    """A table in the terminal."""
     from rich.console import Console
 
     from lensscope.show.showing import Tame
 
-    Console(highlight=False).print(Tame(result.table()))
+    Console(highlight=False).print(Tame(table))
 
 
 def say(quiet: bool, text: str) -> None:

@@ -30,6 +30,9 @@ class PairMetric(ABC):
     def name(self) -> str:
         """What it is called, answers included."""
 
+    def __repr__(self) -> str:
+        return self.name
+
     @property
     def measure(self) -> str:
         """What it is called whatever the answers, as of several pairs."""
@@ -49,7 +52,7 @@ class PairMetric(ABC):
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Compared(PairMetric):
     """A number of the right answer, less that of the wrong one where there is one."""
 
@@ -168,7 +171,7 @@ def rank(correct: Answers) -> PairMetric:
     return _Compared(correct, None, "rank")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Divergence(PairMetric):
     @property
     def name(self) -> str:
@@ -195,7 +198,7 @@ def kl_divergence() -> PairMetric:
     return _Divergence()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Own(PairMetric):
     """A user's own function."""
 

@@ -17,7 +17,7 @@ from lensscope import checks
 from lensscope.engine.planning import PlanReport
 from lensscope.errors import PatchError
 from lensscope.show.showing import Tabled
-from lensscope.signs import without_control
+from lensscope.signs import cut, without_control
 from lensscope.store.lasting import Lasting
 from lensscope.values.cache import Cache
 from lensscope.values.entries import Entry, Held
@@ -106,10 +106,10 @@ class Generation(Lasting):
         return len(self.texts)
 
     def __repr__(self) -> str:
-        return "\n".join(
-            f"{_shown([prompt])} -> {text!r}"
-            for prompt, text in zip(self.prompts, self.texts, strict=True)
-        )
+        rows = list(zip(self.prompts, self.texts, strict=True))
+        told = [f"{_shown([prompt])} -> {cut(text, 200)!r}" for prompt, text in rows[:_TOLD]]
+        more = [f"… {len(rows) - _TOLD} more"] if len(rows) > _TOLD else []
+        return "\n".join([*told, *more])
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,6 +223,8 @@ class Runs(Tabled, Lasting):
         return f"Runs({self.plan})"
 
 
+_TOLD = 5
+"""Rows of a generation that are printed."""
 _BY_POSITION = {"logits", "top_tokens", "top_log_probabilities"}
 _TAKEN = {*_BY_POSITION, "logits_at", "rank", "d_vocab", "text"}
 _TAKEN |= {"first_token_id", "first_token_probability"}
@@ -282,5 +284,5 @@ def _objects(values: Sequence[Any]) -> Any:
 
 
 def _shown(prompts: Sequence[TokenizedPrompt]) -> str:
-    shown = ["|".join(prompt.labels) for prompt in prompts[:3]]
+    shown = [cut("|".join(prompt.labels), 200) for prompt in prompts[:3]]
     return without_control(", ".join(shown + ["…"] * (len(prompts) > 3)).replace("\n", "⏎"))

@@ -70,7 +70,12 @@ class LensComparison(Shown, Lasting):
     provenance: Provenance
     settings: Mapping[str, Any]
     notes: tuple[str, ...] = ()
-    title: ClassVar[str] = "Lenses compared"
+
+    @property
+    def title(self) -> str:
+        """Which lenses are compared."""
+        names = ", ".join(map(str, self.data["lens"].values))
+        return f"{names[:1].upper()}{names[1:]}, by layer"
 
     @classmethod
     @checks.door(LensError, results=checks.listed)

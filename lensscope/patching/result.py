@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 COLUMNS: Final = ("pair", "site", "layer", "position", "token", "head", "metric", "effect")
 _OF_PAIRS: Final = ("pairs", "groups", "blurred", "metric")
 """What settings say of the pairs, not of how they are measured."""
+_OF: Final = {"effect": "metric", "exact": "exact_metric"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +47,9 @@ class PatchingResult(Shown, Lasting):
             that the sweep has; ``metric`` is that of the patched run, ``effect`` is 0 for what the
             run that is patched gives and 1 for the run that is patched in, ``normalised`` is 0 for
             the corrupted run and 1 for the clean run (the same, when denoising); ``clean`` and
-            ``corrupted`` are the metric of the two runs, ``token`` the tokens. Where a site has no
-            such layer, head or position, there is NaN; its own layer or head is -1.
+            ``corrupted`` are the metric of the two runs, ``token`` the tokens. Where estimates were
+            run, ``exact`` and ``exact_metric`` are what that gave. Where a site has no such layer,
+            head or position, there is NaN; its own layer or head is -1.
         provenance: of the model.
         settings: how it was done.
     """
@@ -103,8 +105,10 @@ class PatchingResult(Shown, Lasting):
 
     @property
     def title(self) -> str:
-        """The method, and what was measured."""
-        return f"{self.settings['method'].capitalize()}: {self.settings['metric']}"
+        """The method, what was measured, and what was patched."""
+        told = self.settings
+        sites = ", ".join(told["sites"])
+        return f"{told['method'].capitalize()}: {told['metric']}; {sites} patched"
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -117,11 +121,18 @@ class PatchingResult(Shown, Lasting):
         ends = self.data["corrupted"].mean().item(), self.data["clean"].mean().item()
         return (ends[1], ends[0]) if self.settings["direction"] == "noising" else ends
 
+    @property
+    def _measured(self) -> list[str]:
+        """The effects that cells have: also ``exact``, where estimates were run."""
+        return ["effect", *(["exact"] if "exact_metric" in self.data else [])]
+
     def frame(self) -> pd.DataFrame:
-        """One line a pair and cell: where, the metric of the patched run, and its effect."""
+        """One line a pair and cell: where, the metric of the patched run, and its effect; then
+        ``exact``, where estimates were run."""
+        values = ["metric", *self._measured]
         named = [c for c in COLUMNS if c not in self.axes or c in ("pair",)]
-        flat = self.data[["metric", "effect"]].stack(cell=("pair", *self.axes))
-        frame = flat.to_dataframe()[["metric", "effect"]].reset_index()
+        flat = self.data[values].stack(cell=("pair", *self.axes))
+        frame = flat.to_dataframe()[values].reset_index()
         frame = frame[frame["metric"].notna()].reset_index(drop=True)
         for name in named:
             if name not in frame and name != "token":
@@ -131,7 +142,7 @@ class PatchingResult(Shown, Lasting):
             if frame[name].eq(NONE).any():
                 frame[name] = frame[name].astype(object).where(frame[name].ne(NONE), None)
         more = [axis for axis in self.axes if axis not in COLUMNS]
-        return frame[[*COLUMNS[:-2], *more, *COLUMNS[-2:]]]
+        return frame[[*COLUMNS[:-2], *more, *values]]
 
     def _tokens(self, frame: pd.DataFrame) -> list[str]:
         tokens = self.data["token"]
@@ -165,21 +176,26 @@ class PatchingResult(Shown, Lasting):
 
     @checks.door(SweepError, k=checks.whole(1, instead=10))
     def top(self, k: int = 10) -> pd.DataFrame:
-        """The cells of the largest effects, of either sign, over all pairs."""
+        """The cells of the largest effects, of either sign, over all pairs; by what is exact, where
+        estimates were run."""
         return self._largest().head(k).reset_index(drop=True)
 
     def _largest(self) -> pd.DataFrame:
         """All cells with an effect over all pairs, the largest first."""
-        mean = mean_effect(self.data, self.settings["direction"])
-        frame = mean.to_dataframe("effect")[["effect"]].reset_index().dropna()
-        order = frame["effect"].abs().sort_values(ascending=False, kind="stable").index
+        direction = self.settings["direction"]
+        found = {n: mean_effect(self.data, direction, _OF[n]) for n in self._measured}
+        frame = xr.Dataset(found).to_dataframe()[self._measured].reset_index()
+        frame = frame.dropna(subset="effect")
+        order = _best_known(frame).abs().sort_values(ascending=False, kind="stable").index
         return frame.loc[order]
 
     @checks.door(CircuitError)
     def circuit(self, top: int | None = None, threshold: float | None = None) -> Circuit:
         """The components of the largest effects, of either sign, as a circuit.
 
-        Of path patching, the paths of the largest effects, with what they join.
+        Of path patching, the paths of the largest effects, with what they join. Where estimates
+        were run, the exact effect counts; nodes of which there is an estimate alone are
+        ``estimated``.
 
         Args:
             top: so many of them.
@@ -197,6 +213,9 @@ class PatchingResult(Shown, Lasting):
         """
         site = self.data.coords["site"].values
         effects = self._largest()
+        if self.settings["method"] == "attribution patching":
+            rest = effects["exact"].isna() if "exact" in effects else True
+            effects = effects.assign(effect=_best_known(effects), estimated=rest)
         if "site" not in self.axes:
             effects = effects.assign(site=site.item())
         return circuit_of(effects, self.settings, self.provenance, top, threshold)
@@ -219,8 +238,10 @@ class PatchingResult(Shown, Lasting):
             list(found.columns),
             [[without_control(str(v)) for v in row] for row in found.itertuples(index=False)],
             caption=f"effect 0: {runs[0]}, {base:.4g}; 1: {runs[1]}, {source:.4g}; "
-            f"{pairs} pair{'s' * (pairs > 1)}, {self.provenance.model}",
-            numbers=[n for n, name in enumerate(found.columns) if name == "effect"],
+            f"{pairs} pair{'s' * (pairs > 1)}, {self.provenance.model}"
+            + "; effect: an estimate, exact: run"
+            * ("exact" in self._measured),
+            numbers=[n for n, name in enumerate(found.columns) if name in self._measured],
             min_width=72,
         )
 
@@ -235,7 +256,8 @@ class PatchingResult(Shown, Lasting):
                 found[name] = [self.position_name(v) for v in frame[name]]
             elif name != "site":
                 found[name] = frame[name].astype(str)
-        found["effect"] = [f"{value:+.3f}" for value in frame["effect"]]
+        for name in self._measured:
+            found[name] = ["–" if pd.isna(value) else f"{value:+.3f}" for value in frame[name]]
         return found
 
     def position_name(self, position: Any) -> str:
@@ -248,6 +270,7 @@ class PatchingResult(Shown, Lasting):
         return rendered(
             "patching.html",
             settings=self.settings,
+            exact="exact" in self._measured,
             model=self.provenance.model,
             baselines=self.baselines,
             pairs=self.data.sizes["pair"],
@@ -273,6 +296,11 @@ class PatchingResult(Shown, Lasting):
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}: {size}" for name, size in self.data["effect"].sizes.items())
         return f"PatchingResult({self.title}; {sizes}; {self.provenance.model})"
+
+
+def _best_known(frame: pd.DataFrame) -> pd.Series:
+    """What is exact, where it is known; else the effect."""
+    return frame["exact"].fillna(frame["effect"]) if "exact" in frame else frame["effect"]
 
 
 def result_of(found: Measured) -> PatchingResult:

@@ -236,10 +236,11 @@ class PatchscopeResult(Shown, Lasting):
 
     @property
     def title(self) -> str:
-        """What was inspected."""
+        """What was read, and in whose words it is said."""
         prompts = self.data["prompt"].values
-        of = short(str(prompts[0]), 60) if len(prompts) == 1 else f"{len(prompts)} prompts"
-        return f"Patchscope: {of}"
+        several = "prompts" if "position" in self.data.dims else "vectors"
+        of = short(str(prompts[0]), 60) if len(prompts) == 1 else f"{len(prompts)} {several}"
+        return f"{of}, in the words of {self.target.model}"
 
     def plot(self) -> go.Figure:
         """A plotly figure: layers by tokens, or source by target layers; the text in each cell."""

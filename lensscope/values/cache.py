@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lensscope import checks
 from lensscope.errors import CacheError, PositionError, SiteError
-from lensscope.signs import without_control
+from lensscope.signs import cut, without_control
 from lensscope.store.files import path_of
 from lensscope.values import cache_file
 from lensscope.values.entries import Entry, at_tokens, hold
@@ -241,9 +241,10 @@ class Cache(Mapping[Site, Tensor]):
     # ---------------------------------------------------------------- inside
 
     def __repr__(self) -> str:
+        first = cut(without_control("|".join(self.tokens[0])), 200)
         return (
             f"Cache({self._shown()}; {len(self.prompts)} prompt(s): "
-            f"{without_control('|'.join(self.tokens[0]))}{' …' if len(self.prompts) > 1 else ''}; "
+            f"{first}{' …' if len(self.prompts) > 1 else ''}; "
             f"{self.provenance.model}, {self.provenance.processing}, {self.provenance.dtype})"
         )
 

@@ -99,7 +99,11 @@ def vectors_of(given: Any, names: Sequence[str] | str | None = None) -> Vectors 
         called = [*map(str, given)] if named else [f"vector {n}" for n in range(len(rows))]
     else:
         instead = 'names=["queen - king"]'
-        called = [names] if isinstance(names, str) else checks.several(names, "names", instead, PatchError)
+        called = (
+            [names]
+            if isinstance(names, str)
+            else checks.several(names, "names", instead, PatchError)
+        )
     if len(called) != len(rows) or not all(isinstance(one, str) for one in called):
         raise PatchError(
             "There is not one name for each vector.",
