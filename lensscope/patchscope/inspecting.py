@@ -103,6 +103,18 @@ def inspected(
         notes=notes_on(
             here, [(one.prompt, one.tokens) for one in reads], inside_words(reads), patches
         ),
+        settings={
+            "write": repr(scope.write),
+            "read": repr(scope.read or scope.write),
+            "transform": getattr(scope.transform, "signature", None) or repr(scope.transform),
+            "mix": scope.mix,
+            "match_norm": scope.match_norm,
+            "rule": repr(scope.rule),
+            "together": together,
+            "samples": samples,
+            "sampling": {n: v for n, v in sampling.items() if v},
+            "max_new_tokens": max_new_tokens,
+        },
     )
 
 
