@@ -99,11 +99,12 @@ class Wiring:
     def estimated(self) -> frozenset[Site]:
         """The nodes whose effects are estimates; the others were run."""
         names = set(self.settings.get(ESTIMATED, ()))
-        return frozenset(site for site in self.nodes if named(site) in names)
+        return frozenset(site for site in self.nodes if names and named(site) in names)
 
     def effect_of(self, site: Site, digits: int = 3) -> str:
         """The effect of a node as it is shown: with ``≈`` where it is an estimate."""
-        return ("≈" if site in self.estimated else "") + f"{self.nodes[site]:+.{digits}f}"
+        guessed = named(site) in self.settings.get(ESTIMATED, ())
+        return ("≈" if guessed else "") + f"{self.nodes[site]:+.{digits}f}"
 
     def check_basis(self, model: Provenance) -> None:
         """Refuse to use it in another model.

@@ -108,10 +108,16 @@ class Generation(Lasting):
         return len(self.texts)
 
     def __repr__(self) -> str:
-        rows = list(zip(self.prompts, self.texts, strict=True))
-        told = [f"{_shown([prompt])} -> {cut(text, 200)!r}" for prompt, text in rows[:_TOLD]]
-        more = [f"… {len(rows) - _TOLD} more"] if len(rows) > _TOLD else []
-        return "\n".join([*told, *more])
+        more = f"\n… {len(self) - _TOLD} more" if len(self) > _TOLD else ""
+        return self._told(_TOLD) + more
+
+    def __str__(self) -> str:
+        return self._told(len(self))
+
+    def _told(self, rows: int) -> str:
+        """What was written in the first rows."""
+        pairs = zip(self.prompts[:rows], self.texts[:rows], strict=True)
+        return "\n".join(f"{_shown([prompt])} -> {text!r}" for prompt, text in pairs)
 
 
 @dataclass(frozen=True, eq=False)
