@@ -183,7 +183,7 @@ class Site:
         """
         return Patch(self, operations.ProjectOut.of(basis), when, "project_out")
 
-    def __rshift__(self, other: Site | Map) -> Move:
+    def __rshift__(self, other: Site | str | Map) -> Move:
         return Move(self) >> other
 
     def __repr__(self) -> str:
@@ -258,7 +258,8 @@ class Move:
     transforms: tuple[Map, ...] = ()
     write: Site | None = None
 
-    def __rshift__(self, other: Site | Map) -> Move:
+    def __rshift__(self, other: Site | str | Map) -> Move:
+        other = as_site(other)
         if self.write is not None:
             raise PatchError(
                 "A move already ends in a site.",

@@ -96,9 +96,10 @@ def vectors_of(given: Any, names: Sequence[str] | str | None = None) -> Vectors 
         _refuse("Raw vectors have the wrong number of axes.", tuple(rows.shape))
     if names is None:
         called = [*map(str, given)] if named else [f"vector {n}" for n in range(len(rows))]
+    elif isinstance(names, str):
+        called = [names]
     else:
-        one, instead = isinstance(names, str), 'names=["queen - king"]'
-        called = [names] if one else checks.several(names, "names", instead, PatchError)
+        called = checks.several(names, "names", 'names=["queen - king"]', PatchError)
     if len(called) != len(rows) or not all(isinstance(one, str) for one in called):
         raise PatchError(
             "There is not one name for each vector.",
