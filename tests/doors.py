@@ -363,8 +363,11 @@ class Bench:
         yield Door("from_json", ls.Circuit.from_json, {"text": "circuit.to_json()"})
         yield Door("to_transformer_lens", c.to_transformer_lens, {"n_positions": "3"})
         for name in ("effect", "reading", "report", "seen", "circuit"):
-            for form in ("to_svg", "to_html", "to_json"):
+            for form in ("to_svg", "to_html", "to_json", "to_png", "to_pdf", "to_latex"):
                 yield Door(f"{name}.{form}", getattr(n[name], form), {"path": "'page'"})
+        for name in ("effect", "reading", "report", "seen"):
+            own = {"results": f"[{name}, {name}]"}
+            yield Door(f"{name}.together", type(n[name]).together, own)
         yield Door("to_graphml", c.to_graphml, {"path": "'page'"})
         yield Door("reading.plot", n["reading"].plot, {"value": "'entropy'"}, ("beside",))
         yield Door("report.plot", n["report"].plot, {"value": "'kl'"})

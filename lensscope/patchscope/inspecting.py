@@ -91,6 +91,14 @@ def inspected(
         notes=notes_on(
             here, [(one.prompt, one.tokens) for one in reads], inside_words(reads), patches
         ),
+        settings={
+            "write": repr(scope.write),
+            "read": repr(scope.read or scope.write),
+            "transform": getattr(scope.transform, "signature", None) or repr(scope.transform),
+            "mix": scope.mix,
+            "match_norm": scope.match_norm,
+            "max_new_tokens": max_new_tokens,
+        },
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
@@ -11,6 +12,8 @@ import pandas as pd
 import xarray as xr
 from torch import Tensor
 
+from lensscope import checks
+from lensscope.errors import PatchError
 from lensscope.patchscope.pictures import patchscope_panels, patchscope_section
 from lensscope.show.heatmaps import Panel, to_plotly, to_svg
 from lensscope.show.showing import Shown
@@ -19,10 +22,12 @@ from lensscope.signs import short, visible
 from lensscope.store.json_text import json_text, records
 from lensscope.store.lasting import Lasting
 from lensscope.values.provenance import Provenance
+from lensscope.values.together import distinct, joined, of_one_kind, one_provenance
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from rich.table import Table
+    from typing_extensions import Self
 
 FRAME_COLUMNS: Final = (
     "prompt",
@@ -36,6 +41,7 @@ FRAME_COLUMNS: Final = (
     "logit_lens",
     "logit_lens_probability",
 )
+_UNNAMED: Final = re.compile(r"vector \d+")
 _ROWS_SHOWN: Final = 60
 _SAID: Final = ("text", "logit_lens", "token")
 
@@ -75,6 +81,7 @@ class PatchscopeResult(Shown, Lasting):
         source: provenance of the states.
         target: provenance of the model that wrote.
         notes: what must be known of the states to read it right.
+        settings: what else the patchscope says of how it is done.
     """
 
     made_of: ClassVar = (Provenance,)
@@ -87,6 +94,7 @@ class PatchscopeResult(Shown, Lasting):
     source: Provenance
     target: Provenance
     notes: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -169,6 +177,40 @@ class PatchscopeResult(Shown, Lasting):
                 coords["target_layer"] = ("source_layer", [own[s] for s in sources])
         return cls(xr.Dataset(variables, coords), **rest)
 
+    @classmethod
+    @checks.door(PatchError, results=checks.listed)
+    def together(cls, results: Sequence[Self]) -> Self:
+        """One result of several, as if all prompts had been inspected in one call.
+
+        Args:
+            results: of one patchscope and the same models, at the same layers.
+
+        Raises:
+            PatchError: other patchscopes, layers or numbers of tokens to generate.
+            BasisError: other models.
+
+        Example:
+            >>> scope = ls.Patchscope.token_identity()
+            >>> each = [scope.inspect(model, p, layers=[20]) for p in ("Paris", "in Rome")]
+            >>> ls.PatchscopeResult.together(each)
+            PatchscopeResult(prompt: 2, position: 1, source_layer: 1; SmolLM2...)
+        """
+        same = ("inspection", "placeholder", "inspection_tokens", "settings")
+        found = of_one_kind(results, cls, PatchError, same)
+        data = joined([one.data for one in found], "prompt", PatchError)
+        if "token" not in data:  # of vectors: what has no name has its number
+            each = zip(data["prompt"].values, data["prompt_index"].values, strict=True)
+            names = [f"vector {n}" if _UNNAMED.fullmatch(str(t)) else t for t, n in each]
+            data = data.assign_coords(prompt=names)
+        return replace(
+            found[0],
+            data=data,
+            plan=" | ".join(distinct([[one.plan] for one in found])),
+            source=one_provenance([one.source for one in found]),
+            target=one_provenance([one.target for one in found], prompts=False),
+            notes=distinct([one.notes for one in found]),
+        )
+
     def frame(self) -> pd.DataFrame:
         """One line a cell, with the columns of `FRAME_COLUMNS`; the logit lens' two are NaN where
         states are not of the residual stream."""
@@ -194,10 +236,11 @@ class PatchscopeResult(Shown, Lasting):
 
     @property
     def title(self) -> str:
-        """What was inspected."""
+        """What was read, and in whose words it is said."""
         prompts = self.data["prompt"].values
-        of = short(str(prompts[0]), 60) if len(prompts) == 1 else f"{len(prompts)} prompts"
-        return f"Patchscope: {of}"
+        several = "prompts" if "position" in self.data.dims else "vectors"
+        of = short(str(prompts[0]), 60) if len(prompts) == 1 else f"{len(prompts)} {several}"
+        return f"{of}, in the words of {self.target.model}"
 
     def plot(self) -> go.Figure:
         """A plotly figure: layers by tokens, or source by target layers; the text in each cell."""
@@ -231,6 +274,7 @@ class PatchscopeResult(Shown, Lasting):
                 "notes": self.notes,
                 "inspection_tokens": self.inspection_tokens,
                 "plan": self.plan,
+                "settings": dict(self.settings),
                 "source": asdict(self.source),
                 "target": asdict(self.target),
                 "cells": [{k: row[k] for k in FRAME_COLUMNS if k in row} for row in rows],

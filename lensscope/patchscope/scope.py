@@ -9,7 +9,7 @@ then goes on to write. The target side is the `Patchscope`; the source side is g
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from torch import Tensor
@@ -32,6 +32,7 @@ from lensscope.patchscope.inspection import InspectionPrompt, an_inspection
 from lensscope.patchscope.layers import LayersLike, TargetLayers, read_at
 from lensscope.patchscope.lens import PatchscopeLens
 from lensscope.patchscope.result import PatchscopeResult
+from lensscope.signs import cut
 from lensscope.values.operations import Map, Resize, as_value
 from lensscope.values.positions import PositionsLike
 from lensscope.values.prompts import PromptsLike
@@ -89,6 +90,17 @@ class Patchscope:
     read: Site | None = None
     mix: float = 1.0
     match_norm: bool = False
+
+    def __repr__(self) -> str:
+        inspection = self.inspection
+        told = [repr(cut(inspection.text, 80))]
+        told += [] if inspection.placeholder == "x" else [f"placeholder={inspection.placeholder!r}"]
+        for field in fields(self)[1:]:
+            value = getattr(self, field.name)
+            if value is not field.default:
+                shown = backend_of(value).name if field.name == "model" else repr(value)
+                told.append(f"{field.name}={shown}")
+        return f"Patchscope({', '.join(told)})"
 
     def __post_init__(self) -> None:
         for name in ("write", "read"):

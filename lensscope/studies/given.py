@@ -117,7 +117,7 @@ def signature(transform: Any) -> str | None:
     )
 
 
-def as_lenses(lenses: Lens | Iterable[Any]) -> tuple[Lens, ...]:
+def as_lenses(lenses: Any) -> tuple[Lens, ...]:
     """One or several lenses, of which it can be told whether they are the same later.
 
     Raises:
