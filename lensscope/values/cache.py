@@ -97,7 +97,7 @@ class Cache(Mapping[Site, Tensor]):
         return tuple(prompt.labels for prompt in self.prompts)
 
     @checks.door(CacheError, prompt=checks.whole(-checks.INDEX, instead=0), site=checks.anything)
-    def value(self, site: Site, prompt: int = 0) -> Float[Tensor, "position *axes"]:
+    def value(self, site: Site | str, prompt: int = 0) -> Float[Tensor, "position *axes"]:
         """What one prompt had at a site, without padding.
 
         Raises:
@@ -194,7 +194,7 @@ class Cache(Mapping[Site, Tensor]):
         entries = {site: entry.to(device, dtype) for site, entry in self._entries.items()}
         return Cache(entries, self.prompts, self.provenance)
 
-    def labelled(self, site: Site) -> xr.DataArray:
+    def labelled(self, site: Site | str) -> xr.DataArray:
         """One site with named axes; the tokens are a coordinate where there is one prompt."""
         import xarray as xr
 

@@ -189,7 +189,7 @@ class Site:
         """Write ``value``, ``[…]`` or ``[pos, …]``, by a rule of `lensscope.rules`."""
         return Patch(self, rule.operation(as_value(value)), when, "write")
 
-    def __rshift__(self, other: Site | Map) -> Move:
+    def __rshift__(self, other: Site | str | Map) -> Move:
         return Move(self) >> other
 
     def __repr__(self) -> str:
@@ -264,7 +264,8 @@ class Move:
     transforms: tuple[Map, ...] = ()
     write: Site | None = None
 
-    def __rshift__(self, other: Site | Map) -> Move:
+    def __rshift__(self, other: Site | str | Map) -> Move:
+        other = as_site(other)
         if self.write is not None:
             raise PatchError(
                 "A move already ends in a site.",

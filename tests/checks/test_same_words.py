@@ -46,6 +46,8 @@ def test_a_prompt_may_be_called_prompts(llama):
         ls.run(llama, P, prompts=P)
     with pytest.raises(ls.PatchError, match="sites= in place of site="):
         SCOPE.inspect(llama, P, site=ls.resid_post(1))
+    with pytest.raises(ls.LensError, match="layers= in place of layer="):
+        LENS.read(llama, P, layer=1)
 
 
 @pytest.mark.parametrize(

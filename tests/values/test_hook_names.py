@@ -30,6 +30,8 @@ def test_they_are_taken_where_sites_are(llama):
     assert [*ls.run(llama, P, keep=several).cache] == [site, ls.embed, ls.pattern(0)]
     assert [*ls.run_many(llama, P, [[]], keep=POST).cache] == [site]
     assert POST in ls.capture(llama, P, site)
+    move = "blocks.2.hook_resid_pre"
+    assert (site.at(1) >> torch.tanh >> move).write == ls.resid_pre(2)
     patch = ls.Patch(POST, site.zero().operation)
     assert patch.site == site
     assert lens.read(llama, P, POST).sites == lens.read(llama, P, [POST]).sites == (site,)
