@@ -101,7 +101,9 @@ class Adapter:
         def note(module: Any, *_: Any) -> None:
             called.add(module)
 
-        hooks = {modules[name]: [part, note] for name, part in self.parts.items()}
+        hooks: dict[Any, list[Any]] = {
+            modules[name]: [part, note] for name, part in self.parts.items()
+        }
         with attaching.Hooked(backend.model, hooks):
             other = backend.forward(tokens)
         idle = [name for name in self.parts if modules[name] not in called]

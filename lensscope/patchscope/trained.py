@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lensscope.model.backend import Backend
 from lensscope.patchscope.reconstruction import WayBack
@@ -23,7 +23,7 @@ class Trained:
     """
 
     kind: str
-    model: Provenance
+    model: Provenance = field(hash=False)
     layers: tuple[int, ...] | None = None
     back: WayBack | None = None
     notes: tuple[str, ...] = ()
@@ -47,6 +47,9 @@ class Trained:
                 f"{_listed(others)}."
             )
         return (*notes, *self.notes)
+
+    def __repr__(self) -> str:
+        return f"Trained({self.kind} for {self.model.model})"
 
 
 def _listed(layers: Iterable[int]) -> str:

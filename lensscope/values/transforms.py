@@ -177,7 +177,9 @@ class Projection:
     def signature(self) -> tuple[object, ...]:
         """Equal for maps that do the same."""
         raw = {
-            name: hashlib.sha256(held.detach().cpu().contiguous().view(torch.uint8).numpy())
+            name: hashlib.sha256(
+                held.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+            )
             for name, held in self.tensors.items()
         }
         return (self.scale, self.normalize, *((n, h.hexdigest()[:16]) for n, h in raw.items()))

@@ -69,7 +69,7 @@ def load_autoencoder(given: Given, text: Path, back: Path | None) -> dict[str, A
         ModelError: the model in the folder cannot be loaded.
     """
     told = _meta(text, _TEXT_SIDE, _TOKENS)
-    given.check_width(told["d_model"], _WHAT)
+    given.check_basis(told["d_model"], _WHAT)
     model = _model(given, text)
     target = backend_of(model)
     rule = given.rule or rules.replace(length=_scale(text, told))
@@ -186,7 +186,7 @@ def _way_back(given: Given, folder: Path) -> WayBack:
     from safetensors.torch import load_file
 
     told = _meta(folder, _BACK_SIDE, {})
-    given.check_width(told["d_model"], "way back")
+    given.check_basis(told["d_model"], "way back")
     template = _template(folder, told, _BACK_SIDE, EXPLANATION)
     try:
         (head,) = load_file(folder / _HEAD).values()

@@ -39,22 +39,30 @@ class Given:
             PromptError: the placeholder is missing, in the question, or not one token.
         """
         found = inspection if self.question is None else inspection.asking(self.question)
-        tried = found if self.question is not None else inspection.asking("What is this?")
+        tried = found if self.question is not None else inspection.asking("Say")
         tried.repeated(2).placed(self.backend)
         return found
 
-    def check_width(self, width: int, what: str) -> None:
-        """Refuse a reader of another width.
+    def check_basis(self, width: int, what: str, processing: str = "raw") -> None:
+        """Refuse a reader of another width, or of weights that were processed in another way.
 
         Raises:
             BasisError: with both.
         """
-        if width != self.backend.d_model:
+        here = self.backend
+        if width != here.d_model:
             raise BasisError(
                 f"The {what} is for a model of another width.",
                 got=f"width {width} in {self.path}",
-                expected=f"width {self.backend.d_model} of {self.backend.name}",
+                expected=f"width {here.d_model} of {here.name}",
                 instead="the model that it was trained on",
+            )
+        if processing != here.processing:
+            raise BasisError(
+                f"The {what} reads states in another basis than the model's.",
+                got=f"{here.processing} weights in {here.name}",
+                expected=f"{processing} weights",
+                instead=f"ls.load_model(name, processing={processing!r})",
             )
 
 

@@ -136,7 +136,7 @@ def load_saved(given: Given) -> dict[str, Any]:
         raise not_whole(given.path, "patchscope", got, expected) from error
     trained, adapter = fields["trained"], fields["adapter"]
     if trained is not None:
-        given.check_width(trained.model.d_model, trained.kind)
+        given.check_basis(trained.model.d_model, trained.kind, trained.model.processing)
     if adapter is not None:
         fields["adapter"] = adapter.placed(given.backend)
     if given.rule is not None:

@@ -57,7 +57,7 @@ def load_selfie(given: Given) -> dict[str, Any]:
     own = next((len(held) for name, held in tensors.items() if name != "log_scale"), width)
     if own is None:
         raise not_whole(given.path, _WHAT, "a scale alone, and no model_dim", "model_dim")
-    given.check_width(own, _WHAT)
+    given.check_basis(own, _WHAT)
     soft = config.get("soft_prompt", {})
     placeholder, text = (
         soft.get("reserved_token", _RESERVED),
