@@ -70,7 +70,7 @@ def test_what_is_no_plain_lora_of_this_model(model, tmp_path, monkeypatch):
     refused(model, rewritten(other, named), basis, "does not have(?s:.*)query")
     wide = rewritten(
         oracle(tmp_path / "wide"),
-        lambda held: {n: t[:, :16] if "lora_A" in n else t for n, t in held.items()},
+        lambda held: {n: t[:, :16].clone() if "lora_A" in n else t for n, t in held.items()},
     )
     refused(model, wide, basis, "another width")
     refused(model, oracle(tmp_path / "new", init_lora_weights=True), basis, "change nothing")
