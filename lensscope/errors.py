@@ -14,7 +14,7 @@
     │   └── CircuitError        a circuit that cannot be made, measured or read
     ├── CacheError          a site that a cache lacks, or a file that is not a cache
     ├── BasisError          two models or two bases mixed where it makes no sense
-    ├── LensError           a lens that lacks a layer, cannot be fitted, or is not a lens file
+    ├── LensError           a lens or reader that lacks a layer, cannot be fitted, or is no file
     ├── StudyError          an output folder of something else, a worker or disk that fails
     ├── FileError           a path that is none, a full disk, a file that cannot be written
     ├── PlanError           a plan, metric or top_k that a sweep cannot follow
@@ -98,7 +98,7 @@ class BasisError(LensscopeError, ValueError):
 
 
 class LensError(LensscopeError, ValueError):
-    """A lens that cannot read what is asked for, cannot be fitted, or is not a lens file."""
+    """A lens or reader that cannot read what is asked for, cannot be fitted, or is no such file."""
 
 
 class CheckpointError(SweepError, LensError):

@@ -108,6 +108,16 @@ def loader_of(model: Any) -> Callable[[], Any] | None:
     return _LOADERS.get(model)
 
 
+def puts_bos_first(folder: Path) -> bool:
+    """Whether the tokenizer in a folder begins every text with a BOS by itself."""
+    from transformers import AutoTokenizer
+
+    with failing_as_model_error(str(folder)):
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        bos = tokenizer.bos_token_id
+        return bos is not None and tokenizer("x")["input_ids"][:1] == [bos]
+
+
 def _bridge(
     hf_model: Any,
     tokenizer: Any,

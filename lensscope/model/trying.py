@@ -47,11 +47,16 @@ def once(backend: Backend, name: object, find: Callable[[], T]) -> T:
     found = _FOUND.setdefault(backend.model, {})
     key = (name, backend.dtype, backend.device)
     if key not in found:
-        found[key] = apart(partial(_undisturbed, backend, find))
+        found[key] = undisturbed(backend, find)
     return found[key]
 
 
-def _undisturbed(backend: Backend, find: Callable[[], T]) -> T:
+def undisturbed(backend: Backend, find: Callable[[], T]) -> T:
+    """What ``find`` gives where neither the user's hooks act nor those of the call that asks."""
+    return apart(partial(_alone, backend, find))
+
+
+def _alone(backend: Backend, find: Callable[[], T]) -> T:
     with torch.no_grad(), backend.alone():
         return find()
 

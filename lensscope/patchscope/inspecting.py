@@ -25,8 +25,10 @@ from lensscope.patchscope.layers import (
     layers_of,
     targets_of,
 )
-from lensscope.patchscope.result import PatchscopeResult, Reading
-from lensscope.patchscope.writing import Writer, write_and_decode
+from lensscope.patchscope.mapping import check_models, check_width, mapped
+from lensscope.patchscope.readings import Reading, dataset_of
+from lensscope.patchscope.result import PatchscopeResult
+from lensscope.patchscope.writing import Writer, adapted, write_and_decode
 from lensscope.values.positions import PositionsLike
 from lensscope.values.sites import Site
 from lensscope.values.vectors import Vectors, vectors_of
@@ -64,6 +66,8 @@ def inspected(
         vectors.refuse(patches=patches)
         readings = _of_vectors(scope, target, vectors.cast(here.dtype), layers, target_layers)
     else:
+        if layers is None and scope.trained is not None:
+            layers = scope.trained.layers
         reads = asked(here, source, position, prepend_bos, occurrence)
         readings = _of_prompts(scope, here, target, reads, patches, layers, target_layers)
     readings = _together(readings) if together else readings
@@ -75,25 +79,27 @@ def inspected(
         own = [r for r, i in zip(readings, inspections, strict=True) if i == inspection]
         for sample in range(samples):
             seed = {} if samples == 1 else {"seed": sampling["seed"] + sample}
-            (runs,) = write_and_decode(
-                target,
-                inspection.tokenized(target),
-                inspection.placed(target),
-                [(scope.write.whole(r.target_layer), _written(r)) for r in own],
-                patch=scope.patch,
-                max_new_tokens=max_new_tokens,
-                memory_budget=memory_budget,
-                **{**sampling, **seed},
-            )
+            with adapted(scope, target):
+                (runs,) = write_and_decode(
+                    target,
+                    inspection.tokenized(target),
+                    inspection.placed(target),
+                    [(scope.write.whole(r.target_layer), _written(r)) for r in own],
+                    patch=scope.patch,
+                    max_new_tokens=max_new_tokens,
+                    memory_budget=memory_budget,
+                    **{**sampling, **seed},
+                )
             assert runs.generation is not None
             plans[str(runs.plan)] = None
             said += _with_words([replace(r, sample=sample) for r in own], runs.generation)
     prompt = inspections[0].tokenized(target)
-    text = scope.inspection.text
-    return PatchscopeResult.of(
-        said,
-        {} if together else _logit_lens(here, (scope.read or scope.write).kind, readings),
-        grid=vectors is None and scope.write.layer is None and target_layers != "same",
+    text, trained = scope.inspection.text, scope.trained
+    of_reader = () if trained is None else trained.notes_on(target, [r.source_layer for r in said])
+    lens = {} if together else _logit_lens(here, (scope.read or scope.write).kind, readings)
+    grid = vectors is None and scope.write.layer is None and target_layers != "same"
+    return PatchscopeResult(
+        dataset_of(said, lens, grid=grid),
         inspection=text if isinstance(text, str) else prompt.text,
         placeholder=scope.inspection.placeholder,
         inspection_tokens=prompt.labels,
@@ -102,7 +108,8 @@ def inspected(
         target=target.provenance([prompt.ids]),
         notes=notes_on(
             here, [(one.prompt, one.tokens) for one in reads], inside_words(reads), patches
-        ),
+        )
+        + of_reader,
         settings={
             "write": repr(scope.write),
             "read": repr(scope.read or scope.write),
@@ -110,6 +117,7 @@ def inspected(
             "mix": scope.mix,
             "match_norm": scope.match_norm,
             "rule": repr(scope.rule),
+            "adapter": scope.adapter and scope.adapter.signature,
             "together": together,
             "samples": samples,
             "sampling": {n: v for n, v in sampling.items() if v},
@@ -160,7 +168,7 @@ def _of_prompts(
         for slot, token in enumerate(one.tokens):
             for site in sites:
                 state = states[n][site][slot]
-                value = scope.mapped(state, target, site.whole)
+                value = mapped(scope, state, target, site.whole)
                 for to in targets[site]:
                     readings.append(
                         Reading(
@@ -186,14 +194,14 @@ def _of_vectors(
     target_layers: TargetLayers,
 ) -> list[Reading]:
     """One reading for each vector and target layer."""
-    mapped = [scope.mapped(row, target, None) for row in vectors.rows]
+    values = [mapped(scope, row, target, None) for row in vectors.rows]
     wanted: Any = layers if isinstance(target_layers, str) else target_layers
     always = scope.write.layer
     targets = layers_of(target, scope.write.whole, wanted if always is None else [always])
     return [
         Reading(n, name, 0, None, "", None, to, (row,), (value,))
         for n, (name, row, value) in enumerate(
-            zip(vectors.names, vectors.rows, mapped, strict=True)
+            zip(vectors.names, vectors.rows, values, strict=True)
         )
         for to in targets
     ]
@@ -233,9 +241,9 @@ def _written(reading: Reading) -> Tensor | Sequence[Tensor]:
 def _check_fit(scope: Writer, here: Backend, target: Backend, readings: Sequence[Reading]) -> None:
     """Refuse what does not fit the target model."""
     first = readings[0]
-    scope.check_width(here, target, first.values[0].shape[-1], first.states[0].shape[-1])
+    check_width(scope, here, target, first.values[0].shape[-1], first.states[0].shape[-1])
     if first.source_layer is not None:
-        scope.check_models(here, target)
+        check_models(scope, here, target)
 
 
 def _with_words(readings: Sequence[Reading], said: Generation) -> list[Reading]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from lensscope import checks
 from lensscope.errors import LensscopeError, PromptError
@@ -15,6 +15,8 @@ from lensscope.model.tokens import tokenize
 from lensscope.store.json_text import json_text
 from lensscope.values.chats import Chat
 from lensscope.values.prompts import TokenizedPrompt
+
+_QUESTION: Final = "{question}"
 
 
 def _texts(value: Any, name: str, error: type[LensscopeError]) -> Any:
@@ -28,8 +30,8 @@ class InspectionPrompt:
     """The target prompt of a patchscope, with its placeholder(s).
 
     Attributes:
-        text: the prompt, or a chat. ``{layer}`` stands for the layer that a state was read at, and
-            ``{k}`` for how many states are written.
+        text: the prompt, or a chat. ``{layer}`` stands for the layer that a state was read at,
+            ``{k}`` for how many states are written, ``{question}`` for what `asking` puts there.
         placeholder: what marks the places to write to; every occurrence counts (a placeholder of
             letters or digits only where it stands as a word of its own, and of a chat only in its
             messages), and each must be one token.
@@ -73,6 +75,34 @@ class InspectionPrompt:
             'The largest city in Japan'
         """
         return _each(self.text, lambda part: self._pattern.sub(lambda _: text, part))
+
+    @checks.door(PromptError, question=checks.text)
+    def asking(self, question: str) -> InspectionPrompt:
+        """The same with a question in place of ``{question}``.
+
+        Raises:
+            PromptError: there is no ``{question}``, or the question has the placeholder in it.
+
+        Example:
+            >>> prompt = ls.InspectionPrompt("Here is x . {question}")
+            >>> prompt.asking("Is it a city?").text
+            'Here is x . Is it a city?'
+        """
+        if _QUESTION not in "".join(_parts(self.text)):
+            raise PromptError(
+                "This inspection prompt is asked nothing.",
+                got=repr(self.text),
+                expected=f"{_QUESTION} in it",
+                instead="the prompt as it is",
+            )
+        if self._pattern.search(question):
+            raise PromptError(
+                "The question has the placeholder in it, where a state would be written too.",
+                got=f"{self.placeholder!r} in {question!r}",
+                expected="a question without it",
+                instead="the same in other words, or with other spaces",
+            )
+        return replace(self, text=_each(self.text, lambda p: p.replace(_QUESTION, question)))
 
     def repeated(self, times: int) -> InspectionPrompt:
         """The same with its placeholder so many times in a row, with a space between words.
@@ -141,6 +171,13 @@ class InspectionPrompt:
                 got="''",
                 expected="a text that occurs in the inspection prompt",
                 instead='InspectionPrompt("The largest city in x", placeholder="x")',
+            )
+        if _QUESTION in "".join(_parts(self.text)):
+            raise PromptError(
+                "The inspection prompt waits for a question.",
+                got=repr(self.text),
+                expected=f"something in place of {_QUESTION}",
+                instead='scope.asking("What is this about?")',
             )
         prompt = self.tokenized(backend)
         ranges = prompt.messages or ((0, len(prompt.text)),)

@@ -17,7 +17,8 @@ from lensscope.lenses.places import RESIDUAL, States
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.head import rows_at_once
-from lensscope.patchscope.writing import Writer, write_and_decode
+from lensscope.patchscope.mapping import check_models, check_width, mapped
+from lensscope.patchscope.writing import Writer, adapted, write_and_decode
 from lensscope.values.sites import Site
 from lensscope.values.transforms import BySite
 
@@ -60,6 +61,14 @@ class PatchscopeLens(Lens):
         for scope in self.scopes:
             target = self._target(backend, scope)
             scope.inspection.placed(target)
+            if "{layer}" in scope.inspection.told:
+                raise LensError(
+                    "The inspection prompt names a layer, and a lens writes states of all layers "
+                    "into one prompt.",
+                    got=f"{{layer}} in {scope.inspection.told!r}",
+                    expected="a prompt without {layer}",
+                    instead="scope.inspect(model, prompt), which fills it in",
+                )
             if target is not backend and _vocabulary(target) != _vocabulary(backend):
                 raise LensError(
                     f"The lens {self.name!r} would answer in another model's tokens.",
@@ -67,9 +76,9 @@ class PatchscopeLens(Lens):
                     expected=f"the {backend.d_vocab} tokens of {backend.name}",
                     instead="scope.inspect(model, prompt), which answers in words",
                 )
-            scope.check_models(backend, target)
+            check_models(scope, backend, target)
             if scope.transform is None:
-                scope.check_width(backend, target, backend.d_model, backend.d_model)
+                check_width(scope, backend, target, backend.d_model, backend.d_model)
         wrong = [site for site in sites if not self.knows(backend, site)]
         if wrong:
             raise LensError(
@@ -92,14 +101,15 @@ class PatchscopeLens(Lens):
         parts: list[Any] = [] if self.temperature == 1 else [self.temperature]
         for scope in self.scopes:
             transform = scope.transform
-            mapped = getattr(transform, "signature", None)
-            if transform is not None and mapped is None:
+            through = getattr(transform, "signature", None)
+            if transform is not None and through is None:
                 return None
             model = None if scope.model is None else backend_of(scope.model).provenance()
             weights = None if model is None else model.fingerprint
             how = (scope.mix, scope.match_norm, scope.rule)
             where = (scope.inspection, scope.write, scope.read, *how)
-            parts.append((where, mapped, weights))
+            adapter = None if scope.adapter is None else scope.adapter.signature
+            parts.append((where, through, weights, adapter))
         return repr(parts)
 
     @property
@@ -137,7 +147,7 @@ class PatchscopeLens(Lens):
         for site, rows in states.items():
             written = _written(scope, site, target.n_layers)
             assert written is not None
-            writes += [(written, scope.mapped(row, target, site)) for row in rows]
+            writes += [(written, mapped(scope, row, target, site)) for row in rows]
         grad = torch.is_grad_enabled() and any(r.requires_grad for r in states.values())
         logits = _next(target, scope, writes, grad=grad)
         return logits.reshape(len(states), -1, logits.shape[-1])
@@ -152,7 +162,8 @@ def _next(
 ) -> Float[Tensor, "row d_vocab"]:
     """The logits of the next token, with each state written into the inspection prompt."""
     prompt, places = scope.inspection.tokenized(target), scope.inspection.placed(target)
-    (runs,) = write_and_decode(target, prompt, places, writes, patch=scope.patch, grad=grad)
+    with adapted(scope, target):
+        (runs,) = write_and_decode(target, prompt, places, writes, patch=scope.patch, grad=grad)
     assert runs.logits is not None
     return runs.logits[:, 0]
 

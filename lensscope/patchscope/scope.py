@@ -17,24 +17,19 @@ from torch import Tensor
 from lensscope import checks
 from lensscope.engine.capture import SitesLike
 from lensscope.engine.rows import PatchLike
-from lensscope.errors import (
-    BasisError,
-    LensError,
-    LensscopeError,
-    PatchError,
-    PromptError,
-    SiteError,
-)
-from lensscope.model.backend import Backend
+from lensscope.errors import LensError, LensscopeError, PatchError, PromptError, SiteError
+from lensscope.model.adapters import Adapter
 from lensscope.model.classes import backend_of
 from lensscope.patchscope.inspecting import inspected
 from lensscope.patchscope.inspection import InspectionPrompt, an_inspection
 from lensscope.patchscope.layers import LayersLike, TargetLayers, read_at
 from lensscope.patchscope.lens import PatchscopeLens
+from lensscope.patchscope.reader import Reader
 from lensscope.patchscope.result import PatchscopeResult
+from lensscope.patchscope.trained import Trained
 from lensscope.signs import cut
 from lensscope.values.operations import Map, Resize, as_value
-from lensscope.values.positions import PositionsLike
+from lensscope.values.positions import ALL, PositionsLike
 from lensscope.values.prompts import PromptsLike
 from lensscope.values.rules import Rule, as_rule
 from lensscope.values.sites import Patch, Site, as_site, resid_post, resid_pre
@@ -60,10 +55,15 @@ def _words(value: Any, name: str, error: type[LensscopeError]) -> list[str]:
 
 
 @checks.constructor(
-    PatchError, inspection=an_inspection, transform=_transform, rule=checks.optional(as_rule)
+    PatchError,
+    inspection=an_inspection,
+    transform=_transform,
+    rule=checks.optional(as_rule),
+    adapter=checks.optional(checks.instance("Adapter", "ls.Patchscope.load(folder, model)")),
+    trained=checks.optional(checks.instance("Trained", "ls.Patchscope.load(folder, model)")),
 )
 @dataclass(frozen=True)
-class Patchscope:
+class Patchscope(Reader):
     """Where and how a state is written, and what is decoded.
 
     Attributes:
@@ -78,6 +78,8 @@ class Patchscope:
         mix: 1 replaces the placeholder's state, below 1 interpolates towards what is written.
         match_norm: give what is written the length of the state that it replaces.
         rule: how it is written, one of `lensscope.rules`, in place of ``mix`` and ``match_norm``.
+        adapter: what is added to the target model while it speaks, and only then; see `load`.
+        trained: what is known of how it was trained, of a reader that was.
 
     Example:
         >>> scope = ls.Patchscope.attribute("The largest city in x", max_new_tokens=4)
@@ -95,6 +97,8 @@ class Patchscope:
     mix: float = 1.0
     match_norm: bool = False
     rule: Rule | None = None
+    adapter: Adapter | None = None
+    trained: Trained | None = None
 
     def __repr__(self) -> str:
         inspection = self.inspection
@@ -239,7 +243,8 @@ class Patchscope:
                 two readings): ``[d_model]``, ``[vector, d_model]``, or a dict of them by name.
             position: which tokens of the source prompt; a list gives one reading each, and a list
                 of lists, ``[["Diana"], ["Paris", -1]]``, has one for each prompt.
-            layers: source layers, by number, as a list or a slice; all by default.
+            layers: source layers, by number, as a list or a slice; by default all, or those that a
+                reader was trained on.
             target_layers: ``"same"`` as the source layer, ``"all"``, or such layers; raw vectors
                 have no layer of their own, so for them ``"same"`` means each of ``layers``.
             max_new_tokens: how much is written; the patchscope's own number by default.
@@ -279,7 +284,7 @@ class Patchscope:
         scope = self
         if sites is not None:
             read, layers = read_at(backend_of(model), sites, layers)
-            scope = replace(self, read=read)
+            scope, layers = replace(self, read=read), ALL if layers is None else layers
         return inspected(
             scope,
             model,
@@ -300,62 +305,6 @@ class Patchscope:
             seed=seed,
             stop=stop,
         )
-
-    def mapped(self, state: Tensor, target: Backend, site: Site | None) -> Tensor:
-        """What is written of a state read at a site: transformed, on the target's device."""
-        transform = self.transform
-        if isinstance(transform, BySite):
-            if site is None:
-                raise PatchError(
-                    "Raw vectors come from no site, so there is no map for them.",
-                    got=repr(transform),
-                    expected="a map for all vectors",
-                    instead="transform=lens.at(ls.resid_post(12))",
-                )
-            transform = transform.at(site)
-        value = state
-        if transform is not None:
-            value = checks.called(transform, "The transform", PatchError, state.clone())
-            value = as_value(value)
-        return value if self.model is None else value.to(target.device, target.dtype)
-
-    def check_width(self, here: Backend, target: Backend, width: int, read: int) -> None:
-        """Refuse what is too wide or too narrow for where it is written.
-
-        Raises:
-            BasisError: with the widths.
-        """
-        expected = target.shape(Site(self.write.kind, 0), 1, 1)[-1]
-        head = self.read.head if self.read and self.read.kind == "head_out" else None
-        matrix = "A" if head is None else f"model.blocks[layer].attn.W_O[{head}].T"
-        if width != expected:
-            raise BasisError(
-                "What is read does not fit where it is written.",
-                got=f"width {width} from {here.name}",
-                expected=f"width {expected} of {self.write.kind} in {target.name}",
-                instead=f"Patchscope(…, transform=ls.affine({matrix})), a matrix of shape "
-                f"[{expected}, {read}]",
-            )
-
-    def check_models(self, here: Backend, target: Backend) -> None:
-        """Refuse to go from one model to another without a map, or by one of other models.
-
-        Raises:
-            BasisError: two bases, or a map that was fitted on other models.
-        """
-        if isinstance(self.transform, BySite):
-            self.transform.check_maps(here, target)
-        elif (
-            self.transform is None
-            and target.model is not here.model
-            and here.processing != target.processing
-        ):
-            raise BasisError(
-                "The two models are in different bases.",
-                got=f"{here.processing} weights in {here.name}",
-                expected=f"{target.processing} weights, as in {target.name}",
-                instead="load both with the same processing=, or give a transform",
-            )
 
     def patch(self, site: Site, value: Tensor) -> Patch:
         """The write of a value at a place."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,8 +12,10 @@ from torch import Tensor
 
 from lensscope.engine.run_many import run_many
 from lensscope.engine.runs import Runs
+from lensscope.model.adapters import Adapter
 from lensscope.model.backend import Backend
 from lensscope.patchscope.inspection import InspectionPrompt
+from lensscope.patchscope.trained import Trained
 from lensscope.values.operations import Map
 from lensscope.values.prompts import TokenizedPrompt
 from lensscope.values.rules import Rule
@@ -56,19 +59,26 @@ class Writer(Protocol):
     def rule(self) -> Rule | None:
         """How it is written, in place of both."""
 
-    def mapped(
-        self, state: Float[Tensor, " d_in"], target: Backend, site: Site | None
-    ) -> Float[Tensor, " d_out"]:
-        """What is written of a state read at a site."""
+    @property
+    def adapter(self) -> Adapter | None:
+        """What is added to the target model while it says something."""
+
+    @property
+    def trained(self) -> Trained | None:
+        """How it was trained; ``None`` if it was not."""
 
     def patch(self, site: Site, value: Float[Tensor, " d_out"]) -> Patch:
         """The write of a value at a place."""
 
-    def check_width(self, here: Backend, target: Backend, width: int, read: int) -> None:
-        """Refuse what is too wide or too narrow for where it is written."""
 
-    def check_models(self, here: Backend, target: Backend) -> None:
-        """Refuse to go from one model to another without a map."""
+def adapted(scope: Writer, target: Backend) -> AbstractContextManager[None]:
+    """A patchscope's adapter on the target model, in a ``with`` block: where something is said, and
+    nowhere that states are read.
+
+    Raises:
+        BasisError: the adapter is of another model.
+    """
+    return nullcontext() if scope.adapter is None else scope.adapter.on(target)
 
 
 def write_and_decode(

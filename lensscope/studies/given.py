@@ -37,11 +37,13 @@ def as_scopes(given: Any) -> tuple[Patchscope, ...]:
             instead='inspection=["The largest city in x"]',
         )
     for scope in scopes:
-        if scope.write.layer is not None or scope.model is not None:
+        if any(one is not None for one in (scope.write.layer, scope.model, scope.adapter)):
             raise StudyError(
                 "A study chooses layers and models itself.",
-                got=f"write={scope.write!r}, model={type(scope.model).__name__}",
-                expected="a patchscope that writes at a kind of site, in the model of the study",
+                got=f"write={scope.write!r}, model={type(scope.model).__name__}, "
+                f"adapter={scope.adapter!r}",
+                expected="a patchscope that writes at a kind of site, in the model of the study as "
+                "it is",
                 instead="target_layers=2 for one layer; ls.studies.cross_model for two models",
             )
     return scopes

@@ -15,6 +15,7 @@ from lensscope.engine.generate import generate
 from lensscope.errors import StudyError
 from lensscope.model.backend import Backend
 from lensscope.patchscope.layers import TargetLayers, layers_of
+from lensscope.patchscope.mapping import check_models, mapped
 from lensscope.patchscope.scope import Patchscope
 from lensscope.studies.controls import of_no_item
 from lensscope.studies.given import signature
@@ -186,7 +187,7 @@ class Sweep:
             if self.grid.prompts_given:
                 scope.inspection.placed(self.target)
             if self.maps is None:
-                scope.check_models(self.source, self.target)
+                check_models(scope, self.source, self.target)
         for pair in self.pairs:
             self.items.sample(*pair)
         self.items.score("", 0)
@@ -250,10 +251,10 @@ class Sweep:
     def value(self, scope: Patchscope, state: Tensor, source: int, target: int) -> Tensor:
         """What is written of a state."""
         if self.maps is not None:
-            mapped = self.maps[source, target](state.float())
-            return mapped.to(self.target.device, self.target.dtype)
+            value = self.maps[source, target](state.float())
+            return value.to(self.target.device, self.target.dtype)
         own = state.to(self.source.device, self.source.dtype)
-        return scope.mapped(own, self.target, self.grid.read(source))
+        return mapped(scope, own, self.target, self.grid.read(source))
 
     def texts(self, scope: Patchscope, writes: Iterable[tuple[Tensor, int, int]]) -> list[Said]:
         """What the target model says of states, each with its source and its target layer."""

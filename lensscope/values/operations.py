@@ -125,18 +125,20 @@ class Lerp(_Valued):
 
 @dataclass(frozen=True, eq=False)
 class Resize(_Valued):
-    """From ``x`` (``weight=0``) to the value at the length of ``x`` (``weight=1``)."""
+    """From ``x`` (``weight=0``) to the value at ``times`` the length of ``x`` (``weight=1``)."""
 
     weight: float
+    times: float = 1.0
 
     @property
     def numbers(self) -> tuple[float, ...]:
-        return (self.weight,)
+        return (self.weight, self.times)
 
     def __call__(self, x: Tensor) -> Tensor:
         value = self.value.to(x.device)
         length = value.norm(dim=-1, keepdim=True).clamp_min(1e-30)
-        return torch.lerp(x, value * (x.norm(dim=-1, keepdim=True) / length), self.weight)
+        own = self.times * x.norm(dim=-1, keepdim=True)
+        return torch.lerp(x, value * (own / length), self.weight)
 
 
 class ProjectOut(_Valued):

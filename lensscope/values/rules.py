@@ -5,7 +5,8 @@ With ``h`` for what is there, and ``v`` for what is written:
 ========================  ============================  =========================================
 ``replace()``             ``v``                         Patchscopes
 ``replace(length=s)``     ``s v / ‖v‖``                 natural-language autoencoders, oracle lenses
-``replace(length="own")`` ``‖h‖ v / ‖v‖``               SelfIE; Activation Oracles of before 2025-10
+``replace(length="own")`` ``‖h‖ v / ‖v‖``               SelfIE
+… and ``times=c``         ``c ‖h‖ v / ‖v‖``             Activation Oracles of before 2025-10-26
 ``add()``                 ``h + v``                     steering
 ``add(times=c)``          ``h + c ‖h‖ v / ‖v‖``         Activation Oracles
 ``interpolate(w)``        ``h + w (v - h)``
@@ -39,16 +40,19 @@ class Replace(Rule):
     """The value in place of what is there, at its own length or another."""
 
     length: float | Literal["own"] | None = None
+    times: float = 1.0
 
     def operation(self, value: Tensor) -> Operation:
         if self.length is None:
             return Set(value)
         if self.length == "own":
-            return Resize(value, 1.0)
+            return Resize(value, 1.0, self.times)
         return Set(value * (self.length / _lengths(value)))
 
     def __repr__(self) -> str:
-        return f"replace({'' if self.length is None else f'length={self.length!r}'})"
+        length = [] if self.length is None else [f"length={self.length!r}"]
+        times = [] if self.times == 1 else [f"times={self.times}"]
+        return f"replace({', '.join(length + times)})"
 
 
 @dataclass(frozen=True)
@@ -85,22 +89,30 @@ def _length(value: Any, name: str, error: type[LensscopeError]) -> Any:
 _LENGTH: Final = checks.real(0, instead=150)
 
 
-@checks.door(PatchError, length=_length)
-def replace(length: float | Literal["own"] | None = None) -> Replace:
+@checks.door(PatchError, length=_length, times=checks.real(instead=1.0))
+def replace(length: float | Literal["own"] | None = None, times: float = 1.0) -> Replace:
     """The value in place of what is there.
 
     Args:
         length: that the value is given; ``"own"`` for that of what it replaces; its own by default.
+        times: of ``"own"``, the length in lengths of what it replaces.
 
     Raises:
-        PatchError: not a length.
+        PatchError: not a length, or ``times`` of another length than that of what is there.
 
     Example:
         >>> scope = ls.Patchscope("Tell me about x", rule=ls.rules.replace(length="own"))
         >>> scope.rule
         replace(length='own')
     """
-    return Replace(length)
+    if times != 1 and length != "own":
+        raise PatchError(
+            "times= is a multiple of the length of what is replaced.",
+            got=f"length={length!r}, times={times}",
+            expected="length='own'",
+            instead=f"ls.rules.replace(length='own', times={times})",
+        )
+    return Replace(length, times)
 
 
 @checks.door(PatchError, times=checks.real(instead=1.0))

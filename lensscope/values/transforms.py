@@ -5,6 +5,7 @@ Any function from a tensor to a tensor is a transform; these are the ones with a
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -127,3 +128,68 @@ def scaled_to(norm: float) -> ScaledTo:
         tensor([6., 8.])
     """
     return ScaledTo(float(norm))
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """``x -> s x̂ + W x̂ + V Uᵀ x̂ + b``, where ``x̂`` is ``x``, or of length 1; what is ``None`` is
+    left out.
+
+    "Learning Self-Interpretation from Interpretability Artifacts" (arXiv 2602.10352): maps from a
+    state to what is written in place of an embedding.
+
+    Attributes:
+        scale: ``s``.
+        matrix: ``W``.
+        down, up: ``U`` and ``V``.
+        bias: ``b``.
+        normalize: give ``x`` length 1 first.
+    """
+
+    scale: float | None = None
+    matrix: Float[Tensor, "d d"] | None = None
+    down: Float[Tensor, "d rank"] | None = None
+    up: Float[Tensor, "d rank"] | None = None
+    bias: Float[Tensor, " d"] | None = None
+    normalize: bool = True
+
+    def __call__(self, x: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows d"]:
+        width = next((held.shape[0] for held in self.tensors.values()), x.shape[-1])
+        if x.shape[-1] != width:
+            raise PatchError(
+                "A trained map does not fit what it was given.",
+                got=f"vectors of width {x.shape[-1]}",
+                expected=f"width {width}",
+                instead="states of the model that it was trained on",
+            )
+        own = x.float()
+        own = own / (own.norm(dim=-1, keepdim=True) + 1e-8) if self.normalize else own
+        terms = [] if self.scale is None else [self.scale * own]
+        if self.matrix is not None:
+            terms.append(own @ self.matrix.to(own).mT)
+        if self.down is not None and self.up is not None:
+            terms.append(own @ self.down.to(own) @ self.up.to(own).mT)
+        if self.bias is not None:
+            terms.append(self.bias.to(own).expand_as(own))
+        return torch.stack(terms).sum(0).to(x.dtype)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors that it has, by name."""
+        held = {name: getattr(self, name) for name in ("matrix", "down", "up", "bias")}
+        return {name: tensor for name, tensor in held.items() if tensor is not None}
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        """Equal for maps that do the same."""
+        raw = {
+            name: hashlib.sha256(
+                held.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+            )
+            for name, held in self.tensors.items()
+        }
+        return (self.scale, self.normalize, *((n, h.hexdigest()[:16]) for n, h in raw.items()))
+
+    def __repr__(self) -> str:
+        scale = "" if self.scale is None else f", scale={self.scale:.4g}"
+        return f"projection[{', '.join(self.tensors) or 'scale alone'}{scale}]"

@@ -37,6 +37,7 @@ def test_a_value_for_each_position(llama):
     for rule, formula in (
         (ls.rules.add(times=0.5), lambda h, v: h + 0.5 * h.norm() * v / v.norm()),
         (ls.rules.replace(length=3), lambda h, v: 3 * v / v.norm()),
+        (ls.rules.replace(length="own", times=2.5), lambda h, v: 2.5 * h.norm() * v / v.norm()),
     ):
         edits = [
             oracle.Edit("resid_post", 0, 2 + n, lambda h, v=v, f=formula: f(h, v))
@@ -55,7 +56,10 @@ def test_rules_print_and_refuse():
         "add(times=1.5)",
         "interpolate(0.3)",
     ]
+    own = ls.rules.replace(length="own", times=2.5)
+    assert repr(own) == "replace(length='own', times=2.5)"
     for wrong in (
+        lambda: ls.rules.replace(length=3, times=2),
         lambda: ls.rules.replace(length="mine"),
         lambda: ls.rules.replace(length=-1),
         lambda: ls.rules.add(times=float("nan")),

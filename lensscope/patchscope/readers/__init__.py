@@ -1,0 +1,1 @@
+"""Readers that were trained and published, and patchscopes that were saved: a file a format."""

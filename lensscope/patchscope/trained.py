@@ -1,0 +1,56 @@
+"""What is known of how a reader was trained, and what a result has to say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from lensscope.model.backend import Backend
+from lensscope.patchscope.reconstruction import WayBack
+from lensscope.values.provenance import Provenance
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is known of how a reader was trained.
+
+    Attributes:
+        kind: what it is, such as ``"activation oracle"``.
+        model: the model that it was loaded for.
+        layers: the layers whose states it was trained on; ``None`` if that is not known.
+        back: the way back from its words to a vector, if it has one.
+        notes: what else must be known to read its words right.
+    """
+
+    kind: str
+    model: Provenance = field(hash=False)
+    layers: tuple[int, ...] | None = None
+    back: WayBack | None = None
+    notes: tuple[str, ...] = ()
+
+    def notes_on(self, target: Backend, layers: Iterable[int | None]) -> tuple[str, ...]:
+        """What is to be said of words about states of these layers."""
+        notes = [
+            f"In the words of a trained reader ({self.kind}), which says something of any vector."
+        ]
+        here = target.provenance()
+        if here.fingerprint != self.model.fingerprint:
+            notes.append(
+                f"The reader was loaded for {self.model.model} (weights {self.model.fingerprint}), "
+                f"and speaks through {here.model} (weights {here.fingerprint})."
+            )
+        known = self.layers
+        others = sorted({n for n in layers if n is not None and known and n not in known})
+        if known and others:
+            notes.append(
+                f"The reader was trained on states of layers {_listed(known)}, not of "
+                f"{_listed(others)}."
+            )
+        return (*notes, *self.notes)
+
+    def __repr__(self) -> str:
+        return f"Trained({self.kind} for {self.model.model})"
+
+
+def _listed(layers: Iterable[int]) -> str:
+    return ", ".join(map(str, layers))
