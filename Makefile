@@ -13,6 +13,8 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 export HF_HUB_OFFLINE ?= 1
 # Tests run side by side, each on one thread: most are too small to use more.
 PYTEST_JOBS ?= 2
+# Neighbours in a file stay together, so that what a file makes once is made once.
+SIDE_BY_SIDE = -n $(PYTEST_JOBS) --dist worksteal
 
 .PHONY: demo test test-tl3 test-newest check format bench families notebooks clean
 
@@ -20,7 +22,8 @@ demo: $(VENV)/.demo
 	$(BIN)/lensscope demo --html lensscope-demo.html
 
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) \
+		--cov --cov-report=term:skip-covered --cov-fail-under=95
 	OMP_NUM_THREADS=1 LENSSCOPE_QUICK=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=600 \
 		-n $(PYTEST_JOBS) notebooks
 
@@ -31,7 +34,7 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 test-tl3: $(VENV_TL3)/.dev
-	OMP_NUM_THREADS=1 $(VENV_TL3)/bin/python -m pytest -n $(PYTEST_JOBS) -m line tests
+	OMP_NUM_THREADS=1 $(VENV_TL3)/bin/python -m pytest $(SIDE_BY_SIDE) -m line tests
 
 # Warnings of libraries about their own futures are shown, and only wrong results fail.
 test-newest:
@@ -40,7 +43,8 @@ test-newest:
 	$(VENV_NEWEST)/bin/python $(PIP_INSTALL) -c $(VENV_NEWEST)/constraints.txt \
 		--upgrade --upgrade-strategy eager -e '.[test]'
 	$(VENV_NEWEST)/bin/python -m pip list --format freeze | grep -i '^trans\|^torch='
-	OMP_NUM_THREADS=1 $(VENV_NEWEST)/bin/python -m pytest -n $(PYTEST_JOBS) -W default $(CORE)
+	OMP_NUM_THREADS=1 LENSSCOPE_FEW=1 $(VENV_NEWEST)/bin/python -m pytest $(SIDE_BY_SIDE) \
+		-W default $(CORE)
 
 bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.memory

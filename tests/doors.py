@@ -55,6 +55,7 @@ class Bench:
             "lens": lens,
             "circuit": circuit,
             "cache": ls.capture(m, [p, q], [ls.resid_post, ls.pattern(1)]),
+            "means": ls.capture(m, [p, q], ls.resid_post),
             "at": ls.resid_post(1).at(2),
             "move": ls.resid_post(0).at(1) >> ls.resid_post(1).at(2),
             "reading": ls.LogitLens().read(m, p, measures="all", targets=[7]),
@@ -197,13 +198,13 @@ class Bench:
             "inspect",
             n["scope"].inspect,
             {**model, "source": "p", "position": "2", "layers": "[0, 1]"},
-            ("target_layers", "max_new_tokens", "occurrence", *run),
+            ("target_layers", "max_new_tokens", "occurrence", "sites", "patches", "names", *run),
         )
         yield Door(
             "inspect vectors",
             n["scope"].inspect,
             {**model, "source": v, "target_layers": "[1]"},
-            ("layers", "max_new_tokens", *run),
+            ("layers", "max_new_tokens", "names", *run),
         )
         yield Door(
             "as_lens",
@@ -215,7 +216,7 @@ class Bench:
             "read",
             n["lens"].read,
             {**model, "prompts": "p", "sites": "ls.resid_post(1)"},
-            ("positions", "top_k", "measures", "targets", "full", *run),
+            ("positions", "top_k", "measures", "targets", "full", "patches", "names", *run),
         )
         yield Door("logits", n["lens"].logits, {**model, "states": v, "site": "ls.resid_post(1)"})
         yield Door(
@@ -362,8 +363,11 @@ class Bench:
         yield Door("from_json", ls.Circuit.from_json, {"text": "circuit.to_json()"})
         yield Door("to_transformer_lens", c.to_transformer_lens, {"n_positions": "3"})
         for name in ("effect", "reading", "report", "seen", "circuit"):
-            for form in ("to_svg", "to_html", "to_json"):
+            for form in ("to_svg", "to_html", "to_json", "to_png", "to_pdf", "to_latex"):
                 yield Door(f"{name}.{form}", getattr(n[name], form), {"path": "'page'"})
+        for name in ("effect", "reading", "report", "seen"):
+            own = {"results": f"[{name}, {name}]"}
+            yield Door(f"{name}.together", type(n[name]).together, own)
         yield Door("to_graphml", c.to_graphml, {"path": "'page'"})
         yield Door("reading.plot", n["reading"].plot, {"value": "'entropy'"}, ("beside",))
         yield Door("report.plot", n["report"].plot, {"value": "'kl'"})
@@ -378,6 +382,10 @@ class Bench:
             lambda **o: dict(cache.sel(**o)),
             {"prompt": "0"},
             ("kind", "layer", "position", "occurrence"),
+        )
+        yield Door("mean", lambda **o: dict(n["means"].mean(**o)), {}, ("over",))
+        yield Door(
+            "layers", n["lens"].read, {**model, "prompts": "p", "layers": "[1]"}, ("position",)
         )
         yield Door("to", lambda **o: dict(cache.to(**o)), {}, ("device", "dtype"))
         yield Door("Cache.save", cache.save, {"path": "'cache'"})

@@ -6,12 +6,18 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import torch
 
 import lensscope as ls
 from lensscope import errors
+from tests import families, planted
+from tests.lenses.test_lenses import linear_lens
 
 INIT = Path(ls.__file__)
 
@@ -82,3 +88,73 @@ def test_public_functions_say_what_they_raise_and_show_an_example():
         assert "Raises:" in text and "Example:" in text and ">>>" in text, name
         hints = inspect.signature(function)
         assert hints.return_annotation is not inspect.Signature.empty
+
+
+def values_of_all_kinds(model: Any) -> list[Any]:
+    """What the public names give, of large inputs."""
+    prompts = [families.prompt(40, seed=n) for n in range(12)]
+    texts = [" ".join(f"w{i}" for i in prompt) for prompt in prompts]
+    clean, corrupted, metric = (
+        [p[:6] for p in prompts[:2]],
+        [p[:6] for p in prompts[2:4]],
+        ls.logit_difference(7, 9),
+    )
+    difference = lambda logits: logits[:, -1, 7] - logits[:, -1, 9]
+    run = ls.run(model, prompts, keep=[ls.resid_post, ls.q, ls.mlp_out])
+    move = ls.resid_post(1).at(-1) >> ls.affine(torch.eye(32)) >> ls.resid_pre(1).at(0)
+    inspection = ls.InspectionPrompt("w60 w50", "w50")
+    scope = ls.Patchscope(
+        inspection, transform=ls.affine(torch.eye(32)), model=model, max_new_tokens=2
+    )
+    sites = [ls.mlp_out, ls.head_out]
+    effect = ls.attribution_patching(model, clean, corrupted, sites, difference, verify=3)
+    whole = ls.activation_patching(model, clean, corrupted, sites, difference, positions=ls.ALL)
+    circuit = whole.circuit(top=9)
+    lenses = [linear_lens(model, kind) for kind in (ls.TunedLens, ls.AffineLens, ls.JacobianLens)]
+    lenses += [ls.LogitLens(), ls.Patchscope(inspection).as_lens()]
+    options = {"layers": [1], "random_draws": 1}
+    studied = {**options, "inspection": inspection, "max_new_tokens": 1}
+    things = [ls.studies.Entity(f"w{n} w40", "odd", f"w{n + 20}") for n in range(10, 18)]
+    relation = planted.relation()
+    question = ls.studies.questions()[0]
+    studies = [
+        ls.studies.entity_resolution(model, things, **studied),
+        ls.studies.attribute_extraction(model, relation, probe=False, **studied),
+        ls.studies.next_token(model, texts, lenses[-1], **options),
+        ls.studies.cross_model(
+            model, model, texts, entities=things, identity=ls.Patchscope(inspection), **studied
+        ),
+        ls.studies.multihop(lambda: model, [question] * 20),
+    ]
+    pairs = ls.pairs.Pairs(
+        "many", tuple(texts[:6]), tuple(texts[6:]), ((" w7",),) * 6, ((),) * 6, {}
+    )
+    return [
+        *(run, run.cache, run.provenance, run.cache.sel(prompt=0)),
+        *(
+            move,
+            move.read,
+            move.patch(run.cache),
+            ls.Plan(),
+            pairs,
+            pairs.metric,
+        ),
+        *(ls.generate(model, prompts, max_new_tokens=2), effect, circuit, metric),
+        ls.run_many(model, prompts[0], [[ls.resid_post(1).at(-1).zero()]] * 40),
+        *(circuit.faithfulness(model, clean, corrupted, difference),),
+        *(circuit.curve(model, clean, corrupted, difference, random=1),),
+        *(scope, scope.inspection, scope.inspect(model, prompts[:3]), scope.transform),
+        *(*lenses, lenses[3].read(model, prompts), ls.compare(model, prompts, lenses)),
+        *(*studies, studies[2].run(), things[0], relation, question, ls.ALL, ls.span("w7")),
+    ]
+
+
+def test_values_say_what_they_are_in_a_few_lines(llama):
+    values = values_of_all_kinds(llama)
+    public = [getattr(m, name) for m in (ls, ls.studies, ls.pairs) for name in m.__all__]
+    kinds = {one for one in public if inspect.isclass(one) and not issubclass(one, Exception)}
+    assert kinds <= {base for value in values for base in type(value).__mro__}
+    for value in values:
+        said = repr(value)
+        assert len(said) < 1000 and said.count("\n") < 10, (type(value), said[:2000])
+        assert not re.search(r"tensor\(|array\(|Linear\(|\(0\): |<xarray|object at 0x", said), said

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -194,7 +194,7 @@ def door(error: type[LensscopeError], **own: Check) -> Callable[[Callable[P, R]]
             try:
                 bound = signature.bind(*args, **kwargs)
             except TypeError as wrong:
-                raise _miscalled(function, signature, kwargs, error, str(wrong)) from None
+                raise _miscalled(function, others, kwargs, error, str(wrong)) from None
             for known in (bound.arguments, bound.arguments.get(rest, {})):
                 for name in asked.keys() & known.keys():
                     if known[name] is not None or name not in none:
@@ -278,14 +278,15 @@ def constructor(error: type[LensscopeError], **own: Check) -> Callable[[T], T]:
 
 def _miscalled(
     function: Callable[..., Any],
-    signature: inspect.Signature,
+    others: Iterable[str],
     given: Mapping[str, Any],
     error: type[LensscopeError],
     reason: str,
 ) -> LensscopeError:
     """What to say of arguments that a function does not have."""
-    known = [name for name in signature.parameters if name not in ("self", "cls")]
-    unknown = [(name, near(name, known)) for name in given if name not in known]
+    names = inspect.signature(function).parameters
+    known = [name for name in names if name not in ("self", "cls")]
+    unknown = [(name, near(name, [*known, *others])) for name in given if name not in known]
     meant = ", ".join(f"{close}= in place of {name}=" for name, close in unknown if close)
     called = function.__qualname__.removesuffix(".__init__")
     return error(

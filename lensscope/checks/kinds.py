@@ -245,16 +245,18 @@ def named(value: Any, name: str, error: type[LensscopeError]) -> Mapping[str, An
     )
 
 
-def instance(kind: str, instead: str) -> Check:
-    """A value of a class of lensscope, by its name: the class may not be importable here."""
+def instance(kind: str, instead: str, *others: str) -> Check:
+    """A value of a class of lensscope, or of one of several, by name: the class may not be
+    importable here."""
+    kinds = (kind, *others)
 
     def check(value: Any, name: str, error: type[LensscopeError]) -> Any:
-        if any(one.__name__ == kind for one in type(value).__mro__):
+        if any(one.__name__ in kinds for one in type(value).__mro__):
             return value
         raise error(
             f"{name} is something else than it should be.",
             got=f"{name}={seen(value)}",
-            expected=f"a {kind}",
+            expected=" or ".join(f"a {one}" for one in kinds),
             instead=instead,
         )
 

@@ -66,6 +66,6 @@ class Layers:
         """Their numbers, of so many layers; whether there are such is looked at later."""
         if isinstance(self.given, slice):
             return list(range(n_layers)[self.given])
-        if self.given is None or type(self.given).__name__ == "All":
+        if self.given is None or self.given == "all" or type(self.given).__name__ == "All":
             return list(range(n_layers))
         return list(self.given) if isinstance(self.given, list | tuple) else [self.given]

@@ -133,7 +133,7 @@ class Ablated:
     @property
     def components(self) -> list[Site]:
         """All that can be kept or ablated."""
-        whole = [Site(k, n) for n in range(self.backend.n_layers) for k in self.kinds]  # type: ignore[arg-type]
+        whole = [Site(k, n) for n in range(self.backend.n_layers) for k in self.kinds]
         return [one for site in whole for one in self.single(site)]
 
     def single(self, site: Site) -> list[Site]:
@@ -146,7 +146,7 @@ class Ablated:
         """The metric of each pair's clean prompt with only these components at work; ``None``
         stands for the whole model."""
         found = torch.zeros(len(self.pairs), len(kept))
-        sites = [Site(kind) for kind in self.kinds]  # type: ignore[arg-type]
+        sites = [Site(kind) for kind in self.kinds]
         with progress(len(self.pairs), "circuit", "pair") as bar, one_bar(), torch.no_grad():
             for n in range(len(self.pairs)):
                 read = [s for site in sites for s in self.backend.concrete(site)]
@@ -168,7 +168,7 @@ class Ablated:
                 work[one].difference_update(self._tokens(site, n))
         for layer in range(self.backend.n_layers):
             for kind in self.kinds:
-                site = Site(kind, layer)  # type: ignore[arg-type]
+                site = Site(kind, layer)
                 values = self._values(runs, site)
                 parts = self.single(site)
                 if not any(work[one] for one in parts):
@@ -254,7 +254,7 @@ def mean_states(
     total: dict[Site, Tensor] = {}
     for first in range(0, len(prompts), _PROMPTS_AT_ONCE):
         part = prompts[first : first + _PROMPTS_AT_ONCE]
-        cache = capture(backend, part, [Site(kind) for kind in kinds])  # type: ignore[arg-type]
+        cache = capture(backend, part, [Site(kind) for kind in kinds])
         for site in cache:
             found = cache[site].double().sum(0)
             total[site] = total[site] + found if site in total else found

@@ -5,30 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lensscope import checks
 from lensscope.circuits import forms, graph, scores, transformer_lens
 from lensscope.circuits.curve import faithfulness_curve
-from lensscope.circuits.drawing import circuit_section, circuit_svg
+from lensscope.circuits.drawing import circuit_svg, rows_of
 from lensscope.circuits.growth import grown, paths_between
 from lensscope.circuits.inspecting import words_of
-from lensscope.circuits.naming import short_name
 from lensscope.circuits.wiring import Wiring
 from lensscope.errors import CircuitError
+from lensscope.show.pages import rendered
 from lensscope.show.showing import Shown
 from lensscope.show.terminal import table_of
 from lensscope.signs import short
+from lensscope.store.lasting import Lasting
+from lensscope.values.positions import FORMS
 from lensscope.values.prompts import PromptsLike
+from lensscope.values.provenance import Provenance
+from lensscope.values.sites import Site
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from lensscope.lenses.lens import Lens
     from lensscope.patchscope.scope import Patchscope
 
 
 @dataclass(frozen=True, eq=False)
-class Circuit(Wiring, Shown):
+class Circuit(Wiring, Shown, Lasting):
     """Components of a model that carry an effect, and the paths between them.
 
     Made by ``effect.circuit(top=…)`` or ``effect.circuit(threshold=…)`` of any patching result, or
@@ -45,13 +50,15 @@ class Circuit(Wiring, Shown):
             outside.
         provenance: of the model.
         settings: how it was found.
-        words: what a patchscope says of what nodes write, if it was asked.
+        words: what a patchscope or lens says of what nodes write, if it was asked.
 
     Example:
         >>> circuit = ls.Circuit({ls.head_out(23, 3): 0.58, ls.mlp_out(26): 0.1})
         >>> circuit
         Circuit(2 nodes, 0 edges: head_out(23, 3), mlp_out(26))
     """
+
+    made_of: ClassVar = (Provenance, Site, *FORMS)
 
     @classmethod
     def _of(cls, wiring: Wiring) -> Circuit:
@@ -157,24 +164,26 @@ class Circuit(Wiring, Shown):
 
     @checks.door(
         CircuitError,
-        scope=checks.instance("Patchscope", "ls.Patchscope.entity_description()"),
+        scope=checks.instance("Patchscope", "ls.Patchscope.entity_description()", "Lens"),
         positions=checks.named,
     )
     def inspect(
         self,
-        scope: Patchscope,
+        scope: Patchscope | Lens,
         model: Any,
         prompt: PromptsLike,
         position: Any = -1,
         positions: Mapping[str, Any] | None = None,
     ) -> Circuit:
-        """Let a patchscope say what each node writes, so that the drawing shows it in words.
+        """Let a patchscope or a lens say what each node writes, so that the drawing shows it in
+        words.
 
         What a head or MLP adds to the residual stream at a token is written into the scope's
-        inspection prompt at the node's own layer.
+        inspection prompt at the node's own layer; or a lens reads it, whose most probable tokens
+        are shown.
 
         Args:
-            scope: the patchscope.
+            scope: the patchscope or lens.
             model: the model.
             prompt: one prompt, usually a clean one.
             position: the token, where a node has none of its own; of several, the last.
@@ -184,11 +193,18 @@ class Circuit(Wiring, Shown):
             The same circuit with ``words``.
 
         Raises:
-            LensError: a head of a model that normalises what heads write together.
+            LensError: a head of a model that normalises what heads write together, or a lens that
+                reads no components.
             SiteError: all heads of a layer as one.
             PromptError: several prompts.
             PositionError: names of tokens that ``positions`` does not give.
-            BasisError: a circuit of another model.
+            BasisError: a circuit or lens of another model.
+
+        Example:
+            >>> circuit = ls.Circuit({ls.head_out(23, 4): 0.3})
+            >>> prompt = "The capital of Japan is the city of"
+            >>> circuit.inspect(ls.LogitLens(), model, prompt).words
+            {head_out(23, 4): 'Japanese, Japan, Tokyo'}
         """
         words = words_of(self, scope, model, prompt, position, positions)
         return replace(self, words=words)
@@ -232,25 +248,21 @@ class Circuit(Wiring, Shown):
     def table(self) -> Table:
         """Nodes by the size of their effects, then edges."""
         said = ["writes"] if self.words else []
-        nodes = sorted(self.nodes.items(), key=lambda item: -abs(item[1]))
-        rows = [(short_name(s), e, self.words.get(s, "")) for s, e in nodes]
-        edges = sorted(self.edges.items(), key=lambda item: -abs(item[1]))
-        group = self.queries_a_key
-        rows += [(f"{short_name(s)} → {short_name(r, group)}", e, "") for (s, r), e in edges]
         return table_of(
             self.title,
             ["node or edge", "effect", *said],
             [
-                [name, f"{e:+.3f}", *(words and short(words, 60) for _ in said)]
-                for name, e, words in rows
+                [name, effect, *(words and short(words, 60) for _ in said)]
+                for name, effect, words in rows_of(self)
             ],
+            caption="≈: an estimate; the others were run" if self.estimated else "",
             numbers=[1],
             min_width=48,
         )
 
     def section(self) -> str:
         """What it says, as a piece of HTML: the drawing, and a table."""
-        return circuit_section(self)
+        return rendered("circuit.html", circuit=self, rows=rows_of(self), picture=self._svg())
 
     def _svg(self) -> str:
         return circuit_svg(self)

@@ -16,9 +16,10 @@ from lensscope.checks.plain import goes_through
 from lensscope.circuits.ablation import Ablated, Ablation, Kept
 from lensscope.circuits.wiring import Wiring
 from lensscope.errors import CircuitError
+from lensscope.show.lines import Chart, Line, to_plotly, to_svg
+from lensscope.show.pages import rendered
 from lensscope.show.showing import Shown
 from lensscope.show.terminal import table_of
-from lensscope.signs import escape
 from lensscope.stats.intervals import ratio_interval
 from lensscope.store.json_text import json_text, records
 from lensscope.store.lasting import Lasting
@@ -27,8 +28,6 @@ from lensscope.values.prompts import PromptsLike
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from rich.table import Table
-
-    from lensscope.show.lines import Chart
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +61,6 @@ class FaithfulnessCurve(Shown, Lasting):
         return self.data.drop_vars("each_random").to_dataframe().reset_index()
 
     def _chart(self) -> Chart:
-        from lensscope.show.lines import Chart, Line
-
         def column(name: str) -> tuple[float, ...]:
             return tuple(self.data[name].values.tolist())
 
@@ -80,8 +77,6 @@ class FaithfulnessCurve(Shown, Lasting):
 
     def plot(self) -> go.Figure:
         """A plotly figure: the circuit, and random ones with their range as a band."""
-        from lensscope.show.lines import to_plotly
-
         return to_plotly(self._chart())
 
     def table(self) -> Table:
@@ -105,15 +100,9 @@ class FaithfulnessCurve(Shown, Lasting):
 
     def section(self) -> str:
         """What it says, as a piece of HTML."""
-        return (
-            f"<p>{escape(self.title)}, {self.pairs} pair{'s' * (self.pairs > 1)}, {self.ablation} "
-            f"ablation of all other of {self.components} components. Bands: a 95% interval over "
-            f"pairs; the range of the random circuits.</p><div class='wide'>{self.to_svg()}</div>"
-        )
+        return rendered("curve.html", curve=self, picture=self._svg())
 
     def _svg(self) -> str:
-        from lensscope.show.lines import to_svg
-
         return to_svg(self._chart())
 
     def _json(self) -> str:

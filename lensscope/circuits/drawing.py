@@ -1,4 +1,4 @@
-"""Circuits drawn: layers upwards, what helps in blue, what hurts in red."""
+"""Circuits drawn: layers upwards, what helps in blue, what hurts in red, with dashes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lensscope.circuits.wiring import Wiring
 from lensscope.effects.receivers import LOGITS
 from lensscope.show.colours import NOTHING, PALE_TEXT, ink, mixed, rgb
 from lensscope.show.svg import drawing, svg_text
-from lensscope.signs import escape, isolated, short, visible
+from lensscope.signs import escape, isolated, short
 from lensscope.values.sites import Site
 
 _ROW: Final = 64
@@ -29,6 +29,7 @@ class _Box:
     y: float
     width: float
     height: float
+    shown: str = ""
 
 
 def circuit_svg(circuit: Wiring) -> str:
@@ -109,6 +110,7 @@ def _placed(circuit: Wiring) -> tuple[dict[str, list[_Box]], float, float]:
                 top,
                 wide,
                 tall,
+                circuit.effect_of(site, 4),
             )
             plain = named(site).split(".at(")[0]
             boxes.setdefault(plain, []).append(box)
@@ -136,7 +138,7 @@ def _edges(circuit: Wiring, boxes: dict[str, list[_Box]]) -> list[str]:
                     parts.append(
                         f"<path d='M{x0:.1f},{y0:.1f}C{x0:.1f},{y0 - bend:.1f} {x1:.1f},"
                         f"{y1 + bend:.1f} {x1:.1f},{y1:.1f}' fill='none' stroke='{colour}' "
-                        f"stroke-width='{line:.1f}' opacity='0.8'>"
+                        f"stroke-width='{line:.1f}' opacity='0.8'{_dashes(effect)}>"
                         f"<title>{escape(what)}</title></path>"
                     )
     return parts
@@ -150,17 +152,22 @@ def _sign(value: float) -> int:
     return -1 if value < 0 else 1
 
 
+def _dashes(effect: float) -> str:
+    """What hurts is told apart without colour too."""
+    return " stroke-dasharray='7 4'" if effect < 0 else ""
+
+
 def _box(box: _Box, strongest: float) -> str:
     share = box.effect / strongest
     ground = NOTHING if box.name == LOGITS else mixed(0.5 + 0.5 * share)
     text = ink(ground)
     x = box.x + box.width / 2
     said = f"\n{isolated(box.words)}" if box.words else ""
-    title = f"{box.name}: effect {box.effect:+.4f}{said}" if box.name != LOGITS else LOGITS
+    title = f"{box.name}: effect {box.shown}{said}" if box.name != LOGITS else LOGITS
     parts = [
         f"<g><title>{escape(title)}</title><rect x='{box.x:.1f}' y='{box.y:.1f}' "
         f"width='{box.width:.1f}' height='{box.height:.1f}' rx='6' fill='{rgb(ground)}' "
-        "stroke='#68748a'/>",
+        f"stroke='#68748a'{_dashes(box.effect)}/>",
         svg_text(x, box.y + 17, box.label, anchor="middle", fill=text, weight=600),
     ]
     if box.words:
@@ -168,31 +175,11 @@ def _box(box: _Box, strongest: float) -> str:
     return "".join(parts) + "</g>"
 
 
-def circuit_section(circuit: Wiring) -> str:
-    """The drawing, and a table of nodes and edges."""
-    head = "<th>node</th><th class='n'>effect</th>"
-    said = bool(circuit.words)
-    head += "<th>writes</th>" if said else ""
-    lines = []
-    for site, effect in sorted(circuit.nodes.items(), key=lambda item: -abs(item[1])):
-        words = circuit.words.get(site, "")
-        told = f"<td><bdi class='t'>{escape(visible(words) if words else '')}</bdi></td>"
-        lines.append(
-            f"<td>{escape(short_name(site))}</td><td class='n'>{effect:+.3f}</td>"
-            + (told if said else "")
-        )
-    for (sender, receiver), effect in sorted(circuit.edges.items(), key=lambda i: -abs(i[1])):
-        end = short_name(receiver, circuit.queries_a_key)
-        lines.append(
-            f"<td>{escape(short_name(sender))} → {escape(end)}</td>"
-            f"<td class='n'>{effect:+.3f}</td>" + ("<td></td>" if said else "")
-        )
-    model = f" of {escape(circuit.provenance.model)}" if circuit.provenance is not None else ""
-    rows = "".join(f"<tr>{line}</tr>" for line in lines)
-    return (
-        f"<p>{escape(circuit.title)}{model}; among {escape(', '.join(circuit.kinds))}. Blue helps, "
-        "red hurts; paths enter a head at the left for queries, in the middle for keys, at the "
-        f"right for values.</p><div class='wide'>{circuit_svg(circuit)}</div>"
-        f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-        "</div>"
-    )
+def rows_of(circuit: Wiring) -> list[tuple[str, str, str]]:
+    """Nodes by the size of their effects, then edges: each with its effect, and what it writes."""
+    nodes = sorted(circuit.nodes, key=lambda site: -abs(circuit.nodes[site]))
+    edges = sorted(circuit.edges.items(), key=lambda item: -abs(item[1]))
+    group = circuit.queries_a_key
+    return [(short_name(s), circuit.effect_of(s), circuit.words.get(s, "")) for s in nodes] + [
+        (f"{short_name(s)} → {short_name(r, group)}", f"{e:+.3f}", "") for (s, r), e in edges
+    ]

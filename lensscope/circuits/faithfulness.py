@@ -11,10 +11,11 @@ from jaxtyping import Float
 from lensscope import checks
 from lensscope.errors import CircuitError
 from lensscope.stats.intervals import ratio_interval
+from lensscope.store.lasting import Lasting
 
 
 @dataclass(frozen=True, eq=False)
-class Faithfulness:
+class Faithfulness(Lasting):
     """What is left of a metric with everything outside a circuit ablated.
 
     Attributes:

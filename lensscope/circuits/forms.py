@@ -9,7 +9,7 @@ from typing import Final
 import pandas as pd
 
 from lensscope.circuits.naming import named, site_named
-from lensscope.circuits.wiring import Wiring
+from lensscope.circuits.wiring import ESTIMATED, Wiring
 from lensscope.errors import CircuitError
 from lensscope.store.json_text import SEAL, check_seal, conform, json_text, read_json, sealed
 from lensscope.values.provenance import HEADER as PROVENANCE
@@ -20,17 +20,22 @@ _HELD: Final = {
     "nodes": [{"node": str, "effect": (int, float), "words?": (str, None)}],
     "edges": [{"sender": str, "receiver": str, "effect": (int, float)}],
     "kinds": [str],
-    "settings": dict,
+    "settings": {f"{ESTIMATED}?": [str]},
     "provenance?": (dict, None),
 }
 
 
 def frame(circuit: Wiring) -> pd.DataFrame:
-    """One line a node or edge: ``sender``, ``receiver`` (of edges), ``effect``, ``words``."""
+    """One line a node or edge: ``sender``, ``receiver`` (of edges), ``effect``, ``words``; and of a
+    circuit of estimates whether the effect is ``estimated``, or was run."""
     rows: list[tuple[str, str | None, float, str | None]]
     rows = [(named(s), None, e, circuit.words.get(s)) for s, e in circuit.nodes.items()]
     rows += [(named(s), named(r), e, None) for (s, r), e in circuit.edges.items()]
-    return pd.DataFrame(rows, columns=["sender", "receiver", "effect", "words"])
+    found = pd.DataFrame(rows, columns=["sender", "receiver", "effect", "words"])
+    if ESTIMATED not in circuit.settings:
+        return found
+    names = circuit.settings[ESTIMATED]
+    return found.assign(estimated=found["receiver"].isna() & found["sender"].isin(names))
 
 
 def to_json(circuit: Wiring) -> str:

@@ -9,7 +9,8 @@ import pandas as pd
 
 from lensscope.checks import number, whole_number
 from lensscope.circuits.circuit import Circuit
-from lensscope.circuits.naming import COMPONENTS, NODES, owner, site_named
+from lensscope.circuits.naming import COMPONENTS, NODES, named, owner, site_named
+from lensscope.circuits.wiring import ESTIMATED
 from lensscope.effects.grid import NONE
 from lensscope.effects.receivers import Receiver
 from lensscope.errors import CircuitError
@@ -28,7 +29,8 @@ def circuit_of(
 
     Args:
         effects: one line a cell, the largest first: ``site`` and ``effect``, and of ``layer``,
-            ``head``, ``position`` and ``receiver`` what the cells have.
+            ``head``, ``position`` and ``receiver`` what the cells have; with ``estimated``, whether
+            an effect is an estimate.
         settings: how they were measured.
         provenance: of the model.
         top: so many of them.
@@ -66,10 +68,12 @@ def circuit_of(
         )
     nodes: dict[Site, float] = {}
     edges: dict[tuple[Site, Receiver], float] = {}
+    estimated: list[str] = []
     for row in found.to_dict("records"):
         site = _site(row)
         if "receiver" not in row:
             nodes[site] = row["effect"]
+            estimated += [named(site)] if row.get(ESTIMATED) else []
             continue
         receiver = _receiver(settings, str(row["receiver"]))
         nodes[site] = nodes.get(site, 0.0) + row["effect"]
@@ -80,6 +84,7 @@ def circuit_of(
     looked_at = {*settings["sites"], *(site.kind for site in nodes)}
     kinds = tuple(kind for kind in COMPONENTS if kind in looked_at)
     told = {**settings, "top": top, "threshold": threshold}
+    told |= {ESTIMATED: estimated} if ESTIMATED in effects else {}
     return Circuit(nodes, edges, kinds, provenance, told)
 
 

@@ -21,16 +21,19 @@ _PORTS: Final = ("q", "k", "v", "in")
 
 
 def to_networkx(circuit: Wiring) -> nx.DiGraph:
-    """A directed graph: nodes by name with kind, layer, head, effect and words; edges from
+    """A directed graph: nodes by name with kind, layer, head, effect, words and whether
+    the effect is ``estimated``; edges from
     writer to reader with effect and what is read (``q``, ``k``, ``v``, ``in``)."""
     import networkx as nx
 
     graph: nx.DiGraph = nx.DiGraph()
     by_whole: dict[str, list[str]] = {}
+    estimated = circuit.estimated
     for site, effect in circuit.nodes.items():
         known: dict[str, Any] = {"kind": site.kind, "layer": site.layer, "head": site.head}
         known |= {"position": None if site.position is None else str(site.position)}
         known |= {"effect": effect, "words": circuit.words.get(site)}
+        known |= {"estimated": True if site in estimated else None}
         graph.add_node(named(site), **{k: v for k, v in known.items() if v is not None})
         plain = named(site).split(".at(")[0]
         by_whole.setdefault(plain, []).append(named(site))

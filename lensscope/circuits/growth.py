@@ -30,7 +30,7 @@ def ports(backend: Backend, node: Site) -> list[Receiver]:
     assert node.head is not None
     shared = node.head // (backend.n_heads // backend.n_kv_heads)
     heads = (("q", node.head), ("k", shared), ("v", shared))
-    return [Site(kind, node.layer, head) for kind, head in heads]  # type: ignore[arg-type]
+    return [Site(kind, node.layer, head) for kind, head in heads]
 
 
 def path_effects(

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from lensscope.effects.receivers import LOGITS, Receiver
 from lensscope.errors import SiteError
+from lensscope.signs import short
 from lensscope.values.positions import ALL, PositionLike, span
 from lensscope.values.site_kinds import KINDS
 from lensscope.values.sites import Site
@@ -23,6 +24,8 @@ _NAME: Final = re.compile(
 )
 _SHORT: Final = {"mlp_out": "MLP", "attn_out": "attention", "embed": "embedding"}
 
+_POSITION: Final = 24
+"""Columns of a position in a short name."""
 ANYWAY: Final = "dataclasses.replace(circuit, provenance=None) to use it in this model all the same"
 
 
@@ -43,7 +46,7 @@ def site_named(name: str) -> Receiver:
     if match is None or match[1] not in KINDS:
         raise ValueError(f"{name[:80]!r} is not the name of a site")
     kind, layer, head, where, occurrence = match.groups()
-    site = Site(kind, *(None if n is None else int(n) for n in (layer, head)))  # type: ignore[arg-type]
+    site = Site(kind, *(None if n is None else int(n) for n in (layer, head)))
     if where is None:
         return site
     return site.at(_position(where), None if occurrence is None else int(occurrence))
@@ -68,7 +71,7 @@ def short_name(one: Receiver, queries_a_key: int = 1) -> str:
     share."""
     if isinstance(one, str):
         return one
-    at = "" if one.position is None else f" at {one.position}"
+    at = "" if one.position is None else f" at {short(str(one.position), _POSITION)}"
     if one.kind in _SHORT:
         return f"{_SHORT[one.kind]} {'' if one.layer is None else one.layer}".strip() + at
     port = "" if one.kind == "head_out" else f" {one.kind}"

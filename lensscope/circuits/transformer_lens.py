@@ -140,7 +140,7 @@ def from_transformer_lens(found: Any) -> Wiring:
                 expected="(node, score) or (writer, reader, score)",
                 instead=_INSTEAD,
             )
-        writer = Site(writers[ends[0].kind], ends[0].layer, ends[0].head)  # type: ignore[arg-type]
+        writer = Site(writers[ends[0].kind], ends[0].layer, ends[0].head)
         at = writer if len(ends) > 1 else writer.at(ends[0].position)
         nodes[at] = nodes.get(at, 0.0) + score
         if len(ends) > 1:
@@ -148,7 +148,7 @@ def from_transformer_lens(found: Any) -> Wiring:
             if ends[1].kind == LOGITS:
                 settings["n_layers"] = ends[1].layer + 1
             else:
-                reader = Site(readers[ends[1].kind], ends[1].layer, ends[1].head)  # type: ignore[arg-type]
+                reader = Site(readers[ends[1].kind], ends[1].layer, ends[1].head)
                 end = Site("mlp_out", reader.layer)
                 if reader.kind != "mlp_out":
                     end = Site("head_out", reader.layer, reader.head)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from lensscope import checks
-from lensscope.circuits.naming import ANYWAY, COMPONENTS, NODES, order_of, owner
+from lensscope.circuits.naming import ANYWAY, COMPONENTS, NODES, named, order_of, owner
 from lensscope.effects.receivers import LOGITS, Receiver
 from lensscope.errors import CircuitError, SiteError
 from lensscope.values.provenance import Provenance
 from lensscope.values.sites import Site
 
 Edge: TypeAlias = tuple[Site, Receiver]
+ESTIMATED: Final = "estimated"
+"""The setting with the names of the nodes whose effects are estimates."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +91,20 @@ class Wiring:
 
     @property
     def title(self) -> str:
-        """How many nodes and edges."""
-        return f"Circuit of {len(self.nodes)} nodes and {len(self.edges)} edges"
+        """How many nodes and edges, and what they carry, if that is known."""
+        of = f" for {self.settings['metric']}" if "metric" in self.settings else ""
+        return f"Circuit of {len(self.nodes)} nodes and {len(self.edges)} edges{of}"
+
+    @property
+    def estimated(self) -> frozenset[Site]:
+        """The nodes whose effects are estimates; the others were run."""
+        names = set(self.settings.get(ESTIMATED, ()))
+        return frozenset(site for site in self.nodes if names and named(site) in names)
+
+    def effect_of(self, site: Site, digits: int = 3) -> str:
+        """The effect of a node as it is shown: with ``≈`` where it is an estimate."""
+        guessed = named(site) in self.settings.get(ESTIMATED, ())
+        return ("≈" if guessed else "") + f"{self.nodes[site]:+.{digits}f}"
 
     def check_basis(self, model: Provenance) -> None:
         """Refuse to use it in another model.

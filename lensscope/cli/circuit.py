@@ -18,11 +18,9 @@ from lensscope.cli.pairs import (
     Number,
     PairSet,
     Seed,
-    Svg,
     Wrong,
     metric_of,
     pairs_of,
-    picture,
 )
 from lensscope.cli.terminal import (
     BackendChoice,
@@ -31,9 +29,11 @@ from lensscope.cli.terminal import (
     ModelName,
     ProcessingChoice,
     Quiet,
+    Svg,
     deliver,
     errors,
     load,
+    picture,
     print_table,
     say,
     usage,
@@ -117,11 +117,9 @@ def circuit(
         picture(made, svg, quiet)
         if html is not None:
             from lensscope.show.pages import page
-            from lensscope.signs import escape
 
-            sections = [f"<p>{escape(repr(faithful))}</p>", made.section()]
-            sections += [grown.section()] if grown is not None else []
-            write(html, page(made.title, sections))
+            sections = [one.section() for one in (made, grown) if one is not None]
+            write(html, page(made.title, sections, [repr(faithful)]))
             say(quiet, f"Page written to {html}")
         deliver(made, None, json, quiet)
         if grown is not None and not quiet and json != "-":

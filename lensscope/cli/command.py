@@ -15,7 +15,8 @@ import typer
 from lensscope.cli.circuit import circuit
 from lensscope.cli.lenses import compare, lens_app
 from lensscope.cli.patching import patch, trace
-from lensscope.cli.studies import report, study_app
+from lensscope.cli.report import report
+from lensscope.cli.studies import study_app
 from lensscope.cli.terminal import (
     BackendChoice,
     Chat,
@@ -29,6 +30,7 @@ from lensscope.cli.terminal import (
     load,
     numbers_of,
     position_of,
+    print_shown,
     print_table,
     said,
     say,
@@ -37,6 +39,11 @@ from lensscope.cli.terminal import (
 from lensscope.store.files import write
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from lensscope.model.known_models import Known
     from lensscope.patchscope.scope import Patchscope
 
 app = typer.Typer(
@@ -52,6 +59,7 @@ app.add_typer(study_app, name="study")
 for command in (compare, patch, trace, circuit, report):
     app.command()(command)
 
+_MODELS_SHOWN = 40
 DEMO_ENTITIES = ("Diana, Princess of Wales", "Jurassic Park", "Alexander the Great")
 
 
@@ -137,7 +145,7 @@ def inspect(
             position=where,
             occurrence=occurrence,
             layers=sources,
-            target_layers=targets,  # type: ignore[arg-type]
+            target_layers=targets,
             max_new_tokens=max_new_tokens,
             stop=stop or (),
         )
@@ -146,24 +154,58 @@ def inspect(
 
 @app.command()
 def models(
+    text: Annotated[
+        str, typer.Argument(help="Words in names or architectures: all models that have them.")
+    ] = "",
     check: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Load this model and print what it can do."),
     ] = None,
     backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
     processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
+    json: Json = None,
 ) -> None:
-    """Models at hand: the demo model, the Hub's local cache, and what TransformerLens supports."""
+    """Models at hand, the demo model and the Hub's local cache; with TEXT, also those that
+    TransformerLens knows by name."""
     with errors(quiet=False):
         if check is not None:
             from lensscope.engine.support import support
 
             print(support(load(check, backend, processing, quiet=False)))
             return
-        from lensscope.model.checkpoints import at_hand
+        from dataclasses import asdict
 
-        for line in at_hand():
-            print(line)
+        from lensscope.model.known_models import architectures, search
+        from lensscope.store.json_text import json_text
+
+        found = search(text)
+        if json is not None:
+            rows = json_text([asdict(one) for one in found])
+            print(rows) if json == "-" else write(Path(json), rows)
+            return
+        print_shown(_models_table(found))
+        if not text:
+            print(
+                "lensscope models TEXT searches all that TransformerLens knows, of these "
+                f"architectures: {', '.join(architectures())}"
+            )
+
+
+def _models_table(found: Sequence[Known]) -> Table:
+    from rich.text import Text
+
+    from lensscope.show.terminal import table_of
+
+    left = len(found) - _MODELS_SHOWN
+    return table_of(
+        f"{len(found)} model{'s' * (len(found) != 1)}",
+        ["name", "architecture", "parameters", "loads with", "where"],
+        [
+            [Text(m.name, overflow="fold"), m.architecture, m.parameters, m.loads_with, m.where]
+            for m in found[:_MODELS_SHOWN]
+        ],
+        caption=f"and {left} more; --json - lists all" if left > 0 else "",
+    )
 
 
 def _scope(preset: Preset, text: str | None, placeholder: str | None) -> Patchscope:

@@ -16,9 +16,11 @@ from lensscope.cli.terminal import (
     ModelName,
     ProcessingChoice,
     Quiet,
+    Svg,
     deliver,
     errors,
     numbers_of,
+    picture,
     position_of,
     print_table,
     said,
@@ -83,7 +85,7 @@ def read(
     colour: Annotated[
         str, typer.Option(help="What colours the cells: probability, or a measure such as kl.")
     ] = "probability",
-    svg: Annotated[Path | None, typer.Option(help="Write the lens table to this file.")] = None,
+    svg: Svg = None,
     html: Html = None,
     json: Json = None,
     quiet: Quiet = False,
@@ -122,10 +124,8 @@ def read(
             )
             for one in lenses
         ]
-        if svg is not None:
-            beside = readings[1] if len(readings) > 1 else None
-            write(svg, readings[0].to_svg(value=colour, beside=beside))
-            say(quiet, f"Picture written to {svg}")
+        beside = readings[1] if len(readings) > 1 else None
+        picture(readings[0], svg, quiet, value=colour, beside=beside)
         if len(readings) == 1:
             if html is not None:
                 write(html, readings[0].to_html(value=colour))
@@ -134,7 +134,7 @@ def read(
             return
         if html is not None:
             title = " and ".join(one.title for one in readings)
-            pair = readings[0].to_svg(value=colour, beside=readings[1])
+            pair = readings[0].to_svg(value=colour, beside=beside)
             write(
                 html, page(title, [rendered("beside.html", notes=readings[0].notes, picture=pair)])
             )
@@ -252,7 +252,7 @@ def compare(
     backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
     processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
     allow_pickle: AllowPickle = False,
-    svg: Annotated[Path | None, typer.Option(help="Write the charts to this file.")] = None,
+    svg: Svg = None,
     html: Html = None,
     json: Json = None,
     quiet: Quiet = False,
@@ -273,9 +273,7 @@ def compare(
             layers=None if layers == "all" else numbers_of(layers),
             checkpoint=checkpoint,
         )
-        if svg is not None:
-            write(svg, report.to_svg())
-            say(quiet, f"Picture written to {svg}")
+        picture(report, svg, quiet)
         deliver(report, html, json, quiet)
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lensscope.cli.terminal import say, usage
-from lensscope.store.files import write
+from lensscope.cli.terminal import usage
 
 if TYPE_CHECKING:
     from lensscope.pairs import Pairs
@@ -34,7 +33,6 @@ Checkpoint = Annotated[
     Path | None,
     typer.Option(help="Keep what is measured here; the same command again does the rest."),
 ]
-Svg = Annotated[Path | None, typer.Option(help="Write the picture to this file.")]
 
 
 class MetricChoice(str, Enum):
@@ -104,10 +102,3 @@ def metric_of(choice: MetricChoice, pairs: Pairs) -> Any:
     if choice is MetricChoice.probability:
         return metrics.probability(right, wrong)
     return (metrics.rank if choice is MetricChoice.rank else metrics.log_probability)(right)
-
-
-def picture(result: Any, svg: Path | None, quiet: bool) -> None:
-    """A picture of a result, if there is a file for it."""
-    if svg is not None:
-        write(svg, result.to_svg())
-        say(quiet, f"Picture written to {svg}")

@@ -17,11 +17,9 @@ from lensscope.cli.pairs import (
     Number,
     PairSet,
     Seed,
-    Svg,
     Wrong,
     metric_of,
     pairs_of,
-    picture,
 )
 from lensscope.cli.terminal import (
     BackendChoice,
@@ -30,9 +28,11 @@ from lensscope.cli.terminal import (
     ModelName,
     ProcessingChoice,
     Quiet,
+    Svg,
     deliver,
     errors,
     load,
+    picture,
     position_of,
     say,
     usage,

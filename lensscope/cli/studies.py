@@ -1,4 +1,4 @@
-"""The commands about studies: ``study …`` and ``report``."""
+"""The commands ``study …``."""
 
 from __future__ import annotations
 
@@ -35,14 +35,11 @@ from lensscope.cli.terminal import (
     ModelName,
     ProcessingChoice,
     Quiet,
-    deliver,
     errors,
     load,
     numbers_of,
     position_of,
-    say,
 )
-from lensscope.store.files import write
 
 study_app = typer.Typer(
     help="The experiments of the Patchscopes paper, with controls. What is done is kept in --out; "
@@ -319,25 +316,3 @@ def cross_model(
         )
         folder = out or Path("lensscope-cross-model")
         run(study, folder, resume, executor, num_workers, num_gpus, address, html, json, quiet)
-
-
-def report(
-    folder: Annotated[Path, typer.Argument(help="What a study wrote, finished or not.")],
-    html: Annotated[
-        Path | None, typer.Option(help="The page; report.html in the folder by default.")
-    ] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the table as Markdown.")] = None,
-    latex: Annotated[Path | None, typer.Option(help="Write the table as LaTeX.")] = None,
-    json: Json = None,
-    quiet: Quiet = False,
-) -> None:
-    """The page and the tables of a study, from its folder alone: no model is loaded."""
-    with errors(quiet):
-        from lensscope import studies
-
-        result = studies.load(folder)
-        for path, text in ((markdown, result.to_markdown), (latex, result.to_latex)):
-            if path is not None:
-                write(path, text())
-                say(quiet, f"Table written to {path}")
-        deliver(result, html or folder / "report.html", json, quiet)

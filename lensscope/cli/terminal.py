@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lensscope.signs import without_control
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 class BackendChoice(str, Enum):
@@ -37,6 +40,9 @@ Chat = Annotated[
 Html = Annotated[Path | None, typer.Option("--html", help="Write a page to this file.")]
 Json = Annotated[
     str | None, typer.Option("--json", help="Write JSON to this file, or - for stdout.")
+]
+Svg = Annotated[
+    Path | None, typer.Option(help="Write the picture to this file: .svg, .png or .pdf.")
 ]
 
 
@@ -67,6 +73,14 @@ def said(prompt: str, chat: bool) -> Any:
     from lensscope.values.chats import chat as talk
 
     return talk(prompt) if chat else prompt
+
+
+def picture(result: Any, path: Path | None, quiet: bool, **drawn: Any) -> None:
+    """A picture of a result, if there is a file for it, of the kind that its name says."""
+    if path is not None:
+        kinds = {".png": result.to_png, ".pdf": result.to_pdf}
+        kinds.get(path.suffix.lower(), result.to_svg)(path, **drawn)
+        say(quiet, f"Picture written to {path}")
 
 
 def position_of(text: str) -> Any:
@@ -100,11 +114,16 @@ def usage(what: str, instead: str) -> typer.BadParameter:
 
 def print_table(result: Any) -> None:
     """A result as a table in the terminal."""
+    print_shown(result.table())
+
+
+def print_shown(table: Table) -> None:
+    """A table in the terminal."""
     from rich.console import Console
 
     from lensscope.show.showing import Tame
 
-    Console(highlight=False).print(Tame(result.table()))
+    Console(highlight=False).print(Tame(table))
 
 
 def say(quiet: bool, text: str) -> None:

@@ -187,7 +187,7 @@ class Estimate:
         ):
             row = list(held)
             for n in range(self.backend.n_layers) if kind in self.fixed else ():
-                site = Site(kind, n)  # type: ignore[arg-type]
+                site = Site(kind, n)
                 if site in self.runs.cache:
                     states = self.runs.source_states(site)
                     row += [site.at(token).set(states[self._moved[token]]) for token in tokens]

@@ -95,10 +95,10 @@ class Grid:
         """The sites that go together: as many layers as fit around the middle one."""
         number = None if head == NONE else head
         if layer == NONE:
-            return (Site(kind, None, number),)  # type: ignore[arg-type]
+            return (Site(kind, None, number),)
         first = max(0, layer - self.window // 2)
         last = min(self.n_layers, layer - self.window // 2 + self.window)
-        return tuple(Site(kind, n, number) for n in range(first, last))  # type: ignore[arg-type]
+        return tuple(Site(kind, n, number) for n in range(first, last))
 
 
 def grid_of(

@@ -30,6 +30,14 @@ class PairMetric(ABC):
     def name(self) -> str:
         """What it is called, answers included."""
 
+    def __repr__(self) -> str:
+        return self.name
+
+    @property
+    def measure(self) -> str:
+        """What it is called whatever the answers, as of several pairs."""
+        return self.name
+
     @property
     def answers(self) -> tuple[Answers, ...]:
         """All answers that it knows; its name leaves out those of several pairs."""
@@ -44,7 +52,7 @@ class PairMetric(ABC):
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Compared(PairMetric):
     """A number of the right answer, less that of the wrong one where there is one."""
 
@@ -56,6 +64,10 @@ class _Compared(PairMetric):
     def name(self) -> str:
         against = "" if self.wrong is None else f" - {shown(self.wrong, 'wrong')}"
         return f"{self.what} {shown(self.correct, 'right')}{against}"
+
+    @property
+    def measure(self) -> str:
+        return f"{self.what} right answer" + " - wrong answer" * (self.wrong is not None)
 
     @property
     def answers(self) -> tuple[Answers, ...]:
@@ -159,7 +171,7 @@ def rank(correct: Answers) -> PairMetric:
     return _Compared(correct, None, "rank")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Divergence(PairMetric):
     @property
     def name(self) -> str:
@@ -186,7 +198,7 @@ def kl_divergence() -> PairMetric:
     return _Divergence()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Own(PairMetric):
     """A user's own function."""
 

@@ -61,7 +61,8 @@ def dataset(
 def averaged(
     data: xr.Dataset, direction: Direction, level: float, resamples: int, seed: int
 ) -> xr.Dataset:
-    """Effects over all pairs as ratios of means, with bootstrap intervals.
+    """Effects over all pairs as ratios of means, with bootstrap intervals; ``exact`` too, where
+    estimates were run.
 
     Raises:
         PatchError: no such interval.
@@ -74,18 +75,22 @@ def averaged(
     mean = np.where(counts > 0, np.where(known, values, 0.0).sum(0), np.nan)
     mean = mean / np.maximum(counts, 1)
     named = {"effect": effect, "effect_low": low, "effect_high": high, "metric": mean}
+    if "exact_metric" in data:
+        named["exact"] = _ratios(data, direction, "exact_metric")[1][0]
     found = {name: (dims, value.reshape(effect.shape)) for name, value in named.items()}
     return xr.Dataset(found, _without_pairs(data))
 
 
-def mean_effect(data: xr.Dataset, direction: Direction) -> xr.DataArray:
-    """The same effects, without intervals."""
-    metric, (effect, _, _) = _ratios(data, direction)
+def mean_effect(data: xr.Dataset, direction: Direction, of: str = "metric") -> xr.DataArray:
+    """The same effects, without intervals; of ``"exact_metric"``, where estimates were run."""
+    metric, (effect, _, _) = _ratios(data, direction, of)
     return xr.DataArray(effect, _without_pairs(data), metric.dims[1:])
 
 
-def _ratios(data: xr.Dataset, direction: Direction) -> tuple[xr.DataArray, tuple[Any, Any, Any]]:
-    metric = data["metric"].transpose("pair", ...)
+def _ratios(
+    data: xr.Dataset, direction: Direction, of: str = "metric"
+) -> tuple[xr.DataArray, tuple[Any, Any, Any]]:
+    metric = data[of].transpose("pair", ...)
     return metric, ratio_of_means(
         metric.values, data["clean"].values, data["corrupted"].values, direction
     )

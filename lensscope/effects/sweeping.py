@@ -210,6 +210,7 @@ class Sweep:
             )
         numbers = {name: held[name].double().numpy() for name in ("values", "clean", "corrupted")}
         known = self.backend.provenance([p.clean.ids for p in self.pairs])
+        told["measure"] = self.metric.measure  # of no matter to a checkpoint
         return Measured(self.dataset(axes=axes, **numbers), told, known, **numbers)
 
     def dataset(

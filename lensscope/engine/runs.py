@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -16,18 +16,25 @@ from torch import Tensor
 from lensscope import checks
 from lensscope.engine.planning import PlanReport
 from lensscope.errors import PatchError
-from lensscope.signs import without_control
+from lensscope.show.showing import Tabled
+from lensscope.signs import cut, without_control
+from lensscope.store.lasting import Lasting
 from lensscope.values.cache import Cache
+from lensscope.values.entries import Entry, Held
+from lensscope.values.positions import FORMS
 from lensscope.values.prompts import TokenizedPrompt
 from lensscope.values.provenance import Provenance
+from lensscope.values.sites import Site
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+_OF_CACHES: Final = (Cache, Entry, Held, TokenizedPrompt, Provenance, Site, *FORMS)
+
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(Lasting):
     """One forward over one or several prompts.
 
     Attributes:
@@ -37,6 +44,8 @@ class Run:
         prompts: what was run, token by token.
         provenance: of the model.
     """
+
+    made_of: ClassVar = _OF_CACHES
 
     logits: Float[Tensor, "prompt position d_vocab"]
     cache: Cache
@@ -60,7 +69,7 @@ class Run:
 
 
 @dataclass(frozen=True, eq=False)
-class Generation:
+class Generation(Lasting):
     """What a model went on to write, without the prompt.
 
     Attributes:
@@ -72,6 +81,8 @@ class Generation:
         provenance: of the model.
         cache: the sites that were asked for, at the tokens of the prompts and the new ones.
     """
+
+    made_of: ClassVar = _OF_CACHES
 
     token_ids: tuple[tuple[int, ...], ...]
     texts: tuple[str, ...]
@@ -97,14 +108,20 @@ class Generation:
         return len(self.texts)
 
     def __repr__(self) -> str:
-        return "\n".join(
-            f"{_shown([prompt])} -> {text!r}"
-            for prompt, text in zip(self.prompts, self.texts, strict=True)
-        )
+        more = f"\n… {len(self) - _TOLD} more" if len(self) > _TOLD else ""
+        return self._told(_TOLD) + more
+
+    def __str__(self) -> str:
+        return self._told(len(self))
+
+    def _told(self, rows: int) -> str:
+        """What was written in the first rows."""
+        pairs = zip(self.prompts[:rows], self.texts[:rows], strict=True)
+        return "\n".join(f"{_shown([prompt])} -> {text!r}" for prompt, text in pairs)
 
 
 @dataclass(frozen=True, eq=False)
-class Runs:
+class Runs(Tabled, Lasting):
     """Many patched runs of one prompt, in the order the patch lists were given.
 
     Attributes:
@@ -122,6 +139,8 @@ class Runs:
         plan: what was done, in words (``print(out.plan)``) and numbers.
         provenance: of the model.
     """
+
+    made_of: ClassVar = (*_OF_CACHES, Generation, PlanReport)
 
     axes: Mapping[str, tuple[Any, ...]]
     positions: tuple[tuple[int, ...], ...]
@@ -212,6 +231,8 @@ class Runs:
         return f"Runs({self.plan})"
 
 
+_TOLD = 5
+"""Rows of a generation that are printed."""
 _BY_POSITION = {"logits", "top_tokens", "top_log_probabilities"}
 _TAKEN = {*_BY_POSITION, "logits_at", "rank", "d_vocab", "text"}
 _TAKEN |= {"first_token_id", "first_token_probability"}
@@ -271,5 +292,5 @@ def _objects(values: Sequence[Any]) -> Any:
 
 
 def _shown(prompts: Sequence[TokenizedPrompt]) -> str:
-    shown = ["|".join(prompt.labels) for prompt in prompts[:3]]
+    shown = [cut("|".join(prompt.labels), 200) for prompt in prompts[:3]]
     return without_control(", ".join(shown + ["…"] * (len(prompts) > 3)).replace("\n", "⏎"))

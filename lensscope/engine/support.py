@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from lensscope.engine.join_trial import joins
 from lensscope.model import trials
@@ -14,6 +14,8 @@ from lensscope.model.chat_templates import has_template
 from lensscope.model.classes import backend_of
 from lensscope.model.head import head
 from lensscope.model.trying import Trial
+from lensscope.show.showing import Tabled
+from lensscope.store.lasting import Lasting
 from lensscope.values.provenance import Provenance
 from lensscope.values.site_kinds import KINDS
 
@@ -42,13 +44,15 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Support:
+class Support(Tabled, Lasting):
     """What a model can do.
 
     Attributes:
         findings: one for each thing that was tried.
         provenance: of the model.
     """
+
+    made_of: ClassVar = (Finding, Provenance)
 
     findings: tuple[Finding, ...]
     provenance: Provenance

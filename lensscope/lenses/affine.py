@@ -18,7 +18,7 @@ from lensscope.lenses.origin import HEADER as ORIGIN
 from lensscope.lenses.origin import Origin
 from lensscope.lenses.places import RESIDUAL, concrete
 from lensscope.lenses.states import Asked, gathered
-from lensscope.lenses.translators import Translator, canonical, check_translators
+from lensscope.lenses.translators import Translator, as_input, check_translators
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
@@ -130,8 +130,7 @@ class AffineLens(LinearLens):
             )
         source = Corpus(here, texts, length, _BATCH, shortest=skip_first + 1)
         sums = {
-            canonical(place, here.n_layers): Moments(here.d_model, there.d_model)
-            for place in places
+            as_input(place, here.n_layers): Moments(here.d_model, there.d_model) for place in places
         }
         n_tokens = 0
         with progress(max_tokens or 0, name, "token") as bar:

@@ -12,7 +12,7 @@ import torch
 import xarray as xr
 
 from lensscope import checks
-from lensscope.checks import Layers, number, whole_number
+from lensscope.checks import Layers
 from lensscope.checks import several as listed
 from lensscope.errors import LensError
 from lensscope.lenses.comparison import VALUES, LensComparison, summarised
@@ -40,7 +40,7 @@ def compare(
     lenses: Lens | Sequence[Lens],
     *,
     positions: PositionsLike | None = -1,
-    layers: Iterable[int] | slice | All | None = None,
+    layers: Iterable[int] | slice | str | All | None = None,
     level: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
@@ -79,8 +79,8 @@ def compare(
 
     Raises:
         BasisError: a lens of another model, basis or unembedding.
-        LensError: no lenses, two of one name, one that reads none of the layers, another
-            comparison's checkpoint.
+        LensError: no lenses, two of one name, a patchscope (``scope.as_lens()`` is a lens), one
+            that reads none of the layers, another comparison's checkpoint.
         PromptError, PositionError, SiteError, ModelError: see there.
 
     Example:
@@ -90,17 +90,8 @@ def compare(
         [0.0, 1.0]
     """
     backend = backend_of(model)
-    several = lenses_of(lenses, LensError)
-    whole_number(resamples, "resamples", 1, 1000)
-    number(level, "level", 0, 0.95)
-    if not 0 < level < 1:
-        raise LensError(
-            "There is no such interval.",
-            got=f"level={level}",
-            expected="a level between 0 and 1",
-            instead="level=0.95",
-        )
-    if isinstance(layers, All):
+    several = lenses_of(lenses)
+    if isinstance(layers, All) or layers == "all":
         layers = None
     if isinstance(layers, slice):
         layers = Layers(layers).among(backend.n_layers)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -21,10 +21,12 @@ from lensscope.stats.intervals import Sums, ratio_interval
 from lensscope.store.json_text import json_text, records
 from lensscope.store.lasting import Lasting
 from lensscope.values.provenance import Provenance
+from lensscope.values.together import agree, distinct, joined, of_one_kind, one_provenance
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from rich.table import Table
+    from typing_extensions import Self
 
 VALUES: Final = (
     "precision_at_1",
@@ -68,7 +70,48 @@ class LensComparison(Shown, Lasting):
     provenance: Provenance
     settings: Mapping[str, Any]
     notes: tuple[str, ...] = ()
-    title: ClassVar[str] = "Lenses compared"
+
+    @property
+    def title(self) -> str:
+        """Which lenses are compared."""
+        names = ", ".join(map(str, self.data["lens"].values))
+        return f"{names[:1].upper()}{names[1:]}, by layer"
+
+    @classmethod
+    @checks.door(LensError, results=checks.listed)
+    def together(cls, results: Sequence[Self], *, resamples: int = 1000, seed: int = 0) -> Self:
+        """One comparison of several, of the prompts of all; means and intervals are made anew.
+
+        Args:
+            results: of the same lenses, layers, level and model.
+            resamples: how often prompts are drawn for the intervals.
+            seed: of these draws.
+
+        Raises:
+            LensError: other lenses, layers or levels.
+            BasisError: other models.
+
+        Example:
+            >>> each = [ls.compare(model, [text], ls.LogitLens()) for text in ("Paris is", "Rome")]
+            >>> ls.LensComparison.together(each)
+            LensComparison(lens: 1, layer: 30, read: 2; SmolLM2-135M-Instruct)
+        """
+        found = of_one_kind(results, cls, LensError, ("level",))
+        told = [dict(one.settings) for one in found]
+        prompts = sum(one.pop("prompts") for one in told)
+        texts = ", ".join(distinct([[one.pop("texts")] for one in told]))
+        known = one_provenance([one.provenance for one in found])
+        for other in told:
+            agree(told[0], other, "settings", LensError)
+        values = joined([one.values for one in found], "read", LensError)
+        return replace(
+            found[0],
+            data=summarised(values, found[0].level, resamples, seed),
+            values=values,
+            provenance=known,
+            settings={**found[0].settings, "prompts": prompts, "texts": texts},
+            notes=distinct([one.notes for one in found]),
+        )
 
     def frame(self) -> pd.DataFrame:
         """One line a lens and layer: means, each with its interval."""

@@ -51,6 +51,15 @@ class FitReport(Shown):
         """All scores that there are, a frame for each corpus."""
         return [found for found in (self.scores, self.elsewhere) if found is not None]
 
+    def frame(self) -> pd.DataFrame:
+        """The scores, a line a site and corpus; of a lens of which nothing was measured, how it was
+        fitted."""
+        import pandas as pd
+
+        if self._measured:
+            return pd.concat(self._measured, ignore_index=True)
+        return pd.DataFrame(list(self.lens.settings.items()), columns=["setting", "value"])
+
     def table(self) -> Table:
         """Divergence and cross-entropy by site and corpus; or how it was fitted."""
         measured = self._measured

@@ -22,7 +22,7 @@ from lensscope.lenses.jacobians import piece_jacobians
 from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.origin import Origin
 from lensscope.lenses.places import COMPONENTS
-from lensscope.lenses.translators import Translator, canonical, check_translators
+from lensscope.lenses.translators import Translator, as_input, check_translators
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.progress import progress
@@ -150,7 +150,7 @@ class JacobianLens(LinearLens):
                     save(where, header, {"sums": sums})
                 bar.update()
         translators = {
-            canonical(resid_post(layer), backend.n_layers): Translator(sums[i] / done)
+            as_input(resid_post(layer), backend.n_layers): Translator(sums[i] / done)
             for i, layer in enumerate(chosen)
         }
         called = named(texts) if corpus is None else corpus

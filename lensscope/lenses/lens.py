@@ -95,7 +95,7 @@ class Lens(ABC):
         return backend.concrete(self.kind)
 
     def logits(
-        self, model: Any, states: Float[Tensor, "*rows width"], site: Site
+        self, model: Any, states: Float[Tensor, "*rows width"], site: Site | str
     ) -> Float[Tensor, "*rows d_vocab"]:
         """The logits that the lens reads in states of a site.
 
@@ -216,21 +216,29 @@ class Lens(ABC):
         )
 
 
-def lenses_of(given: Any, error: type[LensscopeError]) -> list[Lens]:
+def lenses_of(given: Any, error: type[LensscopeError] = LensError) -> list[Lens]:
     """One or several lenses, of different names.
 
     Raises:
-        error: none, something else, or two of one name.
+        error: none, something else, such as a patchscope that is not a lens yet, or two of one
+            name.
     """
-    several = isinstance(given, Iterable)
-    found = checks.several(given, "lenses", _ONE, error) if several else [given]
-    for one in found:
-        if not isinstance(one, Lens):
+    one = isinstance(given, Lens) or hasattr(given, "as_lens")
+    found = [given] if one else checks.several(given, "lenses", _ONE, error)
+    for n, lens in enumerate(found):
+        if hasattr(lens, "as_lens"):
+            raise error(
+                f"Lens {n} is a patchscope, which is no lens by itself.",
+                got=checks.seen(lens),
+                expected="lenses; a patchscope is one by what it says next of a state",
+                instead="scope.as_lens() in its place",
+            )
+        if not isinstance(lens, Lens):
             raise error(
                 "This is not a lens.",
-                got=checks.seen(one),
-                expected="lenses; a patchscope is read as one by what it says next",
-                instead="scope.as_lens()" if hasattr(one, "as_lens") else _ONE,
+                got=checks.seen(lens),
+                expected="lenses, of different names: what has none cannot be told apart",
+                instead=_ONE,
             )
     names = [lens.name for lens in found]
     if len(set(names)) < len(found):
@@ -238,7 +246,8 @@ def lenses_of(given: Any, error: type[LensscopeError]) -> list[Lens]:
             "These lenses cannot be told apart.",
             got=", ".join(map(repr, names)),
             expected="lenses, and no name twice",
-            instead='ls.LogitLens(name="plain"), or dataclasses.replace(lens, name="wiki")',
+            instead='lens.renamed("wiki"), dataclasses.replace(lens, name="wiki"), or '
+            'scope.as_lens(name="wiki")',
         )
     return found
 

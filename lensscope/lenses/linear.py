@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -21,7 +22,7 @@ from lensscope.lenses.linear_file import read_lens, write_lens
 from lensscope.lenses.origin import Origin
 from lensscope.lenses.places import RESIDUAL, States
 from lensscope.lenses.scores import scores_frame, scores_on
-from lensscope.lenses.translators import Translator, canonical
+from lensscope.lenses.translators import Translator, as_input
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.head import unembed
@@ -64,9 +65,9 @@ class LinearLens(Lens):
         found = [s for s in backend.concrete(resid_post) if self.knows(backend, s)]
         return found if len(found) > 1 else list(self.translators)
 
-    @property
+    @cached_property
     def signature(self) -> str:
-        """A hash of its translators."""
+        """A hash of its translators, which never change."""
         digest = hashlib.sha256(type(self).__name__.encode())
         for site, translator in self.translators.items():
             digest.update(f"{site!r}{translator.residual}".encode())
@@ -115,7 +116,7 @@ class LinearLens(Lens):
         self, backend: Backend, site: Site, states: Float[Tensor, "row d_in"]
     ) -> Float[Tensor, "row d_out"]:
         """States of a site as the last residuals that they foretell."""
-        place = canonical(site, backend.n_layers)
+        place = as_input(site, backend.n_layers)
         translator = self.translators.get(place)
         return states if translator is None else translator(states)
 
@@ -137,7 +138,7 @@ class LinearLens(Lens):
         layer = site.layer
         if layer is not None and layer < 0 and -n_layers <= layer and n_layers != _UNKNOWN:
             site = site.whole(layer % n_layers)
-        found = self.translators.get(canonical(site.whole, n_layers))
+        found = self.translators.get(as_input(site.whole, n_layers))
         if found is None and site.whole == resid_post(n_layers - 1) and self.to_the_end:
             d = self.origin.provenance.d_model
             return Affine(torch.eye(d), torch.zeros(d))
@@ -235,7 +236,7 @@ class LinearLens(Lens):
         if site.kind not in RESIDUAL:
             return False
         last = site == resid_post(n_layers - 1)
-        return last or canonical(site, n_layers) in self.translators
+        return last or as_input(site, n_layers) in self.translators
 
     def _shown(self) -> str:
         names = [repr(site) for site in self.translators]

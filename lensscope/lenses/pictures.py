@@ -28,7 +28,7 @@ def slots_of(own: xr.Dataset) -> list[int]:
 
 
 def lens_panels(data: xr.Dataset, title: str, value: str = "probability") -> list[Panel]:
-    """A lens table for each prompt: layers down, tokens across.
+    """A lens table for each prompt: layers upwards, tokens across.
 
     Args:
         data: of a `LensReading`.

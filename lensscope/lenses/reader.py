@@ -38,6 +38,10 @@ class Reads(Protocol):
 
     name: str
 
+    @property
+    def signature(self) -> str | None:
+        """What is the same for lenses that read the same."""
+
     def check(self, backend: Backend, sites: Sequence[Site]) -> None:
         """Refuse a model or sites."""
 
@@ -90,6 +94,7 @@ def read(
     whole_number(top_k, "top_k", 1, 10)
     chosen = _targets(backend, targets)
     lens.check(backend, places)
+    signature = lens.signature or ""
     lens = lens.on(backend.device)
     needs_final = bool(set(wanted) - {"entropy"})
     if vectors is None:
@@ -126,7 +131,8 @@ def read(
     data = _dataset(backend, reads, places, kept, chosen)
     tokens = [one.prompt.ids for one in reads if vectors is None]
     notes = notes_on(backend, [(r.prompt, r.tokens) for r in reads], inside_words(reads), patches)
-    return LensReading(data, lens.name, tuple(places), backend.provenance(tokens), notes)
+    known = backend.provenance(tokens)
+    return LensReading(data, lens.name, tuple(places), known, notes, signature)
 
 
 def _anywhere(lens: Reads, places: list[Site]) -> list[Site]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -22,14 +23,15 @@ from lensscope.show.terminal import table_of
 from lensscope.signs import visible
 from lensscope.store.json_text import json_text, records
 from lensscope.store.lasting import Lasting
-from lensscope.values.chats import InMessage
-from lensscope.values.positions import All, Slice, Span
+from lensscope.values.positions import FORMS
 from lensscope.values.provenance import Provenance
 from lensscope.values.sites import Site
+from lensscope.values.together import distinct, joined, of_one_kind, one_provenance
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from rich.table import Table
+    from typing_extensions import Self
 
 FRAME_COLUMNS: Final = (
     "prompt",
@@ -65,15 +67,43 @@ class LensReading(Shown, Lasting):
         sites: what was read.
         provenance: of the model.
         notes: what must be known of the tokens to read it right.
+        signature: by which the lens is told apart from others of its name; empty where it cannot
+            be, for there are functions in it.
     """
 
-    made_of: ClassVar = (Provenance, Site, Span, Slice, All, InMessage)
+    made_of: ClassVar = (Provenance, Site, *FORMS)
 
     data: xr.Dataset
     lens: str
     sites: tuple[Site, ...]
     provenance: Provenance
     notes: tuple[str, ...] = ()
+    signature: str = ""
+
+    @classmethod
+    @checks.door(LensError, results=checks.listed)
+    def together(cls, results: Sequence[Self]) -> Self:
+        """One reading of several, as if all prompts had been read in one call.
+
+        Args:
+            results: of one lens and the same model, of the same sites, ranks and measures.
+
+        Raises:
+            LensError: other lenses, sites, ranks or measures.
+            BasisError: other models.
+
+        Example:
+            >>> each = [ls.LogitLens().read(model, text) for text in ("Paris is", "Rome")]
+            >>> ls.LensReading.together(each)
+            LensReading(logit lens; prompt: 2, layer: 30, position: 2, rank: 10; SmolLM2...)
+        """
+        found = of_one_kind(results, cls, LensError, ("lens", "signature", "sites"))
+        return replace(
+            found[0],
+            data=joined([one.data for one in found], "prompt", LensError),
+            provenance=one_provenance([one.provenance for one in found]),
+            notes=distinct([one.notes for one in found]),
+        )
 
     @property
     def title(self) -> str:

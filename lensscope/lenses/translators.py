@@ -67,7 +67,7 @@ def check_translators(translators: Mapping[Site, Translator], what: str) -> None
             )
 
 
-def canonical(site: Site, n_layers: int) -> Site:
+def as_input(site: Site, n_layers: int) -> Site:
     """Block ``l``'s output as block ``l + 1``'s input, which it is."""
     if site.kind == "resid_post" and site.layer is not None and site.layer < n_layers - 1:
         return resid_pre(site.layer + 1)

@@ -20,7 +20,7 @@ from lensscope.lenses.places import RESIDUAL, concrete
 from lensscope.lenses.scores import scores_on
 from lensscope.lenses.settings import Training
 from lensscope.lenses.training import Trainer
-from lensscope.lenses.translators import Translator, canonical, check_translators
+from lensscope.lenses.translators import Translator, as_input, check_translators
 from lensscope.lenses.tuned_lens_folder import read_folder, write_folder
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
@@ -214,7 +214,7 @@ def _trained(backend: Backend, sites: SitesLike) -> list[Site]:
         LensError: no residual kinds, or nothing but the last block's output.
     """
     last = resid_post(backend.n_layers - 1)
-    found = list(dict.fromkeys(canonical(s, backend.n_layers) for s in concrete(backend, sites)))
+    found = list(dict.fromkeys(as_input(s, backend.n_layers) for s in concrete(backend, sites)))
     wrong = [site for site in found if site.kind not in RESIDUAL]
     places = [site for site in found if site != last]
     if wrong or not places:

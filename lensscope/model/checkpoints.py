@@ -14,8 +14,9 @@ from typing import Any, Final
 import torch
 
 from lensscope.errors import LensscopeError, ModelError, ModelNotFoundError
-from lensscope.model.demo_model import DEMO_NAME, demo_folder, demo_place
+from lensscope.model.demo_model import DEMO_NAME, demo_folder
 from lensscope.model.gguf_files import gguf_folder
+from lensscope.model.known_models import known_names
 from lensscope.store.kept import models_folder
 
 _HUB_TIMEOUT_S: Final = 5.0
@@ -228,34 +229,3 @@ def _not_found(name: str, got: str) -> ModelNotFoundError:
         instead="ls.load_model(), which works offline once the demo model is there; or a folder "
         "made where there is a network: hf download NAME --local-dir FOLDER",
     )
-
-
-def known_names() -> list[str]:
-    """Names worth suggesting: the demo model and those that TransformerLens lists."""
-    from transformer_lens import supported_models
-
-    lists = (getattr(supported_models, "OFFICIAL_MODEL_NAMES", None) or []) or [
-        name
-        for value in vars(supported_models).values()
-        if isinstance(value, list)
-        for name in value
-    ]
-    return sorted({DEMO_NAME, *map(str, lists)})
-
-
-def at_hand() -> Iterator[str]:
-    """What can be loaded here, a line each."""
-    folder = demo_place()
-    state = f"in {folder}" if folder.is_dir() else "fetched on first use, 93 MB"
-    yield f"demo  {DEMO_NAME} ({state})"
-    from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
-
-    try:
-        repos = sorted(r.repo_id for r in scan_cache_dir().repos if r.repo_type == "model")
-    except CacheNotFound:
-        repos = []
-    yield f"in the Hub's local cache: {', '.join(repos) or 'none'}"
-    from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
-
-    yield f"architectures that TransformerBridge supports: {', '.join(SUPPORTED_ARCHITECTURES)}"

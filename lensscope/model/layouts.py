@@ -184,4 +184,4 @@ def _not_made_of_values(
 
 def site_at(place: Place) -> Site:
     """The site of a place."""
-    return Site(place[0], place[1])  # type: ignore[arg-type]
+    return Site(place[0], place[1])

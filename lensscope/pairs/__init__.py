@@ -17,3 +17,7 @@ __all__ = [
     "greater_than",
     "ioi",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -14,7 +14,7 @@ from lensscope.values.prompts import TokenizedPrompt
 
 
 @dataclass(frozen=True)
-class Row:
+class PromptPair:
     """One clean and one corrupted prompt with their answers: a row of `Pairs`."""
 
     clean: str
@@ -39,7 +39,7 @@ def is_token(backend: Backend, prompt: str, answer: str) -> bool:
     return kept and len(added) == 1 and added[0].strip() == answer.strip()
 
 
-def require_aligned(backend: Backend, number: int, pair: Row) -> TokenizedPrompt:
+def require_aligned(backend: Backend, number: int, pair: PromptPair) -> TokenizedPrompt:
     """The tokens of a clean prompt whose pair lines up and whose answers are single tokens.
 
     Raises:

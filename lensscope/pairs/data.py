@@ -12,11 +12,13 @@ from lensscope import checks
 from lensscope.effects.metrics import PairMetric, log_probability, logit_difference
 from lensscope.errors import PromptError
 from lensscope.model.classes import backend_of
-from lensscope.pairs.alignment import Row, require_aligned
+from lensscope.pairs.alignment import PromptPair, require_aligned
+from lensscope.show.showing import Tabled
+from lensscope.store.lasting import Lasting
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(Tabled, Lasting):
     """Clean and corrupted prompts in pairs, with their answers.
 
     Attributes:
@@ -105,9 +107,11 @@ class Pairs:
         texts = {"clean": self.clean, "corrupted": self.corrupted}
         return pd.DataFrame({"pair": range(len(self)), **texts, **answers})
 
-    def _row(self, i: int) -> Row:
+    def _row(self, i: int) -> PromptPair:
         positions = {label: column[i] for label, column in self.positions.items()}
-        return Row(self.clean[i], self.corrupted[i], self.correct[i], self.wrong[i], positions)
+        return PromptPair(
+            self.clean[i], self.corrupted[i], self.correct[i], self.wrong[i], positions
+        )
 
 
 def _rows(value: Any, what: str) -> list[Any]:
@@ -117,7 +121,7 @@ def _rows(value: Any, what: str) -> list[Any]:
     return checks.several(value, what, "ls.pairs.ioi(model, 4) shows the form", PromptError)
 
 
-def joined(name: str, rows: Sequence[Row]) -> Pairs:
+def joined(name: str, rows: Sequence[PromptPair]) -> Pairs:
     """Pairs of rows."""
     labels = rows[0].positions if rows else ()
     return Pairs(

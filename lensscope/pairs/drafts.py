@@ -10,7 +10,7 @@ from string import Formatter
 from lensscope.checks import whole_number
 from lensscope.errors import PromptError
 from lensscope.model.backend import Backend
-from lensscope.pairs.alignment import Row, continued, is_token, require_aligned
+from lensscope.pairs.alignment import PromptPair, continued, is_token, require_aligned
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def filled(template: str, words: Mapping[str, str]) -> tuple[str, dict[str, tupl
     return text, places
 
 
-def aligned(backend: Backend, draft: Draft, labels: Sequence[str]) -> Row:
+def aligned(backend: Backend, draft: Draft, labels: Sequence[str]) -> PromptPair:
     """The pair of a draft, with the tokens of its labelled words.
 
     Raises:
@@ -43,7 +43,7 @@ def aligned(backend: Backend, draft: Draft, labels: Sequence[str]) -> Row:
     """
     text, places = filled(draft.template, draft.clean)
     other = filled(draft.template, draft.corrupted)[0]
-    pair = Row(text, other, draft.correct, draft.wrong, {})
+    pair = PromptPair(text, other, draft.correct, draft.wrong, {})
     prompt = require_aligned(backend, 0, pair)
     positions: dict[str, slice | int] = {}
     for label in labels:
@@ -62,7 +62,7 @@ def drawn(
     possible: int,
     labels: Sequence[str],
     draft: Callable[[random.Random], Draft],
-) -> list[Row]:
+) -> list[PromptPair]:
     """Different pairs, as many as are asked for; a longer draw starts with the shorter one.
 
     Args:
@@ -78,7 +78,7 @@ def drawn(
     """
     n = whole_number(n, "n", 1, 100, PromptError)
     rng = random.Random(whole_number(seed, "seed", 0, 0, PromptError))
-    pairs: list[Row] = []
+    pairs: list[PromptPair] = []
     seen: set[tuple[str, str]] = set()
     misfit = "none"
     # Enough draws to meet every one of `possible` drafts where n asks for them all.

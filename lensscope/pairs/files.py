@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from lensscope import checks
 from lensscope.errors import PromptError
-from lensscope.pairs.alignment import Row
+from lensscope.pairs.alignment import PromptPair
 from lensscope.pairs.data import Pairs, check, joined
 from lensscope.store.files import path_of
 from lensscope.store.json_text import read_json
@@ -118,7 +118,7 @@ def _from_rows(
     return pairs
 
 
-def _row(where: str, row: Mapping[Any, Any], position_keys: Iterable[str]) -> Row:
+def _row(where: str, row: Mapping[Any, Any], position_keys: Iterable[str]) -> PromptPair:
     if None in row:
         raise PromptError(
             f"{where} has more cells than the header.",
@@ -142,7 +142,7 @@ def _row(where: str, row: Mapping[Any, Any], position_keys: Iterable[str]) -> Ro
             )
     positions = {key.split(":", 1)[1]: _position(where, key, row.get(key)) for key in position_keys}
     clean, corrupted = texts["clean"][0], texts["corrupted"][0]
-    return Row(clean, corrupted, tuple(texts["correct"]), tuple(texts["wrong"]), positions)
+    return PromptPair(clean, corrupted, tuple(texts["correct"]), tuple(texts["wrong"]), positions)
 
 
 def _position(where: str, key: str, value: Any) -> slice | int:

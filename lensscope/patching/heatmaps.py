@@ -20,7 +20,7 @@ MOST = 12
 def panels(
     data: xr.Dataset, mean: xr.Dataset, settings: Mapping[str, Any], ends: tuple[float, float]
 ) -> list[Panel]:
-    """For each site a map: layers down; tokens, heads or whatever else there is across.
+    """For each site a map: layers upwards; tokens, heads or whatever else there is across.
 
     Further axes make several maps.
 
@@ -79,11 +79,13 @@ def _panel(whole: xr.Dataset, data: xr.Dataset, title: str, down: str, across: s
         data[f"effect_{end}"].transpose(down, across).values.astype(float)
         for end in ("low", "high")
     )
+    exact = data["exact"].transpose(down, across).values if "exact" in data else effect * np.nan
     x, y = ([_name(whole, a, v) for v in data[a].values.tolist()] for a in (across, down))
     hovers = [
         [
             f"{down} {y[i]}, {across} {x[j]}\neffect {effect[i, j]:.4f}"
             + (f" ({low[i, j]:.3f} to {high[i, j]:.3f})" if several else "")
+            + ("" if np.isnan(exact[i, j]) else f"\nexact {exact[i, j]:.4f}")
             + f"\nmetric {metric[i, j]:.4f}"
             for j in range(len(x))
         ]
@@ -119,9 +121,8 @@ def _name(data: xr.Dataset, axis: str, value: Any) -> str:
 
 def position_name(data: xr.Dataset, position: Any) -> str:
     """A position with its token, where all pairs have the same one."""
-    if isinstance(position, str) or "position" not in data["token"].dims:
-        return str(position)
-    if position not in data["position"].values.tolist():
-        return str(position)
+    known = data["position"].values.tolist() if "position" in data["token"].dims else []
+    if isinstance(position, str) or position not in known:
+        return short(str(position), 60)
     tokens = set(data["token"].sel(position=position).values.tolist())
     return f"{position} {short(tokens.pop(), 60)}" if len(tokens) == 1 else str(position)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -25,12 +25,17 @@ from lensscope.signs import without_control
 from lensscope.store.json_text import json_text, records
 from lensscope.store.lasting import Lasting
 from lensscope.values.provenance import Provenance
+from lensscope.values.together import agree, joined, of_one_kind, one_provenance
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from rich.table import Table
+    from typing_extensions import Self
 
 COLUMNS: Final = ("pair", "site", "layer", "position", "token", "head", "metric", "effect")
+_OF_PAIRS: Final = ("pairs", "groups", "blurred", "metric")
+"""What settings say of the pairs, not of how they are measured."""
+_OF: Final = {"effect": "metric", "exact": "exact_metric"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +47,9 @@ class PatchingResult(Shown, Lasting):
             that the sweep has; ``metric`` is that of the patched run, ``effect`` is 0 for what the
             run that is patched gives and 1 for the run that is patched in, ``normalised`` is 0 for
             the corrupted run and 1 for the clean run (the same, when denoising); ``clean`` and
-            ``corrupted`` are the metric of the two runs, ``token`` the tokens. Where a site has no
-            such layer, head or position, there is NaN; its own layer or head is -1.
+            ``corrupted`` are the metric of the two runs, ``token`` the tokens. Where estimates were
+            run, ``exact`` and ``exact_metric`` are what that gave. Where a site has no such layer,
+            head or position, there is NaN; its own layer or head is -1.
         provenance: of the model.
         settings: how it was done.
     """
@@ -54,10 +60,55 @@ class PatchingResult(Shown, Lasting):
     provenance: Provenance
     settings: Mapping[str, Any]
 
+    @classmethod
+    @checks.door(SweepError, results=checks.listed)
+    def together(cls, results: Sequence[Self]) -> Self:
+        """One result of several, with the pairs of all; `mean` is over all of them.
+
+        Args:
+            results: measured in the same way at the same places of one model, each with its own
+                answers. Where each token is a cell, prompts may be of different lengths.
+
+        Raises:
+            SweepError: other methods, metrics, settings or axes.
+            BasisError: other models.
+
+        Example:
+            >>> told = "The capital of {} is the city of"
+            >>> metric = ls.logit_difference(" Tokyo", " Rome")
+            >>> pair = told.format("Japan"), told.format("Italy")
+            >>> found = ls.activation_patching(model, *pair, ls.mlp_out, metric, positions=ls.ALL)
+            >>> ls.PatchingResult.together([found, found]).data.sizes["pair"]
+            2
+        """
+        found = of_one_kind(results, cls, SweepError)
+        told = [
+            {"measure": one.settings["metric"]}  # of a file from before there was this
+            | {name: v for name, v in one.settings.items() if name not in _OF_PAIRS}
+            for one in found
+        ]
+        for other in told:
+            agree(told[0], other, "settings", SweepError)
+        tokens = [range(max(map(len, one.provenance.tokens))) for one in found]
+        for axis in ("position", "key"):
+            labels = [one.data[axis].values.tolist() for one in found if axis in one.data.dims]
+            if labels != [list(every) for every in tokens]:  # not each token of each prompt
+                for own in labels:
+                    agree(labels[0], own, f"labels of {axis}", SweepError)
+        data = joined([one.data for one in found], "pair", SweepError, ("position", "key"))
+        settings = {**found[0].settings, "pairs": data.sizes["pair"]}
+        if len({one.settings["metric"] for one in found}) > 1:
+            settings["metric"] = told[0]["measure"]
+        if "blurred" in settings:
+            settings["blurred"] = [own for one in found for own in one.settings["blurred"]]
+        return cls(data, one_provenance([one.provenance for one in found]), settings)
+
     @property
     def title(self) -> str:
-        """The method, and what was measured."""
-        return f"{self.settings['method'].capitalize()}: {self.settings['metric']}"
+        """The method, what was measured, and what was patched."""
+        told = self.settings
+        sites = ", ".join(told["sites"])
+        return f"{told['method'].capitalize()}: {told['metric']}; {sites} patched"
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -70,11 +121,18 @@ class PatchingResult(Shown, Lasting):
         ends = self.data["corrupted"].mean().item(), self.data["clean"].mean().item()
         return (ends[1], ends[0]) if self.settings["direction"] == "noising" else ends
 
+    @property
+    def _measured(self) -> list[str]:
+        """The effects that cells have: also ``exact``, where estimates were run."""
+        return ["effect", *(["exact"] if "exact_metric" in self.data else [])]
+
     def frame(self) -> pd.DataFrame:
-        """One line a pair and cell: where, the metric of the patched run, and its effect."""
+        """One line a pair and cell: where, the metric of the patched run, and its effect; then
+        ``exact``, where estimates were run."""
+        values = ["metric", *self._measured]
         named = [c for c in COLUMNS if c not in self.axes or c in ("pair",)]
-        flat = self.data[["metric", "effect"]].stack(cell=("pair", *self.axes))
-        frame = flat.to_dataframe()[["metric", "effect"]].reset_index()
+        flat = self.data[values].stack(cell=("pair", *self.axes))
+        frame = flat.to_dataframe()[values].reset_index()
         frame = frame[frame["metric"].notna()].reset_index(drop=True)
         for name in named:
             if name not in frame and name != "token":
@@ -84,7 +142,7 @@ class PatchingResult(Shown, Lasting):
             if frame[name].eq(NONE).any():
                 frame[name] = frame[name].astype(object).where(frame[name].ne(NONE), None)
         more = [axis for axis in self.axes if axis not in COLUMNS]
-        return frame[[*COLUMNS[:-2], *more, *COLUMNS[-2:]]]
+        return frame[[*COLUMNS[:-2], *more, *values]]
 
     def _tokens(self, frame: pd.DataFrame) -> list[str]:
         tokens = self.data["token"]
@@ -118,21 +176,26 @@ class PatchingResult(Shown, Lasting):
 
     @checks.door(SweepError, k=checks.whole(1, instead=10))
     def top(self, k: int = 10) -> pd.DataFrame:
-        """The cells of the largest effects, of either sign, over all pairs."""
+        """The cells of the largest effects, of either sign, over all pairs; by what is exact, where
+        estimates were run."""
         return self._largest().head(k).reset_index(drop=True)
 
     def _largest(self) -> pd.DataFrame:
         """All cells with an effect over all pairs, the largest first."""
-        mean = mean_effect(self.data, self.settings["direction"])
-        frame = mean.to_dataframe("effect")[["effect"]].reset_index().dropna()
-        order = frame["effect"].abs().sort_values(ascending=False, kind="stable").index
+        direction = self.settings["direction"]
+        found = {n: mean_effect(self.data, direction, _OF[n]) for n in self._measured}
+        frame = xr.Dataset(found).to_dataframe()[self._measured].reset_index()
+        frame = frame.dropna(subset="effect")
+        order = _best_known(frame).abs().sort_values(ascending=False, kind="stable").index
         return frame.loc[order]
 
     @checks.door(CircuitError)
     def circuit(self, top: int | None = None, threshold: float | None = None) -> Circuit:
         """The components of the largest effects, of either sign, as a circuit.
 
-        Of path patching, the paths of the largest effects, with what they join.
+        Of path patching, the paths of the largest effects, with what they join. Where estimates
+        were run, the exact effect counts; nodes of which there is an estimate alone are
+        ``estimated``.
 
         Args:
             top: so many of them.
@@ -150,6 +213,9 @@ class PatchingResult(Shown, Lasting):
         """
         site = self.data.coords["site"].values
         effects = self._largest()
+        if self.settings["method"] == "attribution patching":
+            rest = effects["exact"].isna() if "exact" in effects else True
+            effects = effects.assign(effect=_best_known(effects), estimated=rest)
         if "site" not in self.axes:
             effects = effects.assign(site=site.item())
         return circuit_of(effects, self.settings, self.provenance, top, threshold)
@@ -172,8 +238,10 @@ class PatchingResult(Shown, Lasting):
             list(found.columns),
             [[without_control(str(v)) for v in row] for row in found.itertuples(index=False)],
             caption=f"effect 0: {runs[0]}, {base:.4g}; 1: {runs[1]}, {source:.4g}; "
-            f"{pairs} pair{'s' * (pairs > 1)}, {self.provenance.model}",
-            numbers=[n for n, name in enumerate(found.columns) if name == "effect"],
+            f"{pairs} pair{'s' * (pairs > 1)}, {self.provenance.model}"
+            + "; effect: an estimate, exact: run"
+            * ("exact" in self._measured),
+            numbers=[n for n, name in enumerate(found.columns) if name in self._measured],
             min_width=72,
         )
 
@@ -188,7 +256,8 @@ class PatchingResult(Shown, Lasting):
                 found[name] = [self.position_name(v) for v in frame[name]]
             elif name != "site":
                 found[name] = frame[name].astype(str)
-        found["effect"] = [f"{value:+.3f}" for value in frame["effect"]]
+        for name in self._measured:
+            found[name] = ["–" if pd.isna(value) else f"{value:+.3f}" for value in frame[name]]
         return found
 
     def position_name(self, position: Any) -> str:
@@ -201,6 +270,7 @@ class PatchingResult(Shown, Lasting):
         return rendered(
             "patching.html",
             settings=self.settings,
+            exact="exact" in self._measured,
             model=self.provenance.model,
             baselines=self.baselines,
             pairs=self.data.sizes["pair"],
@@ -226,6 +296,11 @@ class PatchingResult(Shown, Lasting):
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}: {size}" for name, size in self.data["effect"].sizes.items())
         return f"PatchingResult({self.title}; {sizes}; {self.provenance.model})"
+
+
+def _best_known(frame: pd.DataFrame) -> pd.Series:
+    """What is exact, where it is known; else the effect."""
+    return frame["exact"].fillna(frame["effect"]) if "exact" in frame else frame["effect"]
 
 
 def result_of(found: Measured) -> PatchingResult:

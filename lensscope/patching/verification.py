@@ -25,8 +25,9 @@ def verified(sweep: Sweep, found: Measured, top: int, sample: int, seed: int) ->
         seed: of this draw.
 
     Returns:
-        The estimates with ``exact`` in their data; their settings say in ``verified`` how many were
-        run, their rank correlation (Spearman's), how many of the ``top`` largest of all exact
+        The estimates with ``exact`` and ``exact_metric`` in their data, the effect and the metric
+        of what was run; their settings say in ``verified`` how many were run, their rank
+        correlation (Spearman's), how many of the ``top`` largest of all exact
         effects that were run are among the ``top`` largest estimates, and how many cells of the
         sample were missed: whose exact effect is larger than that of some cell of the top.
     """
@@ -46,7 +47,8 @@ def verified(sweep: Sweep, found: Measured, top: int, sample: int, seed: int) ->
         for cell, value in zip(mine, measured.tolist(), strict=True):
             values[n][cell.index] = value
     exact = ratio_of_means(values, *ends, sweep.direction)[0]
-    data = found.data.assign(exact=sweep.dataset(values, *ends)["effect"])
+    run = sweep.dataset(values, *ends)
+    data = found.data.assign(exact=run["effect"], exact_metric=run["metric"])
     own, other = ([float(effects[c.index]) for c in chosen] for effects in (estimates, exact))
     if found.settings["grad_drop"]:  # whose estimates are sizes
         other = [abs(value) for value in other]

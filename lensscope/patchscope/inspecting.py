@@ -26,7 +26,8 @@ from lensscope.patchscope.layers import (
     targets_of,
 )
 from lensscope.patchscope.mapping import check_models, check_width, mapped
-from lensscope.patchscope.result import PatchscopeResult, Reading
+from lensscope.patchscope.readings import Reading, dataset_of
+from lensscope.patchscope.result import PatchscopeResult
 from lensscope.patchscope.writing import Writer, adapted, write_and_decode
 from lensscope.values.positions import PositionsLike
 from lensscope.values.sites import Site
@@ -95,10 +96,10 @@ def inspected(
     prompt = inspections[0].tokenized(target)
     text, trained = scope.inspection.text, scope.trained
     of_reader = () if trained is None else trained.notes_on(target, [r.source_layer for r in said])
-    return PatchscopeResult.of(
-        said,
-        {} if together else _logit_lens(here, (scope.read or scope.write).kind, readings),
-        grid=vectors is None and scope.write.layer is None and target_layers != "same",
+    lens = {} if together else _logit_lens(here, (scope.read or scope.write).kind, readings)
+    grid = vectors is None and scope.write.layer is None and target_layers != "same"
+    return PatchscopeResult(
+        dataset_of(said, lens, grid=grid),
         inspection=text if isinstance(text, str) else prompt.text,
         placeholder=scope.inspection.placeholder,
         inspection_tokens=prompt.labels,
@@ -109,6 +110,19 @@ def inspected(
             here, [(one.prompt, one.tokens) for one in reads], inside_words(reads), patches
         )
         + of_reader,
+        settings={
+            "write": repr(scope.write),
+            "read": repr(scope.read or scope.write),
+            "transform": getattr(scope.transform, "signature", None) or repr(scope.transform),
+            "mix": scope.mix,
+            "match_norm": scope.match_norm,
+            "rule": repr(scope.rule),
+            "adapter": scope.adapter and scope.adapter.signature,
+            "together": together,
+            "samples": samples,
+            "sampling": {n: v for n, v in sampling.items() if v},
+            "max_new_tokens": max_new_tokens,
+        },
     )
 
 

@@ -12,8 +12,9 @@ from lensscope.model.backend import Backend
 from lensscope.values.positions import All
 from lensscope.values.sites import Site
 
-LayersLike: TypeAlias = SupportsIndex | Iterable[SupportsIndex] | slice | All | None
-TargetLayers: TypeAlias = Literal["same", "all"] | LayersLike
+LayersLike: TypeAlias = SupportsIndex | Iterable[SupportsIndex] | slice | All | str | None
+TargetLayers: TypeAlias = Literal["same"] | LayersLike
+"""Of both: ``"all"`` is every layer; of the second, ``"same"`` the one that is read."""
 
 
 def layers_of(backend: Backend, kind: Site, layers: LayersLike) -> list[int]:
@@ -23,7 +24,7 @@ def layers_of(backend: Backend, kind: Site, layers: LayersLike) -> list[int]:
         SiteError: none, or out of range.
     """
     sites = [kind]
-    if layers is not None and not isinstance(layers, All):
+    if layers is not None and layers != "all" and not isinstance(layers, All):
         wanted = [] if isinstance(layers, str) else Layers(layers).among(backend.n_layers)
         if not wanted:
             raise SiteError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 from jaxtyping import Float
@@ -37,10 +37,12 @@ class PatchscopeLens(Lens):
     Attributes:
         scopes: one or several.
         name: what the lens is called.
+        temperature: what logits are divided by; below 1 the answers are surer.
     """
 
     scopes: tuple[Writer, ...]
     name: str = "patchscope"
+    temperature: float = 1.0
 
     @property
     def kind(self) -> Site:
@@ -96,7 +98,7 @@ class PatchscopeLens(Lens):
     @property
     def signature(self) -> str | None:
         """All that is in the patchscopes; ``None`` if there are functions among it."""
-        parts = []
+        parts: list[Any] = [] if self.temperature == 1 else [self.temperature]
         for scope in self.scopes:
             transform = scope.transform
             through = getattr(transform, "signature", None)
@@ -124,7 +126,7 @@ class PatchscopeLens(Lens):
         """The logits at each site, all cells of a patchscope in one sweep."""
         logits = _averaged([self._sweep(backend, scope, states) for scope in self.scopes])
         for n, site in enumerate(states):
-            yield site, logits[n]
+            yield site, logits[n] / self.temperature
 
     def prior(self, backend: Backend) -> Float[Tensor, " d_vocab"]:
         """The logits when nothing is written into the inspection prompts."""
@@ -132,7 +134,7 @@ class PatchscopeLens(Lens):
         for scope in self.scopes:
             target = self._target(backend, scope)
             found.append(_next(target, scope, [None])[0])
-        return _averaged(found)
+        return _averaged(found) / self.temperature
 
     @staticmethod
     def _target(backend: Backend, scope: Writer) -> Backend:

@@ -98,7 +98,7 @@ def _token(token: str, limit: int) -> str:
 
 
 def _grid(group: pd.DataFrame) -> Panel:
-    """Source layers down, target layers across, the first token in each cell."""
+    """Source layers upwards, target layers across, the first token in each cell."""
     rows = [rows for _, rows in group.groupby("source_layer", sort=False)]
     return Panel(
         title="",

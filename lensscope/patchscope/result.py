@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-import numpy as np
 import pandas as pd
 import xarray as xr
-from torch import Tensor
 
+from lensscope import checks
+from lensscope.errors import PatchError
 from lensscope.patchscope.pictures import patchscope_panels, patchscope_section
 from lensscope.show.heatmaps import Panel, to_plotly, to_svg
 from lensscope.show.showing import Shown
@@ -19,10 +20,12 @@ from lensscope.signs import short, visible
 from lensscope.store.json_text import json_text, records
 from lensscope.store.lasting import Lasting
 from lensscope.values.provenance import Provenance
+from lensscope.values.together import distinct, joined, of_one_kind, one_provenance
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from rich.table import Table
+    from typing_extensions import Self
 
 FRAME_COLUMNS: Final = (
     "prompt",
@@ -36,28 +39,9 @@ FRAME_COLUMNS: Final = (
     "logit_lens",
     "logit_lens_probability",
 )
+_UNNAMED: Final = re.compile(r"vector \d+")
 _ROWS_SHOWN: Final = 60
 _SAID: Final = ("text", "logit_lens", "token")
-
-
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """One state, or several that are written together, where it was read and is written, and what
-    was said of it."""
-
-    prompt: int
-    text: str
-    slot: int
-    position: int | None
-    token: str
-    source_layer: int | None
-    target_layer: int
-    states: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    sample: int = 0
-    text_out: str = ""
-    first_token: str = ""
-    first_token_probability: float = float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +61,7 @@ class PatchscopeResult(Shown, Lasting):
         source: provenance of the states.
         target: provenance of the model that wrote.
         notes: what must be known of the states to read it right.
+        settings: what else the patchscope says of how it is done.
     """
 
     made_of: ClassVar = (Provenance,)
@@ -89,92 +74,41 @@ class PatchscopeResult(Shown, Lasting):
     source: Provenance
     target: Provenance
     notes: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls,
-        readings: Sequence[Reading],
-        lens: Mapping[tuple[int, int, int | None], tuple[str, float]],
-        *,
-        grid: bool,
-        **rest: Any,
-    ) -> PatchscopeResult:
-        """The result of these readings.
+    @checks.door(PatchError, results=checks.listed)
+    def together(cls, results: Sequence[Self]) -> Self:
+        """One result of several, as if all prompts had been inspected in one call.
 
         Args:
-            readings: one for each cell.
-            lens: the logit lens' token and probability by prompt, slot and source layer.
-            grid: whether target layers are an axis of their own.
-            **rest: the other attributes.
+            results: of one patchscope and the same models, at the same layers.
+
+        Raises:
+            PatchError: other patchscopes, layers or numbers of tokens to generate.
+            BasisError: other models.
+
+        Example:
+            >>> scope = ls.Patchscope.token_identity()
+            >>> each = [scope.inspect(model, p, layers=[20]) for p in ("Paris", "in Rome")]
+            >>> ls.PatchscopeResult.together(each)
+            PatchscopeResult(prompt: 2, position: 1, source_layer: 1; SmolLM2...)
         """
-        vectors = readings[0].source_layer is None
-        prompts = list(dict.fromkeys(r.prompt for r in readings))
-        slots = list(dict.fromkeys(r.slot for r in readings))
-        sources = list(dict.fromkeys(r.source_layer for r in readings))
-        targets = list(dict.fromkeys(r.target_layer for r in readings))
-        dims = (
-            ["prompt", "target_layer"]
-            if vectors
-            else ["prompt", "position", "source_layer"] + (["target_layer"] if grid else [])
+        same = ("inspection", "placeholder", "inspection_tokens", "settings")
+        found = of_one_kind(results, cls, PatchError, same)
+        data = joined([one.data for one in found], "prompt", PatchError)
+        if "token" not in data:  # of vectors: what has no name has its number
+            each = zip(data["prompt"].values, data["prompt_index"].values, strict=True)
+            names = [f"vector {n}" if _UNNAMED.fullmatch(str(t)) else t for t, n in each]
+            data = data.assign_coords(prompt=names)
+        return replace(
+            found[0],
+            data=data,
+            plan=" | ".join(distinct([[one.plan] for one in found])),
+            source=one_provenance([one.source for one in found]),
+            target=one_provenance([one.target for one in found], prompts=False),
+            notes=distinct([one.notes for one in found]),
         )
-        samples = list(dict.fromkeys(r.sample for r in readings))
-        dims += ["sample"] if len(samples) > 1 else []
-        axes: dict[str, list[Any]] = {
-            "prompt": prompts,
-            "position": slots,
-            "source_layer": sources,
-            "target_layer": targets,
-            "sample": samples,
-        }
-        sizes = tuple(len(axes[d]) for d in dims)
-        where = {d: {value: n for n, value in enumerate(axes[d])} for d in dims}
-
-        def cell(r: Reading) -> tuple[int, ...]:
-            own = (r.prompt, r.slot, r.source_layer, r.target_layer, r.sample)
-            values = dict(zip(axes, own, strict=True))
-            return tuple(where[d][values[d]] for d in dims)
-
-        texts = {n: np.full(sizes, "", dtype=object) for n in ("text", "first_token")}
-        probability = np.full(sizes, np.nan)
-        lens_token, lens_probability = np.full(sizes, "", dtype=object), np.full(sizes, np.nan)
-        index = np.full((len(prompts), len(slots)), -1)
-        token = np.full((len(prompts), len(slots)), "", dtype=object)
-        for r in readings:
-            at = cell(r)
-            texts["text"][at], texts["first_token"][at] = r.text_out, r.first_token
-            probability[at] = r.first_token_probability
-            row, column = prompts.index(r.prompt), slots.index(r.slot)
-            token[row, column] = r.token
-            if r.position is not None:
-                index[row, column] = r.position
-            if lens:
-                lens_token[at], lens_probability[at] = lens[r.prompt, r.slot, r.source_layer]
-        variables: dict[str, Any] = {n: (dims, values) for n, values in texts.items()}
-        variables["first_token_probability"] = (dims, probability)
-        if lens:
-            variables["logit_lens"] = (dims, lens_token)
-            variables["logit_lens_probability"] = (dims, lens_probability)
-        names = {r.prompt: r.text for r in readings}
-        coords: dict[str, Any] = {
-            "prompt": [names[p] for p in prompts],
-            "prompt_index": ("prompt", prompts),
-        }
-        if "sample" in dims:
-            coords["sample"] = samples
-        if vectors:
-            coords["target_layer"] = targets
-        else:
-            variables["token"] = (["prompt", "position"], token)
-            variables["token_index"] = (["prompt", "position"], index)
-            alone = len(prompts) == 1
-            coords["position"] = index[0].tolist() if alone else slots
-            coords["source_layer"] = sources
-            if grid:
-                coords["target_layer"] = targets
-            else:
-                own = {r.source_layer: r.target_layer for r in readings}
-                coords["target_layer"] = ("source_layer", [own[s] for s in sources])
-        return cls(xr.Dataset(variables, coords), **rest)
 
     def frame(self) -> pd.DataFrame:
         """One line a cell, with the columns of `FRAME_COLUMNS`; the logit lens' two are NaN where
@@ -202,10 +136,11 @@ class PatchscopeResult(Shown, Lasting):
 
     @property
     def title(self) -> str:
-        """What was inspected."""
+        """What was read, and in whose words it is said."""
         prompts = self.data["prompt"].values
-        of = short(str(prompts[0]), 60) if len(prompts) == 1 else f"{len(prompts)} prompts"
-        return f"Patchscope: {of}"
+        several = "prompts" if "position" in self.data.dims else "vectors"
+        of = short(str(prompts[0]), 60) if len(prompts) == 1 else f"{len(prompts)} {several}"
+        return f"{of}, in the words of {self.target.model}"
 
     def plot(self) -> go.Figure:
         """A plotly figure: layers by tokens, or source by target layers; the text in each cell."""
@@ -239,6 +174,7 @@ class PatchscopeResult(Shown, Lasting):
                 "notes": self.notes,
                 "inspection_tokens": self.inspection_tokens,
                 "plan": self.plan,
+                "settings": dict(self.settings),
                 "source": asdict(self.source),
                 "target": asdict(self.target),
                 "cells": [{k: row[k] for k in columns if k in row} for row in rows],

@@ -9,7 +9,7 @@ then goes on to write. The target side is the `Patchscope`; the source side is g
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from torch import Tensor
@@ -27,6 +27,7 @@ from lensscope.patchscope.lens import PatchscopeLens
 from lensscope.patchscope.reader import Reader
 from lensscope.patchscope.result import PatchscopeResult
 from lensscope.patchscope.trained import Trained
+from lensscope.signs import cut
 from lensscope.values.operations import Map, Resize, as_value
 from lensscope.values.positions import ALL, PositionsLike
 from lensscope.values.prompts import PromptsLike
@@ -98,6 +99,18 @@ class Patchscope(Reader):
     rule: Rule | None = None
     adapter: Adapter | None = None
     trained: Trained | None = None
+
+    def __repr__(self) -> str:
+        inspection = self.inspection
+        text = inspection.text
+        told = [repr(cut(text, 80) if isinstance(text, str) else text)]
+        told += [] if inspection.placeholder == "x" else [f"placeholder={inspection.placeholder!r}"]
+        for field in fields(self)[1:]:
+            value = getattr(self, field.name)
+            if value is not field.default:
+                shown = backend_of(value).name if field.name == "model" else repr(value)
+                told.append(f"{field.name}={shown}")
+        return f"Patchscope({', '.join(told)})"
 
     def __post_init__(self) -> None:
         if self.rule is not None and (self.mix != 1 or self.match_norm):
@@ -175,13 +188,16 @@ class Patchscope(Reader):
         options = {"write": resid_pre(layer), "read": resid_post, "match_norm": True, **kwargs}
         return cls(InspectionPrompt(text, placeholder), **options)
 
-    @checks.door(LensError, name=checks.text)
-    def as_lens(self, *others: Patchscope, name: str | None = None) -> PatchscopeLens:
+    @checks.door(LensError, name=checks.text, temperature=checks.real(1e-3, instead=0.7))
+    def as_lens(
+        self, *others: Patchscope, name: str | None = None, temperature: float = 1.0
+    ) -> PatchscopeLens:
         """This patchscope as a lens, which reads the distribution of the next token.
 
         Args:
             *others: more of them; the distributions are averaged.
             name: what the lens is called.
+            temperature: what logits are divided by: below 1 the answers are surer, above 1 less.
 
         Example:
             >>> lens = ls.Patchscope.token_identity().as_lens()
@@ -191,7 +207,8 @@ class Patchscope(Reader):
         """
         scopes = (self, *others)
         identity = all(str(scope.inspection.text).endswith("\n?") for scope in scopes)
-        return PatchscopeLens(scopes, name or ("token identity" if identity else "patchscope"))
+        name = name or ("token identity" if identity else "patchscope")
+        return PatchscopeLens(scopes, name, temperature)
 
     # ---------------------------------------------------------------- inspecting
 

@@ -192,8 +192,9 @@ def _panel_svg(
     cell = panel.step
     right, bottom = left + cell * len(panel.x), top + 28 + len(panel.y) * step
     tall = len(panel.y) > _TALL
+    across = f"{panel.x_title} across, " if panel.x_title else ""
     caption = (
-        f"{panel.x_title} across, {panel.y_title} {'up' if panel.upwards else 'down'}; "
+        f"{across}{panel.y_title} {'up' if panel.upwards else 'down'}; "
         f"colour: {value_title}, {low:.3g} to {high:.3g}"
     )
     parts = [svg_text(left, top + 16, panel.title, size=15, weight=600)]

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def page(title: str, sections: Sequence[str]) -> str:
-    """A whole page of sections, which are HTML already."""
-    return rendered("page.html", title=title, sections=sections)
+def page(title: str, sections: Sequence[str], about: Sequence[str] = ()) -> str:
+    """A whole page of sections, which are HTML already, below some lines of text."""
+    return rendered("page.html", title=title, sections=sections, about=about)
 
 
 def rendered(template: str, **fields: Any) -> str:

@@ -5,21 +5,50 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, AnyStr
 
 from lensscope import checks
 from lensscope.errors import PatchError
+from lensscope.show.figures import pdf, png
 from lensscope.show.pages import page, rendered
 from lensscope.signs import without_control
 from lensscope.store.files import write
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console, ConsoleOptions
     from rich.segment import Segment
     from rich.table import Table
 
 
-class Shown(ABC):
+class Tabled(ABC):
+    """A result that is a table."""
+
+    @abstractmethod
+    def frame(self) -> pd.DataFrame:
+        """The table, tidy: a line a cell."""
+
+    def _printed(self) -> tuple[pd.DataFrame, str]:
+        """The table as it is printed, and what its numbers are of."""
+        return self.frame(), ""
+
+    @checks.door(PatchError)
+    def to_markdown(self, path: str | Path | None = None) -> str:
+        """The table in Markdown: numbers rounded, with their intervals in one cell, and of a long
+        text its ends; `frame` has all of it. Written to ``path`` if there is one."""
+        from lensscope.show.tables import markdown  # not before: pandas comes with it
+
+        return written(markdown(self._printed()[0]), path)
+
+    @checks.door(PatchError)
+    def to_latex(self, path: str | Path | None = None) -> str:
+        """The same as a ``tabular`` of LaTeX (booktabs); written to ``path`` if there is one."""
+        from lensscope.show.tables import latex
+
+        return written(latex(*self._printed()), path)
+
+
+class Shown(Tabled):
     """A result that is a table in a terminal, a page, a picture, JSON."""
 
     @property
@@ -46,6 +75,38 @@ class Shown(ABC):
         """A picture as SVG, which needs no script; written to ``path`` if there is one."""
         return written(self._svg(), path)
 
+    @checks.door(PatchError, scale=checks.real(0.1, 10, instead=2))
+    def to_png(
+        self, path: str | Path | None = None, scale: float = 2, *chosen: Any, **drawn: Any
+    ) -> bytes:
+        """The same picture as PNG; written to ``path`` if there is one.
+
+        Args:
+            path: where to.
+            scale: dots for each unit of the SVG: 1 for a screen of old, 2 for a sharp one, 4 for
+                print.
+            *chosen: what else `to_svg` takes, in order.
+            **drawn: and by name.
+
+        Raises:
+            FileError: what draws it is not installed: the extra ``figures``.
+        """
+        return written(png(self.to_svg(None, *chosen, **drawn), scale), path)
+
+    @checks.door(PatchError)
+    def to_pdf(self, path: str | Path | None = None, *chosen: Any, **drawn: Any) -> bytes:
+        """The same picture as a page of PDF, its text as text; written to ``path`` if there is one.
+
+        Args:
+            path: where to.
+            *chosen: what else `to_svg` takes, in order.
+            **drawn: and by name.
+
+        Raises:
+            FileError: what draws it is not installed: the extra ``figures``.
+        """
+        return written(pdf(self.to_svg(None, *chosen, **drawn)), path)
+
     @checks.door(PatchError)
     def to_html(self, path: str | Path | None = None) -> str:
         """A page that needs nothing else; written to ``path`` if there is one."""
@@ -55,6 +116,9 @@ class Shown(ABC):
     def to_json(self, path: str | Path | None = None) -> str:
         """All of it with provenance, as JSON; written to ``path`` if there is one."""
         return written(self._json(), path)
+
+    def _printed(self) -> tuple[pd.DataFrame, str]:
+        return self.frame(), self.title
 
     def __str__(self) -> str:
         from rich.console import Console
@@ -95,8 +159,8 @@ class Tame:
             yield Segment(without_control(part.text), part.style, part.control)
 
 
-def written(text: str, path: str | Path | None) -> str:
-    """A text, written to a file if there is one."""
+def written(content: AnyStr, path: str | Path | None) -> AnyStr:
+    """A text or bytes, written to a file if there is one."""
     if path is not None:
-        write(path, text)
-    return text
+        write(path, content)
+    return content

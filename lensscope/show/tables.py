@@ -40,6 +40,9 @@ _MARKDOWN: Final = str.maketrans(
         ">": "&gt;",
         "`": r"\`",
         "*": r"\*",
+        "_": r"\_",
+        "~": r"\~",
+        "$": r"\$",
         "[": r"\[",
         "]": r"\]",
         "\\": r"\\",
@@ -54,7 +57,7 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
     for name in frame.columns:
         if name in edges:
             continue
-        title = name.replace("_", " ")
+        title = visible(str(name).replace("_", " "))
         if f"{name}_low" in frame.columns:
             rows = zip(frame[name], frame[f"{name}_low"], frame[f"{name}_high"], strict=True)
             found[title] = [_number(*row) for row in rows]
@@ -116,12 +119,12 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def latex(frame: pd.DataFrame, caption: str = "") -> str:
-    """A ``tabular`` with the rules of booktabs, and the caption as a comment above it."""
+    """A ``tabular`` with the rules of booktabs, and the caption, if any, as a comment above it."""
     found = shown(frame).map(_in_latex).rename(columns=_in_latex)
     comment = " ".join(without_control(caption).split())
     # pandas leaves < and > as they are, and a space behind what it spells out
     table = found.to_latex(index=False, escape=False, column_format="l" * len(found.columns))
-    return f"% {comment}\n{table}"
+    return f"% {comment}\n{table}" if comment else table
 
 
 def _in_latex(cell: str) -> str:

@@ -27,21 +27,28 @@ _FORMAT: Final = "lensscope-result-1"
 _TREE: Final = "tree"
 
 
-def write_object(path: str | Path, value: Any, kind: str) -> Path:
+def write_object(
+    path: str | Path, value: Any, kind: str, classes: Sequence[type] | None = None
+) -> Path:
     """Write a value; what is at ``path`` is replaced only once all is written.
 
     Args:
         path: of a file.
-        value: numbers, texts, ``None``, tensors, arrays, data sets, frames; lists, tuples, mappings
-            and dataclasses of these.
+        value: numbers, slices, texts, ``None``, tensors, arrays, data sets, frames; lists, tuples,
+            mappings and dataclasses of these, and what has ``made_from()``, which makes it
+            again.
         kind: what it is.
+        classes: those that `read_object` will be given; all that is needed by default.
 
     Raises:
         FileError: the disk is full, or refuses.
-        TypeError: something that is none of these.
+        TypeError: something that is none of these, or of another class.
     """
-    held: dict[str, Tensor] = {}
+    held = _Held()
     tree = json.dumps(_told(value, held), allow_nan=False).encode()
+    unknown = [] if classes is None else [one for one in held.classes if one not in classes]
+    if unknown:
+        raise TypeError(f"{unknown[0].__name__} cannot be read again")
     held[_TREE] = torch.frombuffer(bytearray(tree), dtype=torch.uint8)
     return write_tensors(Path(path), {"format": _FORMAT, "kind": kind}, held)
 
@@ -78,7 +85,15 @@ def read_object(path: str | Path, kind: str, classes: Sequence[type]) -> Any:
 # ---------------------------------------------------------------- writing
 
 
-def _told(value: Any, held: dict[str, Tensor]) -> Any:
+class _Held(dict[str, Tensor]):
+    """Tensors by name, and the classes of what was told beside them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classes: set[type] = set()
+
+
+def _told(value: Any, held: _Held) -> Any:
     """A value as JSON, with what is too large for it put beside."""
     value = value.item() if isinstance(value, np.generic) else value
     if value is None or isinstance(value, bool | int | str):
@@ -89,6 +104,8 @@ def _told(value: Any, held: dict[str, Tensor]) -> Any:
         return [_told(one, held) for one in value]
     if isinstance(value, tuple):
         return {"tuple": [_told(one, held) for one in value]}
+    if isinstance(value, slice):
+        return {"slice": [_told(one, held) for one in (value.start, value.stop, value.step)]}
     if isinstance(value, xr.Dataset):
         parts = {"data": value.data_vars, "coords": value.coords}
         return {
@@ -97,6 +114,11 @@ def _told(value: Any, held: dict[str, Tensor]) -> Any:
                 for part, some in parts.items()
             }
         }
+    fields = _fields(value)
+    if fields is not None:
+        held.classes.add(type(value))
+        told = {name: _told(one, held) for name, one in fields.items()}
+        return {"of": type(value).__name__, "fields": told}
     if isinstance(value, Mapping):
         return {"map": [[_told(k, held), _told(v, held)] for k, v in value.items()]}
     if isinstance(value, Tensor):
@@ -107,14 +129,21 @@ def _told(value: Any, held: dict[str, Tensor]) -> Any:
     if isinstance(value, pd.DataFrame):
         columns = [[_told(n, held), _told(value[n].to_numpy(), held)] for n in value.columns]
         return {"frame": columns}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
-        told = {name: _told(one, held) for name, one in fields.items()}
-        return {"of": type(value).__name__, "fields": told}
     raise TypeError(f"{type(value).__name__} cannot be written")
 
 
-def _told_array(array: Any, held: dict[str, Tensor]) -> Any:
+def _fields(value: Any) -> Mapping[str, Any] | None:
+    """What a value is made from; `made_from` gives it where that is not its fields."""
+    if isinstance(value, type):
+        return None
+    if hasattr(type(value), "made_from"):
+        return dict(value.made_from())
+    if dataclasses.is_dataclass(value):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
+    return None
+
+
+def _told_array(array: Any, held: _Held) -> Any:
     if array.dtype.kind in "biuf":
         return {"array": _put(torch.from_numpy(np.array(array)), held)}
     items = [_told(one, held) for one in array.ravel().tolist()]
@@ -146,10 +175,12 @@ def _made(told: Any, held: Mapping[str, Tensor], classes: Mapping[str, type]) ->
         return float(inner)
     if what == "tuple":
         return tuple(map(made, inner))
+    if what == "slice":
+        return slice(*map(made, inner))
     if what == "map":
         return {made(key): made(value) for key, value in inner}
     if what == "tensor":
-        return held[inner].clone()
+        return held[inner]
     if what == "array":
         return held[inner].numpy().copy()
     if what == "items":

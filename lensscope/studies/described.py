@@ -33,7 +33,8 @@ class Scores:
     is nearer, by ROUGE-L, to the entity's own reference than to the reference of every other
     entity of the study, and than to its unresolved reading. A tie is none, and neither is a
     description that shares no word with the reference; so one that suits any of them, such as
-    "City in the United States", is not taken for all.
+    "City in the United States", is not taken for all. Descriptions of what has no reference have no
+    scores.
 
     Args:
         given: the entities.
@@ -45,11 +46,15 @@ class Scores:
         self.names: tuple[str, ...] = ("resolved", "rouge_reference", "rouge_unresolved")
         if similarity is not None:
             self.names += ("similarity_reference", "similarity_unresolved")
-        self._references = list(dict.fromkeys(entity.reference.casefold() for entity in given))
+        self._references = list(
+            dict.fromkeys(entity.reference.casefold() for entity in given if entity.reference)
+        )
         self._nearest: dict[str, str | None] = {}
 
     def __call__(self, text: str, item: int, first: int = -1) -> tuple[float, ...]:
         entity = self.given[item]
+        if not entity.reference:
+            return (float("nan"),) * len(self.names)
         said = first_description(text)
         right, wrong, *alike = _scored(said, entity.reference, entity.unresolved, self.similarity)
         resolved = right > wrong and self.nearest(said) == entity.reference.casefold()
@@ -134,8 +139,11 @@ class Described:
         return Sample.of(item, variant, found, every=every)
 
     def others(self) -> list[int]:
-        """For each entity one of another reference."""
-        return derangement([[entity.reference] for entity in self.given], self.seed)
+        """For each entity one of another reference; what has none stands for itself."""
+        known = [n for n, entity in enumerate(self.given) if entity.reference]
+        order = derangement([[self.given[n].reference] for n in known], self.seed)
+        other = {n: known[at] for n, at in zip(known, order, strict=True)}
+        return [other.get(n, n) for n in range(len(self.given))]
 
     def unpatched(self, item: int, inspection: InspectionPrompt) -> None:
         """All entities count, whatever the model says of their names."""

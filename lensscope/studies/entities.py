@@ -24,26 +24,26 @@ class Entity:
     Attributes:
         name: as it stands in a sentence.
         kind: person, place, company, work, animal, object, or whatever a file says.
-        reference: what it is, in a few words.
+        reference: what it is, in a few words; empty if that is not known, and then descriptions of
+            it are not scored.
         unresolved: what the last word of the name alone would mean; empty if nothing.
     """
 
     name: str
-    kind: str
-    reference: str
+    kind: str = ""
+    reference: str = ""
     unresolved: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("name", "reference"):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not value.strip():
-                raise StudyError(
-                    f"An entity has no {name}.",
-                    got=repr(self),
-                    expected="a name, and a description to score against",
-                    instead="Entity('Jurassic Park', 'work', 'American film about dinosaurs', "
-                    "'Piece of green land in a town')",
-                )
+        texts = all(isinstance(getattr(self, field.name), str) for field in fields(self))
+        if not texts or not self.name.strip():
+            raise StudyError(
+                "An entity has a name.",
+                got=repr(self),
+                expected="a name, and texts for what else is known",
+                instead="Entity('Jurassic Park', 'work', 'American film about dinosaurs', "
+                "'Piece of green land in a town')",
+            )
 
 
 _COLUMNS = tuple(field.name for field in fields(Entity))
@@ -95,7 +95,7 @@ def entities(
 
 
 def entities_of(given: Any) -> tuple[Entity, ...]:
-    """Some entities.
+    """Some entities; of a name alone, one without a reference.
 
     Raises:
         StudyError: something else.
@@ -103,15 +103,16 @@ def entities_of(given: Any) -> tuple[Entity, ...]:
     if isinstance(given, list | tuple) and not given:
         return ()  # which a study refuses in its own words
     found = checks.several(given, "entities", "ls.studies.entities(limit=20)", StudyError)
-    wrong = [one for one in found if not isinstance(one, Entity)]
+    wrong = [one for one in found if not isinstance(one, Entity | str)]
     if wrong:
         raise StudyError(
             "These are not entities.",
             got=checks.seen(wrong[0]),
-            expected="ls.studies.Entity, or the path of a file",
-            instead='[ls.studies.Entity("Jurassic Park", "work", "American film")]',
+            expected="ls.studies.Entity, names, or the path of a file",
+            instead='["Jurassic Park"], or '
+            '[ls.studies.Entity("Jurassic Park", "work", "American film")]',
         )
-    return tuple(found)
+    return tuple(Entity(one) if isinstance(one, str) else one for one in found)
 
 
 def _in_turn(found: list[Entity]) -> list[Entity]:
@@ -141,7 +142,8 @@ def _read(path: Path) -> list[Entity]:
             got=f"{type(error).__name__}: {error}",
             expected=f"a .csv with the columns {', '.join(_COLUMNS)}, or a .json list of such "
             "objects, in UTF-8",
-            instead="ls.studies.entities() for those that come with lensscope",
+            instead="ls.studies.entities() for those that come with lensscope; "
+            '["The Beatles"] for a name',
         ) from error
     if not rows:
         raise StudyError(

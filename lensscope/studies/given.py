@@ -89,7 +89,7 @@ def as_targets(targets: Any) -> TargetLayers:
                 expected='"same", "all", one layer, or a list of layers',
                 instead="target_layers=[2, 4, 6]",
             )
-        return targets  # type: ignore[return-value]
+        return targets
     if isinstance(targets, int):
         return (targets,)
     instead = "target_layers=[2, 4, 6]"
@@ -119,7 +119,7 @@ def signature(transform: Any) -> str | None:
     )
 
 
-def as_lenses(lenses: Lens | Iterable[Any]) -> tuple[Lens, ...]:
+def as_lenses(lenses: Any) -> tuple[Lens, ...]:
     """One or several lenses, of which it can be told whether they are the same later.
 
     Raises:

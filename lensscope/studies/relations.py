@@ -48,6 +48,10 @@ class Relation:
     sentences: tuple[tuple[str, ...], ...]
     occurrences: tuple[int | None, ...] = ()
 
+    def __repr__(self) -> str:
+        sentences = len(self.sentences[0])
+        return f"Relation({self.name!r}: {len(self.subjects)} subjects, {sentences} sentences each)"
+
     def __post_init__(self) -> None:
         if not self.subjects:
             raise StudyError(

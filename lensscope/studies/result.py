@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,8 +13,8 @@ from lensscope import checks
 from lensscope.errors import StudyError
 from lensscope.show.heatmaps import Panel
 from lensscope.show.lines import Chart, names_of, to_plotly, to_svg
-from lensscope.show.showing import Shown, written
-from lensscope.show.tables import brief, latex, markdown
+from lensscope.show.showing import Shown
+from lensscope.show.tables import brief
 from lensscope.show.terminal import table_of
 from lensscope.signs import without_control
 from lensscope.store.json_text import json_text, records
@@ -131,16 +130,8 @@ class StudyResult(Shown):
         few = "".join(f" {note}" for note in self.notes if note.startswith("WARNING: only"))
         return f"{models}; 95% intervals over items.{few}{unfinished}"
 
-    @checks.door(StudyError)
-    def to_markdown(self, path: str | Path | None = None) -> str:
-        """The headline as a table of Markdown; written to ``path`` if there is one."""
-        return written(markdown(self.headline), path)
-
-    @checks.door(StudyError)
-    def to_latex(self, path: str | Path | None = None) -> str:
-        """The headline as a ``tabular`` of LaTeX (booktabs); written to ``path`` if there is
-        one."""
-        return written(latex(self.headline, self.caption), path)
+    def _printed(self) -> tuple[pd.DataFrame, str]:
+        return self.headline, self.caption
 
     @checks.door(StudyError, number=checks.whole(0))
     def plot(self, number: int = 0) -> go.Figure:

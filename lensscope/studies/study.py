@@ -8,7 +8,7 @@ import tempfile
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
@@ -22,6 +22,7 @@ from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.loading import loader_of
 from lensscope.progress import one_bar, progress
+from lensscope.signs import cut
 from lensscope.store.files import path_of, refusals
 from lensscope.studies.executors import Measure, Workers, local, on_ray
 from lensscope.studies.folder import Folder
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 Executor: TypeAlias = Literal["local", "ray"]
 Loader: TypeAlias = Callable[[], Any]
 
+_TOLD: Final = 60
+"""So many characters of what a study was given are shown in a line."""
 BUDGET: Final = 1 << 30
 """Bytes for the batches of a part. Fixed, so that every machine cuts the same batches."""
 
@@ -43,9 +46,10 @@ BUDGET: Final = 1 << 30
 class Study(ABC):
     """An experiment of many independent cells, cut into parts.
 
-    A study is a value: nothing is run before `run`. Each part depends on the arguments, the models
-    and what `prepare` found, and on no other part; so parts may be run in any order, anywhere, and
-    a run that was broken off goes on where it stopped.
+    A study is a value: nothing is run before `run`, and what cannot be run is refused when it is
+    made, or, where functions load its models, when they are loaded. Each part depends on the
+    arguments, the models and what `prepare` found, and on no other part; so parts may be run in
+    any order, anywhere, and a run that was broken off goes on where it stopped.
 
     Attributes:
         model: a ``HookedTransformer`` or ``TransformerBridge``; or a function without arguments
@@ -59,6 +63,13 @@ class Study(ABC):
     memory_budget: int
     kind: ClassVar[str]
 
+    def __post_init__(self) -> None:
+        ready = [model for model in self.models.values() if not _is_loader(model)]
+        for model in ready:
+            backend_of(model)
+        if len(ready) == len(self.models):
+            self.check()
+
     @abstractmethod
     def arguments(self) -> dict[str, Any]:
         """Everything that decides the results, as JSON has it."""
@@ -69,7 +80,11 @@ class Study(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Refuse what cannot be run, before anything is."""
+        """Refuse what was given and cannot be run, when the study is made."""
+
+    def check_whole(self) -> None:
+        """Also what comes along and does not suit the model, before anything is run."""
+        self.check()
 
     @abstractmethod
     def prepare(self) -> Mapping[str, Tensor]:
@@ -110,8 +125,15 @@ class Study(ABC):
 
     def loaded(self) -> Study:
         """The same study with its models in memory."""
-        found: dict[str, Any] = {name: _loaded(model) for name, model in self.models.items()}
+        models = self.models.items()
+        found: dict[str, Any] = {name: m() if _is_loader(m) else m for name, m in models}
         return replace(self, **found)
+
+    def __repr__(self) -> str:
+        given = [(f.name, getattr(self, f.name)) for f in fields(self) if f.name not in self.models]
+        told = [f"{name}={cut(repr(value), _TOLD)}" for name, value in given]
+        models = [f"{name}={_named(model)}" for name, model in self.models.items()]
+        return f"{type(self).__name__}({', '.join([*models, *told])})"
 
     # ---------------------------------------------------------------- running
 
@@ -175,7 +197,7 @@ class Study(ABC):
                 instead='executor="ray"',
             )
         study = self.loaded()
-        study.check()
+        study.check_whole()
         temporary = out is None
         folder = Folder(_place(out))
         parts = study.parts()
@@ -234,14 +256,13 @@ def _place(out: str | Path | None) -> Path:
         )
 
 
-def _loaded(model: Any) -> Any:
-    """A model, loaded if it is a function that loads it."""
-    if isinstance(model, torch.nn.Module) or not callable(model):
-        backend_of(model)
-        return model
-    found = model()
-    backend_of(found)
-    return found
+def _is_loader(model: Any) -> bool:
+    """Whether it is a function that loads a model."""
+    return callable(model) and not isinstance(model, torch.nn.Module)
+
+
+def _named(model: Any) -> str:
+    return getattr(model, "__name__", "a loader") if _is_loader(model) else backend_of(model).name
 
 
 def _loader(model: Any) -> Loader:
@@ -250,7 +271,7 @@ def _loader(model: Any) -> Loader:
     Raises:
         StudyError: nobody knows how.
     """
-    if not isinstance(model, torch.nn.Module) and callable(model):
+    if _is_loader(model):
         loader: Loader = model
         return loader
     found = loader_of(model)

@@ -197,6 +197,18 @@ def few(number: int, what: str = "items") -> tuple[str, ...]:
     return (f"WARNING: only {number} {what} are scored where cells were not chosen on them.",)
 
 
+def unscored(entities: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """A sentence, where some entities have no reference."""
+    names = [entity["name"] for entity in entities if not entity["reference"]]
+    if not names:
+        return ()
+    shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+    return (
+        f"{len(names)} of {len(entities)} entities have no reference, so that what is said of them "
+        f"is shown and not scored: {shown}.",
+    )
+
+
 def unchosen(head: pd.DataFrame) -> tuple[str, ...]:
     """A sentence, where a line of a headline has no cell."""
     if not (head["chosen"] == NONE).any():

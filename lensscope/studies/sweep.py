@@ -44,6 +44,7 @@ class Grid:
         max_new_tokens: how much is generated for each cell.
         random_draws: random vectors for each source layer, and as many that are drawn as states
             are spread.
+        prompts_given: whether the inspection prompts were chosen, and do not come along.
     """
 
     scopes: tuple[Patchscope, ...]
@@ -51,6 +52,7 @@ class Grid:
     target_layers: TargetLayers
     max_new_tokens: int
     random_draws: int
+    prompts_given: bool = True
 
     @property
     def read(self) -> Site:
@@ -165,11 +167,11 @@ class Sweep:
         }
 
     def check(self) -> None:
-        """Refuse what cannot be run, before anything is.
+        """Refuse what was given and cannot be run.
 
         Raises:
-            StudyError: no items, or one that no other can be told from.
-            PromptError, PositionError: of inspection prompts and sources.
+            StudyError: no items.
+            SiteError, PromptError, PositionError: of layers, inspection prompts and sources.
             BasisError: two bases without a map, or a map that was fitted on other models.
         """
         whole_number(self.grid.max_new_tokens, "max_new_tokens", 1, 20, error=StudyError)
@@ -182,13 +184,24 @@ class Sweep:
                 instead="ls.studies.entities(), or ls.studies.relation('capital')",
             )
         for scope in self.grid.scopes:
-            scope.inspection.placed(self.target)
+            if self.grid.prompts_given:
+                scope.inspection.placed(self.target)
             if self.maps is None:
                 check_models(scope, self.source, self.target)
         for pair in self.pairs:
             self.items.sample(*pair)
-        self.items.others()
         self.items.score("", 0)
+
+    def check_whole(self) -> None:
+        """Refuse prompts that come along and do not suit the model, and items of which none is the
+        control of another.
+
+        Raises:
+            StudyError, PromptError: of these.
+        """
+        for scope in self.grid.scopes:
+            scope.inspection.placed(self.target)
+        self.items.others()
 
     # ---------------------------------------------------------------- parts
 

@@ -113,8 +113,8 @@ def of_sweep(
         scope: only this inspection prompt.
     """
     counted = np.zeros((axes.items, len(axes.variants), len(axes.scopes)), bool)
-    for frame in CELLS.of(folder, _SEEN):
-        own = _states(frame)
+    for frame in CELLS.of(folder, (*_SEEN, axes.metrics[0])):
+        own = _states(frame).dropna(subset=axes.metrics[0])  # of what has nothing to score it by
         counted[tuple(own[name].to_numpy(int) for name in _SEEN[:3])] = True
     if items is not None:
         counted[[n for n in range(axes.items) if n not in items]] = False

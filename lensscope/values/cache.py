@@ -14,10 +14,10 @@ from torch import Tensor
 
 from lensscope import checks
 from lensscope.errors import CacheError, PositionError, SiteError
-from lensscope.signs import without_control
+from lensscope.signs import cut, without_control
 from lensscope.store.files import path_of
 from lensscope.values import cache_file
-from lensscope.values.entries import Entry, at_tokens
+from lensscope.values.entries import Entry, at_tokens, hold
 from lensscope.values.keys import key_of
 from lensscope.values.means import Means, mean_of
 from lensscope.values.positions import ALL, PositionLike, resolve
@@ -61,7 +61,7 @@ class Cache(Mapping[Site, Tensor]):
 
     # ---------------------------------------------------------------- mapping
 
-    def __getitem__(self, site: Site) -> Tensor:
+    def __getitem__(self, site: Site | str) -> Tensor:
         site = key_of(site, self.provenance)
         if site in self._entries:
             return self._typed(site, self._entries[site].copy())
@@ -97,7 +97,7 @@ class Cache(Mapping[Site, Tensor]):
         return tuple(prompt.labels for prompt in self.prompts)
 
     @checks.door(CacheError, prompt=checks.whole(-checks.INDEX, instead=0), site=checks.anything)
-    def value(self, site: Site, prompt: int = 0) -> Float[Tensor, "position *axes"]:
+    def value(self, site: Site | str, prompt: int = 0) -> Float[Tensor, "position *axes"]:
         """What one prompt had at a site, without padding.
 
         Raises:
@@ -194,7 +194,7 @@ class Cache(Mapping[Site, Tensor]):
         entries = {site: entry.to(device, dtype) for site, entry in self._entries.items()}
         return Cache(entries, self.prompts, self.provenance)
 
-    def labelled(self, site: Site) -> xr.DataArray:
+    def labelled(self, site: Site | str) -> xr.DataArray:
         """One site with named axes; the tokens are a coordinate where there is one prompt."""
         import xarray as xr
 
@@ -232,12 +232,19 @@ class Cache(Mapping[Site, Tensor]):
         """
         return cls(*cache_file.load(path, device))
 
+    def made_from(self) -> dict[str, Any]:
+        """What makes the same cache again, with its tensors in memory: so it is written with the
+        result of a run (`lensscope.store.objects`)."""
+        entries = {site: hold(self[site], self.positions(site)) for site in self}
+        return {"entries": entries, "prompts": self.prompts, "provenance": self.provenance}
+
     # ---------------------------------------------------------------- inside
 
     def __repr__(self) -> str:
+        first = cut(without_control("|".join(self.tokens[0])), 200)
         return (
             f"Cache({self._shown()}; {len(self.prompts)} prompt(s): "
-            f"{without_control('|'.join(self.tokens[0]))}{' …' if len(self.prompts) > 1 else ''}; "
+            f"{first}{' …' if len(self.prompts) > 1 else ''}; "
             f"{self.provenance.model}, {self.provenance.processing}, {self.provenance.dtype})"
         )
 
@@ -294,7 +301,7 @@ class Cache(Mapping[Site, Tensor]):
         return tensor
 
     def _typed(self, site: Site, tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, Float[Tensor, " ".join(site.axes)]):  # type: ignore[arg-type]
+        if not tensor.is_floating_point() or tensor.ndim != len(site.axes):
             raise CacheError(
                 f"{site!r} is stored with the wrong axes.",
                 got=f"{tensor.dtype} {tuple(tensor.shape)}",

@@ -54,7 +54,7 @@ def save(
     header = {
         "format": _FORMAT,
         "provenance": asdict(provenance),
-        "prompts": [asdict(prompt) for prompt in prompts],
+        "prompts": [{n: v for n, v in asdict(p).items() if n != "messages" or v} for p in prompts],
         "sites": [
             # a site without a position holds every token, which needs no list
             {**_site_to_json(site), "positions": None if site.position is None else tokens}

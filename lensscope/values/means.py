@@ -36,7 +36,7 @@ class Means(Mapping[Site, Tensor]):
         self._dtype = dtype
         self.provenance = provenance
 
-    def __getitem__(self, site: Site) -> Float[Tensor, "*axes"]:
+    def __getitem__(self, site: Site | str) -> Float[Tensor, "*axes"]:
         key = key_of(site, self.provenance)
         whole = key.whole if key.position is None else key
         if key in self._vectors or whole in self._vectors:

@@ -77,6 +77,8 @@ PositionLike: TypeAlias = SupportsIndex | str | slice | Span | All | Slice | InM
 PositionsLike: TypeAlias = PositionLike | Sequence[PositionLike | Sequence[PositionLike]]
 """One position or a list of them, for every prompt; or a list of lists, one for each prompt."""
 Position: TypeAlias = int | str | Span | All | Slice | InMessage
+FORMS: Final = (Span, Slice, All, InMessage)
+"""The classes that positions are made of, beside numbers and texts."""
 
 
 @checks.door(PositionError)
@@ -208,9 +210,12 @@ def each_position(positions: PositionsLike, prompts: int) -> list[list[Position]
         return [[as_position(given)]] * prompts
     own = [isinstance(one, list | tuple | range) for one in given]
     rows = list(given) if own and all(own) else [given] * prompts
-    if not all(map(len, rows)) or len(rows) != prompts:
+    some = all(map(len, rows))
+    if not some or len(rows) != prompts or any(own) != all(own):
         raise PositionError(
-            "These positions do not say which tokens of each prompt are meant.",
+            "There is not one list of positions for each prompt."
+            if some
+            else "No token of a prompt is meant.",
             got=f"{checks.seen(positions)}, for {prompts} prompt(s)",
             expected="at least one position, for all prompts; or a list of lists, one for each",
             instead="[-1, 'Paris'] for every prompt, [['Diana'], ['Paris']] for two",

@@ -57,6 +57,13 @@ class Provenance:
     tokens: tuple[tuple[int, ...], ...]
     versions: dict[str, str]
 
+    def __repr__(self) -> str:
+        prompts = f"; {len(self.tokens)} prompt(s)" if self.tokens else ""
+        return (
+            f"Provenance({self.model}, {self.backend}, {self.processing}, {self.dtype}, "
+            f"weights {self.fingerprint}{prompts})"
+        )
+
     @classmethod
     def from_header(cls, told: Mapping[str, Any]) -> Provenance:
         """As ``dataclasses.asdict`` gave it, once `conform` has found it to be so."""

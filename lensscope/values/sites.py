@@ -22,7 +22,6 @@ from lensscope.values.rules import Rule, as_rule
 from lensscope.values.site_kinds import KINDS, SiteKindName, place_of
 
 When: TypeAlias = Literal["prefill", "every_step"]
-_WHEN: Final = checks.one_of("prefill", "every_step")
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Site:
         resid_post(3).at(-1)
     """
 
-    kind: SiteKindName
+    kind: SiteKindName | str
     layer: int | None = None
     head: int | None = None
     position: Position | None = None
@@ -190,7 +189,7 @@ class Site:
         """Write ``value``, ``[…]`` or ``[pos, …]``, by a rule of `lensscope.rules`."""
         return Patch(self, rule.operation(as_value(value)), when, "write")
 
-    def __rshift__(self, other: Site | Map) -> Move:
+    def __rshift__(self, other: Site | str | Map) -> Move:
         return Move(self) >> other
 
     def __repr__(self) -> str:
@@ -204,6 +203,12 @@ class Site:
         return text
 
 
+def as_site(given: Any, *_: Any) -> Any:
+    """A site from the name of its hook point; anything else as it is."""
+    return Site(given) if isinstance(given, str) and "hook_" in given else given
+
+
+@checks.constructor(PatchError, site=as_site)
 @dataclass(frozen=True, eq=False)
 class Patch:
     """One write: a site with a position, an operation, and when it acts.
@@ -227,10 +232,6 @@ class Patch:
     operation: Operation
     when: When = "prefill"
     verb: str = "set"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "site", as_site(self.site))
-        _WHEN(self.when, "when", PatchError)
 
     def __repr__(self) -> str:
         arguments = "" if self.verb == "zero" else "…"
@@ -263,7 +264,8 @@ class Move:
     transforms: tuple[Map, ...] = ()
     write: Site | None = None
 
-    def __rshift__(self, other: Site | Map) -> Move:
+    def __rshift__(self, other: Site | str | Map) -> Move:
+        other = as_site(other)
         if self.write is not None:
             raise PatchError(
                 "A move already ends in a site.",
@@ -304,12 +306,6 @@ class Move:
             *(getattr(t, "__name__", None) or repr(t) for t in self.transforms),
         ]
         return " >> ".join(parts + ([repr(self.write)] if self.write is not None else []))
-
-
-def as_site(given: Any) -> Any:
-    """A site from the name of its hook point; anything else as it is."""
-    hook = isinstance(given, str) and "hook_" in given
-    return Site(given) if hook else given
 
 
 embed: Final = Site("embed")

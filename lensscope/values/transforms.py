@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lensscope import checks
 from lensscope.errors import PatchError
+from lensscope.store.tensors import checksum
 from lensscope.values.operations import Map, as_value
 from lensscope.values.sites import Site
 
@@ -36,6 +37,11 @@ class Affine:
 
     matrix: Float[Tensor, "d_out d_in"]
     bias: Float[Tensor, " d_out"]
+
+    @property
+    def signature(self) -> str:
+        """What is the same for maps that do the same."""
+        return f"affine {checksum(self.matrix)} {checksum(self.bias)}"
 
     def __call__(self, x: Float[Tensor, "*rows d_in"]) -> Float[Tensor, "*rows d_out"]:
         if x.shape[-1] != self.matrix.shape[1]:

@@ -94,10 +94,16 @@ def vectors_of(given: Any, names: Sequence[str] | str | None = None) -> Vectors 
     rows = rows[None] if rows.ndim == 1 else rows
     if rows.ndim != 2 or not len(rows):
         _refuse("Raw vectors have the wrong number of axes.", tuple(rows.shape))
+    called: list[Any]
     if names is None:
         called = [*map(str, given)] if named else [f"vector {n}" for n in range(len(rows))]
     else:
-        called = [names] if isinstance(names, str) else list(names)
+        instead = 'names=["queen - king"]'
+        called = (
+            [names]
+            if isinstance(names, str)
+            else checks.several(names, "names", instead, PatchError)
+        )
     if len(called) != len(rows) or not all(isinstance(one, str) for one in called):
         raise PatchError(
             "There is not one name for each vector.",

@@ -580,9 +580,26 @@ def test_nodes_are_read_as_what_they_write(llama, no_hooks_left):
     no_hooks_left(llama)
 
 
+def test_a_lens_says_what_nodes_write(llama, no_hooks_left):
+    nodes = [ls.head_out(1, 2), ls.head_out(1, 3).at(2), ls.mlp_out(2), ls.embed]
+    found = circuit(nodes).inspect(ls.LogitLens(), llama, CLEAN, position=-2)
+    norm, head = families.hf_model("llama").model.norm, families.hf_model("llama").lm_head
+    for site, token in zip(nodes, (4, 2, 4, 4), strict=True):
+        vector = oracle.activations(llama, CLEAN, site.kind, site.layer or 0)[token]
+        if site.head is not None:
+            vector = vector[site.head] @ llama.blocks[site.layer].attn.W_O[site.head].detach()
+        best = head(norm(vector)).topk(3).indices.tolist()
+        assert found.words[site] == ", ".join(f"w{token}" for token in best)
+        assert found.words[site] in str(found) and found.words[site] in found.to_svg()
+    with pytest.raises(ls.LensError, match="for components"):
+        circuit(nodes).inspect(ls.TunedLens.identity(llama), llama, CLEAN)
+    no_hooks_left(llama)
+
+
 def test_heads_that_are_normalised_together_are_refused():
     model = families.build(families.Case("gemma3", "bridge", "raw"))
-    with pytest.raises(ls.LensError, match=r"attn_out\(1\)"):
-        circuit([ls.head_out(1, 2)]).inspect(identity(), model, CLEAN)
+    for reader in (identity(), ls.LogitLens()):
+        with pytest.raises(ls.LensError, match=r"attn_out\(1\)"):
+            circuit([ls.head_out(1, 2)]).inspect(reader, model, CLEAN)
     found = ls.Circuit({ls.attn_out(1): 1.0}).inspect(identity(), model, CLEAN)
     assert set(found.words) == {ls.attn_out(1)}

@@ -112,6 +112,20 @@ def test_models_lists_what_is_at_hand(lensscope):
     assert "SmolLM2-135M-Instruct" in done.stdout and "LlamaForCausalLM" in done.stdout
 
 
+def test_models_are_searched(lensscope, tmp_path):
+    done = lensscope("models", "gpt2 LMHead", "--json", "-")
+    found = json.loads(done.stdout)
+    assert set(found[0]) == {"name", "architecture", "parameters", "loads_with", "where"}
+    assert {"openai-community/gpt2"} <= {one["name"] for one in found} and len(found) > 1
+    for one in found:
+        said = f"{one['name']} {one['architecture']}".lower()
+        assert "gpt2" in said and "lmhead" in said
+    shown = lensscope("models", "smollm2-135m-instruct").stdout
+    row = next(line for line in shown.splitlines() if line.strip().startswith("SmolLM2"))
+    assert all(word in row for word in ("LlamaForCausalLM", "135M", "bridge"))
+    assert lensscope("models", "no such thing").stdout.strip().startswith("0 models")
+
+
 def test_what_a_model_can_do_is_printed(lensscope, tiny_folder):
     done = lensscope("models", "--check", str(tiny_folder / "model"))
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 
@@ -184,3 +185,21 @@ def test_memory_holds_the_vocabulary_for_a_few_states_at_a_time(llama, monkeypat
     ls.LogitLens().read(llama, PROMPTS, measures="all")
     assert max(seen) <= 5
     assert sum(seen) > 21 * 5 * 3
+
+
+def test_a_patchscope_among_lenses_is_told_how_to_be_one(llama):
+    scope = ls.Patchscope(ls.InspectionPrompt("w5 w9", "w9"))
+    for call in (
+        lambda given: inspect.unwrap(ls.compare)(llama, PROMPTS, given),
+        lambda given: inspect.unwrap(ls.studies.next_token)(llama, PROMPTS, given),
+    ):
+        with pytest.raises(ls.LensscopeError, match="Lens 1 is a patchscope") as error:
+            call([ls.LogitLens(), scope])
+        assert "scope.as_lens()" in str(error.value)
+        with pytest.raises(ls.LensscopeError, match=r"Lens 0 is a patchscope.*\n.*w5 w9"):
+            call(scope)
+        with pytest.raises(ls.LensscopeError, match="cannot be told apart") as error:
+            call([scope.as_lens(), scope.as_lens()])
+        assert "lens.renamed(" in str(error.value) and "as_lens(name=" in str(error.value)
+    names = [ls.LogitLens(), ls.LogitLens().renamed("again"), scope.as_lens()]
+    assert len(ls.compare(llama, PROMPTS, names).data["lens"]) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from types import SimpleNamespace
 from typing import Any
@@ -11,9 +12,11 @@ import torch
 import transformers
 
 import lensscope as ls
+from lensscope.model.classes import backend_of
 from lensscope.model.demo_model import calm
 from lensscope.model.loading import _bridge
 from lensscope.model.token_texts import labels_of, text_of
+from lensscope.model.tokens import tokenize
 from tests import families, own_tokenizers
 
 VOCAB = 512
@@ -77,9 +80,33 @@ def test_byte_level_is_as_it_was(demo):
     it = SimpleNamespace(tokenizer=demo.tokenizer)
     ids = demo.tokenizer("The Eiffel Tower 東京, don't  stop <|im_end|>\n x").input_ids
     plain = [demo.tokenizer.decode([i], clean_up_tokenization_spaces=False) for i in ids]
-    assert labels_of(it, ids) == tuple(plain)
+    for label, alone in zip(labels_of(it, ids), plain, strict=True):
+        assert label == alone or "\ufffd" in alone
     for n in range(len(ids)):
         assert text_of(it, ids[n:], ids[:n]) == decode(demo.tokenizer, ids[n:])
+
+
+@pytest.mark.parametrize("kind", ["byte-level", "like-llama"])
+def test_bytes_that_are_no_character_are_spelt_out(kind):
+    said = "한 🎈 Paris"
+    it = backend(kind)
+    ids = it.tokenizer(said, add_special_tokens=False)["input_ids"]
+    labels = labels_of(it, ids)
+    assert "\ufffd" not in "".join(labels)
+    spelt = re.sub(r"<([0-9A-F]{2})>", lambda byte: chr(int(byte[1], 16)), "".join(labels))
+    assert spelt.strip().encode("latin-1").decode() == said
+    assert {"<ED>", "<95>", "<9C>", "<F0>", "<9F>"} <= set(labels)
+    assert text_of(it, ids).strip() == said  # whole texts stay as they are
+
+
+def test_bytes_of_one_token_stand_together(demo):
+    ids = demo.tokenizer("한국어 🎈", add_special_tokens=False)["input_ids"]
+    prompt = tokenize(backend_of(demo), "한국어 🎈 Paris")[0]
+    assert "\ufffd" not in "".join(prompt.labels)
+    assert any(re.search("<[0-9A-F]{2}><[0-9A-F]{2}>", label) for label in prompt.labels)
+    spans = ls.LogitLens().read(demo, "한국어 🎈 Paris", ls.resid_post(2), positions="🎈")
+    assert spans.data["token"].item().endswith("<88>")  # its last byte: found by its characters
+    assert prompt.ids[: len(ids)] == tuple(ids)
 
 
 @pytest.fixture(scope="module", params=["metaspace-always", "like-llama", "word-piece"])

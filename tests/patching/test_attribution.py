@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -454,6 +455,43 @@ def test_pairs_of_many_lengths_are_verified(llama):
             result.data["effect"][n, :, :width], alone.data["effect"][0], atol=1e-4
         )
         assert result.data["effect"][n, :, width:].isnull().all()
+
+
+def test_what_was_run_is_shown_beside_its_estimate_and_makes_the_circuit(llama):
+    prompts = [[families.prompt(6, seed=n) for n in seeds] for seeds in ((0, 5), (1, 6))]
+    what = (llama, *prompts, [ls.mlp_out, ls.head_out], difference)
+    result = ls.attribution_patching(*what, positions=ls.ALL, verify=5, sample=2)
+    exact = ls.activation_patching(*what, positions=ls.ALL)
+    cell = ["site", "layer", "head"]
+    both = result.frame().merge(exact.frame(), on=["pair", *cell], suffixes=("", "_run"))
+    run = both["exact"].notna()
+    assert result.frame().columns[-1] == "exact" and run.sum() == 2 * 7
+    np.testing.assert_allclose(both["exact"][run], both["effect_run"][run], atol=1e-3)
+    top = result.top(30)
+    whole = exact.top(30).set_index(cell)["effect"]
+    best = top["exact"].fillna(top["effect"])
+    assert (best.abs().diff().dropna() <= 0).all()
+    for row in top.head(12).dropna().itertuples():
+        assert row.exact == pytest.approx(whole[row.site, row.layer, row.head], abs=1e-3)
+        assert abs(row.exact - row.effect) > 1e-3  # else nothing would tell the two apart
+        shown = f"{row.exact:+.3f}"
+        assert shown in str(result) and shown in result.to_html()
+        assert f"exact {row.exact:.4f}" in result.to_svg()
+        assert f"exact {row.exact:.4f}" in str(result.plot().to_dict())
+    assert any(cell["exact"] is None for cell in json.loads(result.to_json())["cells"])
+    found = result.circuit(top=9)
+    assert len(found.estimated) == 9 - 7 or 0 < len(found.estimated) < 9
+    for row in top.head(9).itertuples():
+        node = ls.Site(row.site, int(row.layer), None if row.head < 0 else int(row.head))
+        known = not np.isnan(row.exact)
+        assert found.nodes[node] == (row.exact if known else row.effect)
+        assert (node in found.estimated) != known
+    again = ls.Circuit.from_json(found.to_json())
+    assert again.estimated == found.estimated
+    assert found.frame()["estimated"].sum() == len(found.estimated) == str(found).count("≈") - 1
+    assert found.to_html().count("≈") == 2 * len(found.estimated)
+    assert not exact.circuit(top=3).estimated
+    assert len(ls.attribution_patching(*what, positions=ls.ALL).circuit(top=3).estimated) == 3
 
 
 # ------------------------------------------------------- what it leaves and refuses

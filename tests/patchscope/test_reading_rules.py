@@ -30,14 +30,13 @@ def test_a_rule_of_a_patchscope_is_the_rule_of_a_patch(few):
         said = result.data.sel(source_layer=layer).squeeze()
         first = oracle.logits(few, prompt.ids, [edit])[-1].softmax(-1)
         assert said.first_token_probability.item() == pytest.approx(float(first.max()), abs=1e-5)
-    lens = scope.as_lens()
     v = states(few, 0, -1)
     edit = oracle.Edit("resid_post", 1, place, lambda h: h + 2 * h.norm() * v / v.norm())
-    read = lens.read(few, IDS, ls.resid_post(0), positions=-1, full=True)
-    close(
-        torch.tensor(read.data.full_log_probability.values.ravel()),
-        oracle.logits(few, prompt.ids, [edit])[-1].log_softmax(-1),
-    )
+    expected = oracle.logits(few, prompt.ids, [edit])[-1]
+    for lens, temperature in ((scope.as_lens(), 1.0), (scope.as_lens(temperature=0.5), 0.5)):
+        read = lens.read(few, IDS, ls.resid_post(0), positions=-1, full=True)
+        found = torch.tensor(read.data.full_log_probability.values.ravel())
+        close(found, (expected / temperature).log_softmax(-1))
 
 
 def test_states_together_go_to_placeholders_of_their_own(llama):

@@ -112,6 +112,14 @@ def check(result) -> None:
     assert "␛" in svg + page and "␀" in page
     told.encode("utf-8")
     assert "NaN" not in told.replace('"NaN', "")
+    if isinstance(result, ls.Circuit):
+        site = ls.mlp_out(0).at(KEPT)
+        result = ls.Circuit({site: 0.5, ls.mlp_out(1): 0.2}, words={site: KEPT + "|_\\\n"})
+    for text, between in ((result.to_markdown(), "|"), (result.to_latex(), "&")):
+        assert not _FORBIDDEN.search(text)
+        lines = [line for line in text.splitlines() if f" {between} " in line and line[0] != "%"]
+        assert lines and "<" not in "".join(lines)
+        assert len({len(re.findall(rf"(?<!\\){re.escape(between)} ", line)) for line in lines}) == 1
 
 
 def test_every_picture_of_a_hostile_text_is_well_formed(llama):

@@ -151,3 +151,23 @@ def test_a_long_title_is_not_cut():
     line = Line("a", (0.0, 1.0), (0.0, 1.0))
     svg = lines.to_svg(Chart("long " * 20, "x", "y", (line,)))
     assert float(ET.fromstring(svg).attrib["width"]) > 64 + 100 * 7
+
+
+def test_titles_say_what_was_read_and_patched_and_dashes_what_hurts(llama):
+    pair = families.prompt(6), families.prompt(6, seed=1)
+    difference = lambda logits: logits[:, -1, 7] - logits[:, -1, 9]
+    scope = ls.Patchscope(ls.InspectionPrompt("w9 w8 w7", placeholder="w7"), max_new_tokens=1)
+    read = scope.inspect(llama, "w10 w11")
+    assert read.title == f"w10 w11, in the words of {read.target.model}"
+    effect = ls.activation_patching(llama, *pair, [ls.mlp_out, ls.head_out], difference)
+    assert effect.title.endswith("mlp_out, head_out patched")
+    lenses = [ls.LogitLens(), scope.as_lens()]
+    assert ls.compare(llama, [pair[0]], lenses).title == "Logit lens, patchscope, by layer"
+    nodes = {ls.head_out(1, 2): -0.5, ls.mlp_out(2): 0.5}
+    edges = {(ls.head_out(1, 2), "logits"): -0.2, (ls.mlp_out(2), "logits"): 0.2}
+    circuit = ls.Circuit(nodes, edges, settings={"metric": "difference"})
+    assert circuit.title == "Circuit of 2 nodes and 2 edges for difference"
+    assert circuit.to_svg().count("stroke-dasharray") == 2
+    assert "effect -0.5000" in circuit.to_svg() and "≈" not in circuit.to_html()
+    whole = ls.activation_patching(llama, *pair, ls.mlp_out, difference, positions=ls.ALL)
+    assert ">layer up; colour" in whole.to_svg()  # nothing across

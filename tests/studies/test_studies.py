@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import xarray as xr
 
 import lensscope as ls
 from lensscope.errors import StudyError
 from lensscope.studies.controls import derangement
 from lensscope.studies.folder import Folder
 from lensscope.studies.scoring import contains, rouge_l
-from tests import planted
+from tests import families, planted
 
 
 @pytest.fixture(scope="module")
@@ -599,6 +602,61 @@ def test_entities_from_files(tmp_path):
     listed = tmp_path / "some.json"
     listed.write_text(json.dumps([{"name": "Dvořák", "reference": "Czech composer"}]))
     assert ls.studies.entities(listed)[0].unresolved == ""
+
+
+def test_names_alone_are_items_that_are_shown_and_not_scored(model):
+    options = {"inspection": planted.INSPECTION, "max_new_tokens": 1, "random_draws": 1}
+    known = planted.entities()
+    names = ["w15 w40", "w16 w40"]
+    mixed = ls.studies.entity_resolution(model, [*known[:4], *names], **options).run()
+    plain = ls.studies.entity_resolution(model, known[:4], **options).run()
+    assert (mixed.headline["items"] == 4).all()
+    assert mixed.headline["state"].tolist() == plain.headline["state"].tolist()
+    xr.testing.assert_allclose(
+        mixed.data["resolved"].sel(condition="state"), plain.data["resolved"].sel(condition="state")
+    )
+    assert any("2 of 6 entities have no reference" in note for note in mixed.notes)
+    said = mixed.texts("w15 w40", condition="state", source_layer=2)
+    assert said["text"].str.strip().tolist() == ["w25"] and said["resolved"].isna().all()
+    alone = ls.studies.entity_resolution(model, names[:1], variants=["bare", "w61 {}"], **options)
+    result = alone.run()
+    assert (result.headline["items"] == 0).all() and "no cell chosen" in str(result)
+    assert any("w25" in text for panel in result.panels for row in panel.texts for text in row)
+    assert "1 of 1 entities have no reference" in result.to_html() and result.to_json()
+    assert len(result.frame()) == 0 and result.to_svg().startswith("<svg")
+    open_ended = inspect.unwrap(ls.studies.entity_resolution)
+    for wrong in ([3], [["w5"]], [{"name": "w5"}], [""]):
+        with pytest.raises(StudyError) as error:
+            open_ended(model, wrong)
+        assert {"got:", "expected:", "instead:"} <= set(str(error.value).split())
+
+
+def test_what_cannot_be_run_is_refused_where_it_is_given(model, monkeypatch):
+    other = families.build(families.Case("llama", "bridge", "raw"))
+    entities = lambda **more: ls.studies.entity_resolution(
+        model, planted.entities(), **{"inspection": planted.INSPECTION, **more}
+    )
+    attribute = lambda given=None, **more: ls.studies.attribute_extraction(
+        model, given or planted.relation(), **{"probe": False, **more}
+    )
+    same = replace(planted.relation(), objects=(("w20",),) * planted.SUBJECTS)
+    for act, kind in (
+        (lambda: entities(layers=[7]), ls.SiteError),
+        (lambda: entities(target_layers=[9]), ls.SiteError),
+        (lambda: entities(inspection="w60 w61"), ls.PromptError),
+        (lambda: attribute(lenses=[ls.TunedLens.identity(other)]), ls.BasisError),
+        (lambda: attribute(same), StudyError),
+        (lambda: ls.studies.next_token(model, ["w5 w6"] * 2, layers=[9]), ls.SiteError),
+        (lambda: ls.studies.entity_resolution("a model"), ls.ModelError),
+    ):
+        with pytest.raises(kind):
+            act()
+    study = ls.studies.entity_resolution(lambda: model, layers=[7])  # not loaded yet
+    with pytest.raises(ls.SiteError):
+        study.run()
+    monkeypatch.setitem(sys.modules, "sklearn.model_selection", None)
+    with pytest.raises(StudyError, match="extra probes"):
+        attribute(probe=True)
 
 
 # ------------------------------------------------------------- bad input

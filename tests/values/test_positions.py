@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lensscope as ls
-from lensscope.values.positions import inside_word, resolve
+from lensscope.values.positions import inside_word, resolve, resolve_each
 from lensscope.values.prompts import TokenizedPrompt
 from tests import families, oracle
 from tests.oracle import Edit, close
@@ -185,3 +185,19 @@ def test_tokens_of_text_and_of_ids_stand_at_the_same_characters(demo):
         assert resolve(needle, of_text) == resolve(needle, of_ids)
     torch_ids = torch.tensor([of_text.ids])
     assert tokenize(backend, torch_ids)[0].ids == of_text.ids
+
+
+def test_positions_of_each_prompt():
+    prompts = [WALES, made_of("Par", "is", " of")]
+    assert resolve_each([-1, 0, "of", -1], prompts) == [(5, 0, 4), (2, 0)]
+    assert resolve_each([[ls.span("Diana")], ["Paris", slice(0, 2)]], prompts) == [(0, 1), (1, 0)]
+    for wrong in ([], [[0]], [[0], [0], [0]], [[0], []], [[0], 1]):
+        with pytest.raises(ls.PositionError, match="instead:"):
+            resolve_each(wrong, prompts)
+
+
+@pytest.mark.parametrize(("word", "meant"), [("all", "ls.ALL"), ("Last", "-1"), ("first", "0")])
+def test_words_for_positions_say_what_to_write(word, meant):
+    with pytest.raises(ls.PositionError, match=f"instead:  {meant} for "):
+        resolve(word, WALES)
+    assert resolve(word, made_of("the ", word)) == (1,)  # unless the prompt has them

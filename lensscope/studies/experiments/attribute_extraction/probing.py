@@ -44,6 +44,23 @@ class Probing:
     by_subject: bool
 
 
+def check_installed() -> None:
+    """Refuse to fit probes without what fits them.
+
+    Raises:
+        StudyError: scikit-learn is not installed.
+    """
+    try:
+        import sklearn.model_selection  # noqa: F401
+    except ImportError as error:
+        raise StudyError(
+            "Probes need the extra probes.",
+            got=str(error),
+            expected="scikit-learn",
+            instead="pip install 'lensscope[probes]', or probe=False",
+        ) from error
+
+
 def probing(objects: Sequence[str], subjects: Sequence[int], seed: int) -> Probing | None:
     """Folds for samples, stratified by object; ``None`` if there are not two classes for it.
 
@@ -54,19 +71,9 @@ def probing(objects: Sequence[str], subjects: Sequence[int], seed: int) -> Probi
         objects: the class of each sample.
         subjects: the number of its subject.
         seed: of the folds and the control task.
-
-    Raises:
-        StudyError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-    except ImportError as error:
-        raise StudyError(
-            "Probes need the extra probes.",
-            got=str(error),
-            expected="scikit-learn",
-            instead="pip install 'lensscope[probes]', or probe=False",
-        ) from error
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
     pairs = set(zip(objects, subjects, strict=True))
     of_object = Counter(obj for obj, _ in pairs)
     wide = {obj for obj, n in of_object.items() if n >= FOLDS}

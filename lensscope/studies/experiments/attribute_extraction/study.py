@@ -24,7 +24,12 @@ from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.layers import TargetLayers
 from lensscope.patchscope.scope import Patchscope
 from lensscope.studies.experiments.attribute_extraction.items import Mentions, Subjects
-from lensscope.studies.experiments.attribute_extraction.probing import Probing, probed, probing
+from lensscope.studies.experiments.attribute_extraction.probing import (
+    Probing,
+    check_installed,
+    probed,
+    probing,
+)
 from lensscope.studies.experiments.attribute_extraction.summary import attribute_result
 from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers, as_lenses, as_scopes, as_targets
@@ -45,7 +50,7 @@ _SUBJECTS: Final = 8
 """So many subjects are read by a lens in a part."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AttributeExtraction(Study):
     """See `attribute_extraction`."""
 
@@ -106,9 +111,13 @@ class AttributeExtraction(Study):
 
     def check(self) -> None:
         self.sweep.check()
+        self.items.others()
         for lens in self.lenses:
             readable = [s for s in self.sweep.sites if lens.knows(self.backend, s)]
             lens.check(self.backend, readable or self.sweep.sites)
+
+    def check_whole(self) -> None:
+        self.sweep.check_whole()
 
     def prepare(self) -> Mapping[str, Tensor]:
         return self.sweep.prepare()
@@ -234,8 +243,10 @@ def attribute_extraction(
         memory_budget: bytes that the batches of a part may take.
 
     Raises:
-        StudyError: no such relation, fewer than two different objects, lenses of one name.
-        PromptError: an inspection prompt without its placeholder.
+        StudyError: no such relation, fewer than two different objects, lenses of one name, probes
+            without scikit-learn.
+        LensError, BasisError: a lens of another model, or that reads none of the layers.
+        PromptError, SiteError: an inspection prompt without its placeholder, no such layers.
 
     Example:
         >>> few = ls.studies.relation("capital").first(subjects=4, sentences=1)
@@ -254,6 +265,8 @@ def attribute_extraction(
     if lenses is None:
         lenses = LogitLens()
     none = isinstance(lenses, list | tuple) and not lenses
+    if probe:
+        check_installed()
     return AttributeExtraction(
         model=model,
         seed=seed,
@@ -264,6 +277,7 @@ def attribute_extraction(
             as_targets(target_layers),
             max_new_tokens,
             random_draws,
+            inspection is not None,
         ),
         relation=found,
         lenses=() if none else as_lenses(lenses),

@@ -54,7 +54,7 @@ _LAYERS: Final = 8
 """So many source layers unless told otherwise."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CrossModel(Study):
     """See `cross_model`."""
 
@@ -169,8 +169,13 @@ class CrossModel(Study):
                 instead="more texts, or texts=None for those that come with lensscope",
             )
         self.sweep.check()
-        self.identity.inspection.placed(self.target)
+        if self.identity != Patchscope.token_identity():
+            self.identity.inspection.placed(self.target)
         self.words.check(self.split()[1])
+
+    def check_whole(self) -> None:
+        self.sweep.check_whole()
+        self.identity.inspection.placed(self.target)
 
     def prepare(self) -> Mapping[str, Tensor]:
         """Means and random vectors, and for each pair of layers a map."""
@@ -233,7 +238,7 @@ def cross_model(
     target: Any,
     texts: Iterable[Any] | Path | None = None,
     *,
-    entities: Iterable[Entity] | str | Path | None = None,
+    entities: Iterable[Entity | str] | str | Path | None = None,
     layers: Iterable[int] | int | None = None,
     target_layers: Iterable[int] | int | Literal["proportional", "all"] = "proportional",
     identity: Patchscope | None = None,
@@ -263,7 +268,8 @@ def cross_model(
         texts: texts or token ids, half of which are held out; a ``Path`` to a text file with a text
             a line; by default those that come with lensscope, and to fit on also the chapters of
             the Python language reference.
-        entities: some, or the path of a file of them; by default those that come with lensscope.
+        entities: some, names alone, or the path of a file of them, as in `entity_resolution`; by
+            default those that come with lensscope.
         layers: source layers of block outputs; by default eight, evenly spaced.
         target_layers: ``"proportional"``, for each source layer the one at the same relative depth;
             or a list, or ``"all"``: with each source layer. Each target layer is a pass over the
@@ -302,6 +308,7 @@ def cross_model(
             as_targets("same" if target_layers == "proportional" else target_layers),
             max_new_tokens,
             random_draws,
+            inspection is not None,
         ),
         given=entities_of(entities),
         target_model=target,

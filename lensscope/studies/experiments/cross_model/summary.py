@@ -14,7 +14,7 @@ from lensscope.studies.folder import Folder
 from lensscope.studies.items import Score
 from lensscope.studies.parts import IDENTITY
 from lensscope.studies.result import StudyResult
-from lensscope.studies.summary import dataset, few, headline, places, unchosen
+from lensscope.studies.summary import dataset, few, headline, places, unchosen, unscored
 from lensscope.studies.tally import Tally, of_cells, of_sweep
 
 _SHOWN: Final = 5
@@ -72,6 +72,7 @@ def cross_model_result(folder: Folder, score: Score) -> StudyResult:
     notes = (
         *few(int(heads[0]["items"].max()), "texts"),
         *few(int(heads[1]["items"].max()), "entities"),
+        *unscored(arguments["entities"]),
         f"States of {models['model']['model']} in the words of {models['target_model']['model']}, "
         f"over {len(arguments['pairs'])} pairs of layers, each with its own affine map.",
         f"The maps were fitted on other texts than the {texts} that are read; controls go through "

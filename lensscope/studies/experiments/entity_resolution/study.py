@@ -43,7 +43,7 @@ INSPECTIONS: Final = (
 """The paper's inspection prompt, and one of the same form with other entities."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EntityResolution(Study):
     """See `entity_resolution`."""
 
@@ -93,6 +93,9 @@ class EntityResolution(Study):
     def check(self) -> None:
         self.sweep.check()
 
+    def check_whole(self) -> None:
+        self.sweep.check_whole()
+
     def prepare(self) -> Mapping[str, Tensor]:
         return self.sweep.prepare()
 
@@ -109,7 +112,7 @@ class EntityResolution(Study):
 @checks.door(StudyError, similarity=checks.text)
 def entity_resolution(
     model: Any,
-    entities: Iterable[Entity] | str | Path | None = None,
+    entities: Iterable[Entity | str] | str | Path | None = None,
     *,
     variants: Iterable[str] = ("bare",),
     all_tokens: bool = False,
@@ -140,7 +143,8 @@ def entity_resolution(
     Args:
         model: the model, or a function without arguments that loads it.
         entities: some of them, or the path of a file of them (`entities`); by default those that
-            come with lensscope.
+            come with lensscope. Of a name alone there is no reference: what is said of it is shown
+            and not scored.
         variants: ways to put the name: ``"bare"``, ``"space"`` (one before it), ``"lower"``,
             ``"upper"``, ``"sentence"``, or a template with ``{}``.
         all_tokens: read each token of the name, not the last one only.
@@ -159,6 +163,7 @@ def entity_resolution(
     Raises:
         StudyError: no entities, an unknown variant, a sentence model that is not there.
         PromptError: an inspection prompt without its placeholder.
+        SiteError: layers that the model lacks.
 
     Example:
         >>> study = ls.studies.entity_resolution(
@@ -196,6 +201,7 @@ def entity_resolution(
             as_targets(target_layers),
             max_new_tokens,
             random_draws,
+            inspection is not None,
         ),
         given=entities_of(entities),
         ways=ways,

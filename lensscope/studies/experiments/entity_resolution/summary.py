@@ -21,6 +21,7 @@ from lensscope.studies.summary import (
     headline,
     places,
     unchosen,
+    unscored,
     with_interval,
 )
 from lensscope.studies.tally import of_sweep
@@ -42,6 +43,7 @@ def entity_result(folder: Folder, score: Score) -> StudyResult:
         tables["resolved by token"] = _by_token(folder)
     charts, panels = [], []
     names = [entity["name"] for entity in arguments["entities"]]
+    scored = sum(bool(entity["reference"]) for entity in arguments["entities"])
     for row in head[head["way"].str.startswith("best fixed")].to_dict("records"):
         cells = shown(tally, row)
         own = data.sel(variant=row["variant"], inspection=axes.scopes[cells.scope])
@@ -67,8 +69,9 @@ def entity_result(folder: Folder, score: Score) -> StudyResult:
         )
     notes = (
         *few(int(head["items"].max()), "entities"),
+        *unscored(arguments["entities"]),
         "A cell is resolved where ROUGE-L with the entity's reference is above ROUGE-L with the "
-        f"reference of every other of the {len(names)} entities, and above ROUGE-L with what the "
+        f"reference of every other of the {scored} entities, and above ROUGE-L with what the "
         "last word of its name alone means; a tie is none.",
         f"Fixed layers and cells are {tally.folds.said}; 'some layer' takes each entity's best, "
         "which the controls may do too.",
@@ -96,6 +99,7 @@ def _by_variant(folder: Folder, arguments: dict[str, Any]) -> pd.DataFrame:
     sums: dict[tuple[str, str], list[float]] = {}
     for part in CELLS.of(folder):
         states = part[(part["condition"] == "state") & (part["place"] == 0)]
+        states = states[states["resolved"].notna()]
         for _, own in states.groupby(["item", "variant", "scope"]):
             variant = arguments["variants"][int(own["variant"].iloc[0])]
             cut = _cut(int(own["name_tokens"].iloc[0]))
@@ -135,6 +139,7 @@ def _by_token(folder: Folder) -> pd.DataFrame:
     found: dict[int, NDArray[Any]] = {}
     for part in CELLS.of(folder, ["item", "variant", "condition", "place", "scope", *names]):
         states = part[(part["condition"] == "state") & (part["place"] < _PLACES)]
+        states = states[states["resolved"].notna()]
         for (item, _, place), own in states.groupby(["item", "variant", "place"]):
             best = own.groupby("scope")[list(names)].max().mean().to_numpy()
             # hits of the state and of another entity's, and of how many ways to put the name

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 32
 """Prompts that are run together."""
+_PLACEHOLDER: Final = "x"
+"""The one that comes along, which a tokenizer may not keep whole."""
 
 
 class Written(NamedTuple):
@@ -60,7 +62,7 @@ class Written(NamedTuple):
     state: Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Multihop(Study):
     """See `multihop`."""
 
@@ -141,6 +143,12 @@ class Multihop(Study):
         for question in self.questions:
             for way in (CHAIN, BACK):
                 read(self.backend, question, way)
+        if self.placeholder != _PLACEHOLDER:
+            self.check_whole()
+
+    def check_whole(self) -> None:
+        for question in self.questions:
+            for way in (CHAIN, BACK):
                 written(self.backend, question, way, self.placeholder)
 
     def prepare(self) -> Mapping[str, Tensor]:
@@ -237,7 +245,7 @@ def multihop(
     target_layers: Iterable[int] | int | None = None,
     max_new_tokens: int = 10,
     random_draws: int = 1,
-    placeholder: str = "x",
+    placeholder: str = _PLACEHOLDER,
     seed: int = 0,
     memory_budget: int = BUDGET,
 ) -> Multihop:

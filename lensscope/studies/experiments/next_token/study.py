@@ -50,7 +50,7 @@ _Cell: TypeAlias = "tuple[int, Site, str, int]"
 """A lens by number, a site, a condition, and which draw of it."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class NextToken(Study):
     """See `next_token`."""
 
@@ -117,7 +117,12 @@ class NextToken(Study):
         """
         whole_number(self.random_draws, "random_draws", 1, 1, error=StudyError)
         self.groups()
+        self.sites()
         self.reads(range(len(self.texts)))
+        for lens in self.lenses if self.lenses != _lenses() else ():
+            readable(lens, self.backend, self.sites(), wanted=self.layers)
+
+    def check_whole(self) -> None:
         for lens in self.lenses:
             readable(lens, self.backend, self.sites(), wanted=self.layers)
 
@@ -230,6 +235,11 @@ class NextToken(Study):
         return next_token_result(folder)
 
 
+def _lenses() -> tuple[Lens, ...]:
+    """The lenses that come along."""
+    return LogitLens(), Patchscope.token_identity().as_lens()
+
+
 def _most_probable(logits: Tensor, what: str) -> Int[Tensor, " row"]:
     log_q = logits.float().log_softmax(-1)
     refuse_nan(log_q, what)
@@ -283,8 +293,6 @@ def next_token(
         >>> study.run().data.precision_at_1.sel(condition="state", lens="logit lens").values
         array([0., 1.])
     """
-    if lenses is None:
-        lenses = [LogitLens(), Patchscope.token_identity().as_lens()]
     if positions is None:
         positions = ALL
     return NextToken(
@@ -292,7 +300,7 @@ def next_token(
         seed=seed,
         memory_budget=memory_budget,
         texts=texts_of(texts),
-        lenses=as_lenses(lenses),
+        lenses=_lenses() if lenses is None else as_lenses(lenses),
         positions=tuple(positions) if isinstance(positions, list | range) else positions,
         layers=as_layers(layers),
         random_draws=random_draws,

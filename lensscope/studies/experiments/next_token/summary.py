@@ -31,7 +31,7 @@ from lensscope.studies.summary import (
 METRICS: Final = ("precision_at_1", "surprisal")
 
 
-class _Tally:
+class _TextSums:
     """The sums of texts: part x condition x metric x lens x layer."""
 
     def __init__(self, texts: int, lenses: list[str], layers: list[int], below: list[int]) -> None:
@@ -73,7 +73,7 @@ def next_token_result(folder: Folder) -> StudyResult:
     layers = list(arguments["layers"])
     last = int(manifest["models"]["model"]["n_layers"]) - 1
     below = [n for n, layer in enumerate(layers) if layer != last] or [0]
-    tally = _Tally(len(arguments["texts"]), lenses, layers, below)
+    tally = _TextSums(len(arguments["texts"]), lenses, layers, below)
     tally.take(folder, arguments["seed"])
     data = _dataset(tally)
     charts = []
@@ -111,7 +111,7 @@ def _first_token(arguments: Mapping[str, Any]) -> tuple[str, ...]:
     return ("The first token of a text is not read: it is an attention sink.",)
 
 
-def _dataset(tally: _Tally) -> xr.Dataset:
+def _dataset(tally: _TextSums) -> xr.Dataset:
     """Every cell by condition, with its interval, over all texts."""
     sums = tally.sums.sum(0)
     variables: dict[str, Any] = {}
@@ -124,7 +124,7 @@ def _dataset(tally: _Tally) -> xr.Dataset:
     return xr.Dataset(variables, coords).assign(texts=int(tally.counted.sum()))
 
 
-def _headline(tally: _Tally, metric: int) -> pd.DataFrame:
+def _headline(tally: _TextSums, metric: int) -> pd.DataFrame:
     """A line for each lens, at the layer of the largest precision@1 where it is not scored."""
     lines = []
     for n, lens in enumerate(tally.lenses):
@@ -149,7 +149,7 @@ def _headline(tally: _Tally, metric: int) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _over_layers(tally: _Tally) -> pd.DataFrame:
+def _over_layers(tally: _TextSums) -> pd.DataFrame:
     """A line for each lens: precision@1 of all layers that it reads together, all texts."""
     lines = []
     for n, lens in enumerate(tally.lenses):

@@ -1,0 +1,48 @@
+"""Pictures as PNG and PDF, of the SVG that a result draws.
+
+By vl-convert, which needs no browser and no library of the system, brings a font of each kind, and
+takes other scripts from the fonts of the machine; letters that none of them has become boxes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lensscope.errors import FileError
+
+
+def png(svg: str, scale: float = 2) -> bytes:
+    """A picture as PNG.
+
+    Args:
+        svg: the picture.
+        scale: dots for each of its units.
+
+    Raises:
+        FileError: the extra ``figures`` is not installed.
+    """
+    found: bytes = _converter().svg_to_png(svg, scale=scale)
+    return found
+
+
+def pdf(svg: str) -> bytes:
+    """A picture as a page of PDF, as large as the picture; texts stay texts.
+
+    Raises:
+        FileError: the extra ``figures`` is not installed.
+    """
+    found: bytes = _converter().svg_to_pdf(svg)
+    return found
+
+
+def _converter() -> Any:
+    try:
+        import vl_convert
+    except ImportError as error:
+        raise FileError(
+            "There is nothing here that draws PNG and PDF.",
+            got=f"{error}",
+            expected="vl-convert-python",
+            instead="pip install 'lensscope[figures]', or result.to_svg(path)",
+        ) from error
+    return vl_convert
