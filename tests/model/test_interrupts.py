@@ -15,6 +15,7 @@ import torch
 
 import lensscope as ls
 from lensscope.model import attaching, turns
+from lensscope.model.adapters import Adapter, LowRank
 from tests import families
 
 PROMPT = families.prompt(6)
@@ -102,12 +103,17 @@ def model():
 TEXTS = [families.prompt(12, seed=n) for n in range(4)]
 SETS = [[ls.resid_pre(n).at(p).scale(0.5)] for n in (1, 2) for p in (2, 3)]
 STEER = ls.resid_post(1).map(lambda x: 2 * x, when="every_step")
+PART = LowRank(torch.full((2, 32), 0.1), torch.full((48, 2), 0.1), 1.0)
+ADAPTER = Adapter({"model.layers.0.mlp.up_proj": PART})
 CALLS = {
     "capture": lambda m: ls.capture(m, PROMPT, [ls.resid_post(1), ls.pattern(0)]),
     "run": lambda m: ls.run(m, PROMPT, [ls.resid_mid(1).at(2).zero()], keep=ls.q(0)),
     "generate": lambda m: ls.generate(m, PROMPT, [STEER], 2),
     "run_many": lambda m: ls.run_many(m, PROMPT, SETS, max_new_tokens=2),
     "inspect": lambda m: ls.Patchscope(W, max_new_tokens=1).inspect(m, "w8 w9", layers=[0, 1]),
+    "reader": lambda m: ls.Patchscope(W, adapter=ADAPTER, max_new_tokens=1).inspect(
+        m, "w8 w9", layers=[1]
+    ),
     "lens": lambda m: ls.LogitLens().read(m, PROMPT, positions=-1, top_k=2),
     "jacobian": lambda m: ls.JacobianLens.fit(m, TEXTS, length=12, skip_first=1, max_pieces=1),
     "affine": lambda m: ls.AffineLens.fit(m, TEXTS, sites=ls.resid_post(0)),
