@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from lensscope import pairs as pairs
     from lensscope import studies as studies
     from lensscope.circuits.circuit import Circuit as Circuit
+    from lensscope.circuits.curve import FaithfulnessCurve as FaithfulnessCurve
+    from lensscope.circuits.faithfulness import Faithfulness as Faithfulness
     from lensscope.effects.metrics import kl_divergence as kl_divergence
     from lensscope.effects.metrics import log_probability as log_probability
     from lensscope.effects.metrics import logit_difference as logit_difference
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from lensscope.engine.runs import Generation as Generation
     from lensscope.engine.runs import Run as Run
     from lensscope.engine.runs import Runs as Runs
+    from lensscope.engine.support import Support as Support
     from lensscope.engine.support import support as support
     from lensscope.errors import BasisError as BasisError
     from lensscope.errors import BudgetError as BudgetError
@@ -86,6 +89,8 @@ if TYPE_CHECKING:
 # Names are imported when first used: `lensscope --help` must not wait for torch.
 _HOMES = {
     "circuits.circuit": "Circuit",
+    "circuits.curve": "FaithfulnessCurve",
+    "circuits.faithfulness": "Faithfulness",
     "effects.metrics": "kl_divergence log_probability logit_difference probability rank",
     "engine.capture": "capture",
     "engine.generate": "generate",
@@ -93,7 +98,7 @@ _HOMES = {
     "engine.run": "run",
     "engine.run_many": "run_many",
     "engine.runs": "Generation Run Runs",
-    "engine.support": "support",
+    "engine.support": "Support support",
     "errors": "BasisError BudgetError CacheError CheckpointError CircuitError FileError "
     "LensError LensscopeError ModelError ModelNotFoundError PatchError PlanError "
     "PositionError PromptError SiteError StudyError SweepError",
