@@ -27,20 +27,25 @@ def jaxtyped(function: Any = None, *, typechecker: Any = check) -> Any:
     """What jaxtyping's import hook puts on every function and class."""
     if function is None:
         return functools.partial(jaxtyped, typechecker=typechecker)
+    if inspect.isclass(function) and hasattr(function.__init__, "__wrapped__"):
+        return function  # what it is made of has come through a door already
     if not isinstance(function, FunctionType) or not function.__annotations__:
         return _by_jaxtyping(function, typechecker=typechecker)
     if "<locals>" in function.__qualname__:
         return function
-    hints = function.__annotations__
+    hints = {
+        name: _destring_annotation(hint, function.__globals__)
+        for name, hint in function.__annotations__.items()
+    }
     # a block is known by the frame that entered it; of wrappers, jaxtyping's is told apart from it
     if function.__name__ == "__enter__" or any(
         _OF_AXES.search(str(hint)) for hint in hints.values()
     ):
         return _by_jaxtyping(function, typechecker=typechecker)
-    return _by_beartype(function)
+    return _by_beartype(function, hints)
 
 
-def _by_beartype(function: FunctionType) -> Any:
+def _by_beartype(function: FunctionType, hints: dict[str, Any]) -> Any:
     """A function with beartype's checks; names that only type checkers know mean anything."""
     bare = FunctionType(
         function.__code__,
@@ -51,10 +56,7 @@ def _by_beartype(function: FunctionType) -> Any:
     )
     bare.__kwdefaults__ = function.__kwdefaults__
     bare.__qualname__, bare.__module__ = function.__qualname__, function.__module__
-    bare.__annotations__ = {
-        name: _destring_annotation(hint, function.__globals__)
-        for name, hint in function.__annotations__.items()
-    }
+    bare.__annotations__ = hints
     if inspect.isgeneratorfunction(function):
         bare.__annotations__.pop("return", None)
     return functools.wraps(function)(check(bare))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lensscope.patchscope.scope import Patchscope
 
 
+@checks.constructor(CircuitError, edges=checks.anything, kinds=checks.anything)
 @dataclass(frozen=True, eq=False)
 class Circuit(Wiring, Shown, Lasting):
     """Components of a model that carry an effect, and the paths between them.

@@ -136,7 +136,7 @@ def _findings(backend: Backend) -> Iterator[Finding]:
     talks = has_template(backend.tokenizer)
     yield Finding(
         "a chat template",
-        talks,
+        talks or None,
         "in the tokenizer" if talks else "none in the tokenizer",
         "ls.chat([…]) is written by it" if talks else "prompts are texts, and ls.chat is refused",
     )

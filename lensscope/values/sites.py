@@ -301,11 +301,9 @@ class Move:
         return self.write.set(value)
 
     def __repr__(self) -> str:
-        parts = [
-            repr(self.read),
-            *(getattr(t, "__name__", None) or repr(t) for t in self.transforms),
-        ]
-        return " >> ".join(parts + ([repr(self.write)] if self.write is not None else []))
+        named = (getattr(t, "__name__", None) or repr(t) for t in self.transforms)
+        end = [] if self.write is None else [repr(self.write)]
+        return " >> ".join([repr(self.read), *named, *end])
 
 
 embed: Final = Site("embed")
