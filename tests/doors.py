@@ -390,6 +390,15 @@ class Bench:
         yield Door("to", lambda **o: dict(cache.to(**o)), {}, ("device", "dtype"))
         yield Door("Cache.save", cache.save, {"path": "'cache'"})
         yield Door("Cache.load", ls.Cache.load, {"path": "'none'"}, ("device",))
+        yield Door(
+            "Patchscope.load",
+            ls.Patchscope.load,
+            {"folder": "'none.safetensors'", **model},
+            ("question", "rule", "allow_pickle"),
+        )
+        yield Door("Patchscope.save", n["scope"].save, {"path": "'scope.safetensors'"})
+        waits = ls.Patchscope(ls.InspectionPrompt("w60 w50 {question}", "w50"))
+        yield Door("asking", waits.asking, {"question": "'w7'"})
         for task in ("ioi", "greater_than", "country_capital", "gendered_pronoun"):
             yield Door(task, getattr(ls.pairs, task), {**model, "n": "2"}, ("seed",))
         for form in ("from_csv", "from_jsonl"):
