@@ -22,10 +22,9 @@ demo: $(VENV)/.demo
 	$(BIN)/lensscope demo --html lensscope-demo.html
 
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) \
-		--cov --cov-report=term:skip-covered --cov-fail-under=95
-	OMP_NUM_THREADS=1 LENSSCOPE_QUICK=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=600 \
-		-n $(PYTEST_JOBS) notebooks
+	OMP_NUM_THREADS=1 LENSSCOPE_QUICK=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) \
+		--cov --cov-report=term:skip-covered --cov-fail-under=95 \
+		--nbmake --nbmake-timeout=600 notebooks tests lensscope
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -136,6 +136,7 @@ def values_of_all_kinds(model: Any) -> list[Any]:
             move.read,
             move.patch(run.cache),
             ls.Plan(),
+            ls.support(model),
             pairs,
             pairs.metric,
         ),

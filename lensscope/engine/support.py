@@ -74,7 +74,15 @@ class Support(Tabled, Lasting):
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        return str(self)
+        fails = [f.trial for f in self.findings if f.holds is False]
+        said = (
+            f"{', '.join(fails[:4])}{' …' if len(fails) > 4 else ''} fail"
+            if fails
+            else "none fails"
+        )
+        return (
+            f"Support({self.provenance.model}; {len(self.findings)} tried, {said}; print shows all)"
+        )
 
 
 def support(model: Any) -> Support:
