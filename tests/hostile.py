@@ -72,7 +72,7 @@ slice(0.5,1) Path('x') Path('/proc/none/x') Path('.') datetime.date(2020,1,1) Ex
 print dict type int (lambda:0) (lambda*a:None) (lambda*a:torch.ones(1)) sys ls.ALL ls.span('w5')
 ls.span('') ls.resid_post ls.resid_post(1) ls.resid_post(99) ls.resid_post(1).at(2)
 ls.head_out(1,9) ls.pattern ls.embed ls.resid_post(1).zero() [ls.resid_post(1).zero()]
-iter([ls.resid_post(1)]) [ls.resid_post(1),ls.resid_post(1)] [ls.resid_post(1),'x']
+iter([ls.resid_mid(1)]) [ls.resid_post(1),ls.resid_post(1)] [ls.resid_post(1),'x']
 ls.resid_post(0)>>ls.resid_post(1) ls.resid_post(0)>>len ls.LogitLens ls.LogitLens()
 [ls.LogitLens(),ls.LogitLens()] ls.Plan() ls.Plan.none() ls.logit_difference ls.kl_divergence()
 ls.rank(7) ls.log_probability('w5') ls.Patchscope ls.LensError torch.float32 torch.float16
