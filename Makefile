@@ -9,7 +9,8 @@ TL3 := transformer-lens==3.9.0
 VENV_NEWEST ?= .venv-newest
 CORE := $(addsuffix .py,$(addprefix tests/,$(addprefix engine/test_,micro laws engine traps) \
 	$(addprefix model/test_,trials token_texts loading) patchscope/test_patchscope))
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+# What is used is compiled when it is first used; all of it would take longer than to fetch it.
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 export HF_HUB_OFFLINE ?= 1
 # Tests run side by side, each on one thread: most are too small to use more.
 PYTEST_JOBS ?= 2
@@ -40,7 +41,7 @@ test-newest:
 	test -d $(VENV_NEWEST) || $(PYTHON) -m venv $(VENV_NEWEST)
 	grep -i '^torch==' constraints.txt > $(VENV_NEWEST)/constraints.txt
 	$(VENV_NEWEST)/bin/python $(PIP_INSTALL) -c $(VENV_NEWEST)/constraints.txt \
-		--upgrade --upgrade-strategy eager -e '.[test]'
+		--upgrade --upgrade-strategy eager -e '.[test-core]'
 	$(VENV_NEWEST)/bin/python -m pip list --format freeze | grep -i '^trans\|^torch='
 	OMP_NUM_THREADS=1 LENSSCOPE_FEW=1 $(VENV_NEWEST)/bin/python -m pytest $(SIDE_BY_SIDE) \
 		-W default $(CORE)

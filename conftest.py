@@ -50,20 +50,22 @@ from tests import families
 collect_ignore = ["tests/bad_input.py"]
 
 
-# Tests of what is tried, loaded and worked out by hand, and the laws on every family.
-_FILES_OF_THE_LINE = ("test_trials", "test_models", "test_micro", "test_laws")
+# Tests of what is tried, loaded and worked out by hand.
+_FILES_OF_THE_LINE = ("test_trials", "test_models", "test_micro")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what depends on the TransformerLens line: `make test-tl3` runs these.
 
-    Beside those files, that is whatever runs on a class that only one line has.
+    Beside those files, that is whatever runs on a class that only one line has, and the laws on a
+    few families.
     """
     for item in items:
         given = getattr(getattr(item, "callspec", None), "params", {}).values()
         kinds = {one if isinstance(one, str) else getattr(one, "backend", None) for one in given}
         direct = "hooked_transformer" in getattr(item, "fixturenames", ())
-        if "hooked" in kinds or direct or item.path.stem in _FILES_OF_THE_LINE:
+        law = item.path.stem == "test_laws" and any(one in families.FEW for one in given)
+        if "hooked" in kinds or direct or law or item.path.stem in _FILES_OF_THE_LINE:
             item.add_marker("line")
 
 
