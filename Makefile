@@ -9,8 +9,7 @@ TL3 := transformer-lens==3.9.0
 VENV_NEWEST ?= .venv-newest
 CORE := $(addsuffix .py,$(addprefix tests/,$(addprefix engine/test_,micro laws engine traps) \
 	$(addprefix model/test_,trials token_texts loading) patchscope/test_patchscope))
-# What is used is compiled when it is first used; all of it would take longer than to fetch it.
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 export HF_HUB_OFFLINE ?= 1
 # Tests run side by side, each on one thread: most are too small to use more.
 PYTEST_JOBS ?= 2
