@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.errors import LensError
 from lensscope.model.adapters import Adapter, LowRank
 from lensscope.store.json_text import read_json
@@ -37,17 +38,10 @@ def read_adapter(folder: Path) -> Adapter:
         LensError: PEFT is not installed, files that are missing, damaged or pickled, or something
             else than plain LoRA.
     """
-    try:
+    with checks.needing("readers", "Adapters need the extra readers.", "peft", LensError):
         import peft
         from peft.utils import load_peft_weights
         from peft.utils.other import get_pattern_key
-    except ImportError as error:
-        raise LensError(
-            "Adapters need the extra readers.",
-            got=str(error),
-            expected="peft",
-            instead="pip install 'lensscope[readers]'",
-        ) from error
     _check_files(folder)
     try:
         told = read_json((folder / CONFIG).read_text(encoding="utf-8"))

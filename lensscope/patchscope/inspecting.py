@@ -77,13 +77,14 @@ def inspected(
     plans: dict[str, None] = {}
     for inspection in dict.fromkeys(inspections):
         own = [r for r, i in zip(readings, inspections, strict=True) if i == inspection]
+        prompt, places = inspection.tokenized(target), inspection.placed(target)
         for sample in range(samples):
             seed = {} if samples == 1 else {"seed": sampling["seed"] + sample}
             with adapted(scope, target):
                 (runs,) = write_and_decode(
                     target,
-                    inspection.tokenized(target),
-                    inspection.placed(target),
+                    prompt,
+                    places,
                     [(scope.write.whole(r.target_layer), _written(r)) for r in own],
                     patch=scope.patch,
                     max_new_tokens=max_new_tokens,

@@ -138,14 +138,9 @@ class InspectionPrompt:
             )
         if "{layer}" not in parts and "{k}" not in parts:
             return self
-        known = {"{layer}": str(layer), "{k}": str(self.n_places)}
-
-        def fill(part: str) -> str:
-            for name, value in known.items():
-                part = part.replace(name, value)
-            return part
-
-        return replace(self, text=_each(self.text, fill))
+        here, k = str(layer), str(self.n_places)
+        text = _each(self.text, lambda p: p.replace("{layer}", here).replace("{k}", k))
+        return replace(self, text=text)
 
     def tokens(self, model: Any) -> TokenizedPrompt:
         """The prompt as the model's tokens."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lensscope import checks
 from lensscope.errors import FileError
 
 
@@ -36,13 +37,7 @@ def pdf(svg: str) -> bytes:
 
 
 def _converter() -> Any:
-    try:
+    what, expected = "There is nothing here that draws PNG and PDF.", "vl-convert-python"
+    with checks.needing("figures", what, expected, FileError, "result.to_svg(path)"):
         import vl_convert
-    except ImportError as error:
-        raise FileError(
-            "There is nothing here that draws PNG and PDF.",
-            got=f"{error}",
-            expected="vl-convert-python",
-            instead="pip install 'lensscope[figures]', or result.to_svg(path)",
-        ) from error
     return vl_convert

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import torch
 from torch import Tensor
 
+from lensscope import checks
 from lensscope.errors import LensscopeError, StudyError
 from lensscope.progress import one_bar
 from lensscope.studies.parts import Part
@@ -141,15 +142,9 @@ def on_ray(
 
 
 def _ray() -> Any:
-    try:
+    what, otherwise = "Ray is not installed.", 'executor="local"'
+    with checks.needing("ray", what, "the extra ray", StudyError, otherwise):
         import ray
-    except ImportError as error:
-        raise StudyError(
-            "Ray is not installed.",
-            got=str(error),
-            expected="the extra ray",
-            instead="pip install 'lensscope[ray]', or executor=\"local\"",
-        ) from error
     return ray
 
 

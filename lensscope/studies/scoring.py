@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
+from lensscope import checks
 from lensscope.errors import StudyError
 from lensscope.studies.places import whole
 
@@ -133,15 +134,9 @@ def sentence_model(name: str) -> Callable[[str, str], float]:
     Raises:
         StudyError: not installed, or no such model here.
     """
-    try:
+    what, expected = "Sentence models need the extra similarity.", "sentence-transformers"
+    with checks.needing("similarity", what, expected, StudyError, "similarity=None"):
         from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise StudyError(
-            "Sentence models need the extra similarity.",
-            got=str(error),
-            expected="sentence-transformers",
-            instead="pip install 'lensscope[similarity]', or similarity=None",
-        ) from error
     try:
         model = SentenceTransformer(name, local_files_only=True)
     except (OSError, ValueError) as error:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from lensscope import checks
 from lensscope.errors import LensError
 from lensscope.model import loading
 from lensscope.model.backend import Backend
@@ -96,15 +97,9 @@ def load_autoencoder(given: Given, text: Path, back: Path | None) -> dict[str, A
 
 def _meta(folder: Path, roles: tuple[str, ...], tokens: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a folder says of itself."""
-    try:
+    what = "Natural-language autoencoders need the extra readers."
+    with checks.needing("readers", what, "PyYAML", LensError):
         import yaml
-    except ImportError as error:
-        raise LensError(
-            "Natural-language autoencoders need the extra readers.",
-            got=str(error),
-            expected="PyYAML",
-            instead="pip install 'lensscope[readers]'",
-        ) from error
     path = folder / META
     try:
         told: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from lensscope import checks
 from lensscope.errors import StudyError
 
 FOLDS: Final = 3
@@ -50,15 +51,9 @@ def check_installed() -> None:
     Raises:
         StudyError: scikit-learn is not installed.
     """
-    try:
+    what, expected = "Probes need the extra probes.", "scikit-learn"
+    with checks.needing("probes", what, expected, StudyError, "probe=False"):
         import sklearn.model_selection  # noqa: F401
-    except ImportError as error:
-        raise StudyError(
-            "Probes need the extra probes.",
-            got=str(error),
-            expected="scikit-learn",
-            instead="pip install 'lensscope[probes]', or probe=False",
-        ) from error
 
 
 def probing(objects: Sequence[str], subjects: Sequence[int], seed: int) -> Probing | None:
