@@ -5,11 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from tqdm.std import tqdm
 
 _quiet = False
+
+
+class _Bar(tqdm):  # type: ignore[type-arg]
+    """A bar that is left by its ``with`` block alone."""
+
+    # tqdm closes a bar once more when it dies, in Python, where an interrupt would be lost: what
+    # a finalizer raises is ignored. This one is run by the interpreter itself, and does nothing.
+    __del__ = object.__init__
 
 
 def be_quiet(quiet: bool = True) -> None:
@@ -18,14 +25,14 @@ def be_quiet(quiet: bool = True) -> None:
     _quiet = quiet
 
 
-def progress(total: int, what: str, unit: str = "it", initial: int = 0) -> tqdm[Any]:
+def progress(total: int, what: str, unit: str = "it", initial: int = 0) -> _Bar:
     """A bar to be used as a context manager; call ``update(n)`` on it.
 
     It shows itself in a terminal after two seconds, in a notebook (whose file keeps what is shown)
     after eight, and never in a pipe.
     """
     notebook = "ipykernel" in sys.modules
-    return tqdm(
+    return _Bar(
         total=total,
         initial=initial,
         desc=what,

@@ -239,6 +239,10 @@ def test_real_signals():
     from tests import families
     from tests.model.test_interrupts import CALLS, plain, state
 
+    def lost(found):
+        sys.stderr.write(f"lost in {found.object!r}: {found.exc_value!r}")
+        os._exit(3)
+    sys.unraisablehook = lost  # where Python would go on as if nobody had asked it to stop
     model = families.wrap(copy.deepcopy(families.hf_model("llama")))
     model.hook_dict["blocks.1.hook_resid_post"].add_hook(lambda tensor, hook: tensor * 1.5)
     names = ["capture", "run", "generate", "run_many", "lens", "affine"]
