@@ -12,9 +12,9 @@ from lensscope.errors import LensError
 
 @checks.door(LensError)
 def names(*, kinds: Iterable[str] | None = None) -> tuple[str, ...]:
-    """Names that come with lensscope, each once; none is of `lensscope.studies.entities`.
+    """Names that come with lensscope, each once, without those of `lensscope.studies.entities`.
 
-    They begin as a title does, ``Polar bear``. Those of a kind stand together, the kinds in
+    Most begin with a capital, ``Snowy owl``. Those of a kind stand together, the kinds in
     alphabetical order and, in a kind, most of the better known ones first.
 
     Args:

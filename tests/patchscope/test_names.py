@@ -9,9 +9,10 @@ from lensscope.errors import LensError
 from lensscope.patchscope.names import names
 
 
-def letters(name: str) -> str:
-    """A name without what two writings of it may differ in."""
-    return "".join(sign for sign in name.casefold() if sign.isalnum()).removeprefix("the")
+def words(name: str) -> str:
+    """The words of a name between spaces, without an article that it begins with."""
+    plain = "".join(sign if sign.isalnum() else " " for sign in name.casefold())
+    return f" {' '.join(plain.split()).removeprefix('the ')} "
 
 
 def test_there_are_thousands_of_names_each_once_and_short():
@@ -23,9 +24,9 @@ def test_there_are_thousands_of_names_each_once_and_short():
 
 
 def test_what_readers_are_tested_on_is_not_among_the_names():
-    held_back = {letters(entity.name) for entity in ls.studies.entities()}
-    assert held_back
-    assert not [name for name in names() if letters(name) in held_back]
+    held_back = {words(entity.name) for entity in ls.studies.entities()}
+    assert " jurassic park " in held_back
+    assert not [name for name in names() if any(one in words(name) for one in held_back)]
 
 
 def test_kinds_part_the_names_in_order():
