@@ -13,13 +13,17 @@ from lensscope.model.classes import backend_of
 from lensscope.patchscope.fitting.fit import fitted
 from lensscope.patchscope.fitting.settings import FitSettings
 from lensscope.patchscope.layers import LayersLike
+from lensscope.patchscope.maps import LayerMaps
 from lensscope.patchscope.readers.given import Given
 from lensscope.patchscope.readers.loading import loaded
 from lensscope.patchscope.readers.saved import write_scope
+from lensscope.patchscope.readers.selfie_adapters import write_selfie
 from lensscope.patchscope.reconstruction import Reconstruction
 from lensscope.patchscope.trained import Trained
 from lensscope.store.files import path_of
 from lensscope.values.rules import Rule, as_rule
+from lensscope.values.sites import resid_pre
+from lensscope.values.transforms import Projection
 
 R = TypeVar("R", bound="Reader")
 
@@ -142,6 +146,28 @@ class Reader:
             FileError: the disk is full, or refuses; what was there before stays.
         """
         return write_scope(Path(path), cast(Any, self))
+
+    @checks.door(LensError)
+    def to_selfie(self, path: str | Path) -> Path:
+        """Write it as a SelfIE adapter, where it is one: trained on one layer, and written over the
+        embedding.
+
+        Raises:
+            LensError: it is none.
+            FileError: the disk is full, or refuses.
+        """
+        scope = cast(Any, self)
+        own = scope.transform
+        if isinstance(own, LayerMaps) and len(own.maps) == 1:
+            own = own.maps[own.layers[0]]
+        if scope.write != resid_pre(0) or not isinstance(own, Projection):
+            raise LensError(
+                "This patchscope is no SelfIE adapter.",
+                got=f"write={scope.write!r}, transform={own!r}",
+                expected="one that writes at resid_pre(0), trained on one layer",
+                instead="scope.save(path), which keeps any",
+            )
+        return write_selfie(path_of(path), scope.inspection, own)
 
     @checks.door(PromptError, question=checks.text)
     def asking(self: R, question: str) -> R:

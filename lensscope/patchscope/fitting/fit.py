@@ -38,6 +38,13 @@ def fitted(
     _check(scope, backend)
     kind = Site((scope.read or scope.write).kind)
     sites = {n: kind(n) for n in layers_of(backend, kind, layers)}
+    if settings.anchor is not None and settings.anchor not in sites:
+        raise LensError(
+            "The layer that states are brought to is not among the source layers.",
+            got=f"anchor={settings.anchor}",
+            expected=f"one of {', '.join(map(str, sites))}",
+            instead=f"anchor={next(iter(sites))}, or none for the one that is read best",
+        )
     speech = Speech(backend, scope)
     teacher: Teacher
     if settings.objective == "description":

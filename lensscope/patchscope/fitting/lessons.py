@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -57,6 +57,7 @@ class Lessons:
         return torch.cat([one.last for one in self.said])
 
 
+@runtime_checkable
 class Teacher(Protocol):
     """Where lessons come from."""
 
@@ -64,6 +65,8 @@ class Teacher(Protocol):
     """Of what they are made of."""
     apart: tuple[Lessons, Lessons]
     """Those that are not trained on: to say when to stop, and to score."""
+    sample: Mapping[int, Float[Tensor, "row d"]]
+    """States by layer, to align layers on: of the same items at each."""
     steps: int
     """How many updates they make."""
 
@@ -81,6 +84,7 @@ class Descriptions:
     settings: FitSettings
     apart: tuple[Lessons, Lessons] = field(init=False)
     hash: str = field(init=False)
+    sample: Mapping[int, Tensor] = field(init=False)
     steps: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +105,7 @@ class Descriptions:
             self._held.some(range(half, own.n_held_out)),
         )
         self._first = own.n_held_out
+        self.sample = {layer: held[self._first :] for layer, held in self._held.states.items()}
         n = len(order) - self._first
         self.steps = own.steps or max(1, round(n * own.passes / own.batch_size))
         self.hash = _hash((order, [one.ids for one in self._held.said]))
@@ -155,6 +160,7 @@ class NextTokens:
     settings: FitSettings
     apart: tuple[Lessons, Lessons] = field(init=False)
     hash: str = field(init=False)
+    sample: Mapping[int, Tensor] = field(init=False)
     steps: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -175,6 +181,9 @@ class NextTokens:
             self._of(held[:half], own.n_held_out // 2, 0),
             self._of(held[half:], own.n_held_out - own.n_held_out // 2, 1),
         )
+        prompts = [tokenize(self.backend, list(piece))[0] for piece in held[:half]]
+        reads = [Asked(p, counted(self.backend, p.ids, None)) for p in prompts]
+        self.sample = _states(self.backend, reads, self.sites)
         self.steps = own.steps or 300
         self.hash = self._corpus.hash
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from lensscope.checks import number, whole_number
 from lensscope.errors import LensError
 
 OBJECTIVES: Final = ("description", "next_token")
 MAPS: Final = ("scale", "low_rank", "full")
+STARTS: Final = ("aligned", "raw")
 _WHOLE: Final[Mapping[str, tuple[int, int]]] = {
     "rank": (1, 64),
     "batch_size": (1, 32),
@@ -21,6 +22,11 @@ _WHOLE: Final[Mapping[str, tuple[int, int]]] = {
     "checkpoint_every": (1, 50),
 }
 """The least that a setting may be, and a good value."""
+_OPTIONAL: Final[Mapping[str, tuple[int, int]]] = {
+    "steps": (1, 300),
+    "anchor": (0, 8),
+    "keep_rank": (1, 64),
+}
 _REAL: Final[Mapping[str, tuple[float, float]]] = {
     "passes": (1e-6, 2.0),
     "learning_rate": (1e-30, 1e-3),
@@ -38,8 +44,12 @@ class FitSettings:
         objective: ``"description"``, what the model says of a name that stands in the prompt as
             text; or ``"next_token"``, what the model says next where a state was read.
         map: ``"scale"`` (a number and a bias), ``"low_rank"`` (and a product of two matrices of
-            ``rank``) or ``"full"`` (a matrix and a bias); each begins at the raw write.
+            ``rank``) or ``"full"`` (a matrix and a bias). Layers share the matrices.
         rank: of ``"low_rank"``.
+        start: ``"aligned"``: states of each layer are first brought to one layer, by regression, so
+            that all maps begin at the raw write of that one; or ``"raw"``, each at its own.
+        anchor: that layer; by default the one that is read best as it is.
+        keep_rank: give the nearest maps of this rank, which take less room.
         template: the sentence that a name stands in, in which its states are read; several are
             used in turn.
         max_tokens: of a description.
@@ -57,9 +67,12 @@ class FitSettings:
         checkpoint_every: steps between checkpoints.
     """
 
-    objective: Literal["description", "next_token"] = "description"
-    map: Literal["scale", "low_rank", "full"] = "low_rank"
+    objective: str = "description"
+    map: str = "low_rank"
     rank: int = 64
+    start: str = "aligned"
+    anchor: int | None = None
+    keep_rank: int | None = None
     template: str | tuple[str, ...] = "I have read about {}"
     max_tokens: int = 10
     stop: tuple[str, ...] = (".", "\n")
@@ -81,9 +94,11 @@ class FitSettings:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, number(value, name, low, usual))
-        if self.steps is not None:
-            object.__setattr__(self, "steps", whole_number(self.steps, "steps", 1, 300))
-        for name, known in (("objective", OBJECTIVES), ("map", MAPS)):
+        for name, (least, good) in _OPTIONAL.items():
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, whole_number(value, name, least, good))
+        for name, known in (("objective", OBJECTIVES), ("map", MAPS), ("start", STARTS)):
             if getattr(self, name) not in known:
                 raise LensError(
                     f"There is no such {name} of training.",

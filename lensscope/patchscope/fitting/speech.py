@@ -20,6 +20,7 @@ from lensscope.model.token_texts import labels_of
 from lensscope.model.tokens import eos_ids, tokenize
 from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.writing import Writer
+from lensscope.values.sites import resid_post
 
 Ids = tuple[int, ...]
 _ROWS: Final = 64
@@ -172,33 +173,37 @@ class Speech:
             key_values = held.first(len(shared))
             key_values.repeat(len(rows))
         tokens = self._tokens([ids[len(shared) :] for ids in rows])
-        new: list[Tensor] = []
-        states: list[Tensor] = []
+        new: list[list[int]] = [[] for _ in rows]
+        states: list[list[Tensor]] = [[] for _ in rows]
+        left = list(range(len(rows)))
+        last: list[Tensor] = []
 
-        def pick(last: Tensor) -> Tensor:
-            states.append(last[:, -1])
-            return last[:, -1:]
+        def take(residual: Tensor) -> None:
+            last.append(residual[:, -1])
 
-        ended = torch.zeros(len(rows), dtype=torch.bool)
-        with torch.no_grad():
-            while len(new) < max_tokens and not ended.all():
-                logits = self.backend.run(tokens, key_values=key_values, pick=pick)
+        point = self.backend.hook_point(resid_post(self.backend.n_layers - 1))
+        with torch.no_grad(), self.backend.attached({point: [take]}):
+            for _ in range(max_tokens):
+                logits = self.backend.run(tokens, key_values=key_values, pick=lambda x: x[:, -1:])
                 assert logits is not None
-                new.append(logits[:, -1].argmax(-1))
-                ended |= torch.tensor([self._ends(int(i), stop) for i in new[-1]])
-                after = new[-1][:, None]
-                tokens = after if key_values is not None else torch.cat([tokens, after], 1)
-        return [self._cut(new, states, row, stop) for row in range(len(rows))]
+                found = logits[:, -1].argmax(-1)
+                for row, token, state in zip(left, found.tolist(), last.pop(), strict=True):
+                    new[row].append(token)
+                    states[row].append(state)
+                going = [i for i, row in enumerate(left) if not self._ends(new[row][-1], stop)]
+                if not going:
+                    break
+                after = found[going][:, None]
+                if key_values is not None and len(going) < len(left):
+                    key_values.select(going)
+                tokens = after if key_values is not None else torch.cat([tokens[going], after], 1)
+                left = [left[i] for i in going]
+        return [Said(tuple(i), torch.stack(s)) for i, s in zip(new, states, strict=True)]
 
     def _ends(self, token: int, stop: Sequence[str]) -> bool:
         """Whether a text ends with this token."""
         (label,) = labels_of(self.backend, [token])
         return token in eos_ids(self.backend) or any(text in label for text in stop)
-
-    def _cut(self, new: Sequence[Tensor], states: Sequence[Tensor], row: int, stop: Any) -> Said:
-        ids = [int(tokens[row]) for tokens in new]
-        n = next((i + 1 for i, token in enumerate(ids) if self._ends(token, stop)), len(ids))
-        return Said(tuple(ids[:n]), torch.stack([held[row] for held in states[:n]]))
 
     def log_p(self, last: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_vocab"]:
         """What the model says where it wrote a text, from the states that it wrote it from."""

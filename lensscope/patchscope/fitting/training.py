@@ -16,6 +16,7 @@ from torch import Tensor
 from lensscope.errors import LensError
 from lensscope.lenses.files import resume, save
 from lensscope.lenses.training import divergence
+from lensscope.patchscope.fitting.alignment import Alignment, of_rank, spread_over
 from lensscope.patchscope.fitting.lessons import Lessons, Teacher
 from lensscope.patchscope.fitting.settings import FitSettings
 from lensscope.patchscope.fitting.speech import Speech
@@ -23,17 +24,21 @@ from lensscope.progress import progress
 from lensscope.values.transforms import Projection
 
 _KIND: Final = "tuned patchscope checkpoint"
-_LOOKS: Final = 8
+_LOOKS: Final = 6
 """How often in a training it is measured on what was kept apart, to keep the best."""
+_FEW, _SOME, _TRIED = 48, 4, 10
+"""Lessons and layers of such a measurement; layers among which the anchor is looked for."""
 
 
 @dataclass(eq=False)
 class MapTrainer:
-    """Maps of some layers on their way from the raw write.
+    """Maps of some layers on their way from the raw write of one of them.
 
-    A map is trained as ``x + s_out * (M ((x - m) / s_in) + b)``, with the typical size of each
-    entry of the states of its layer, so that one learning rate does for entries that differ a
-    thousandfold; ``M`` begins at zero, and weight decay pulls it there.
+    States ``x`` of all layers are first brought to one, the anchor (see `Alignment`), and then
+    mapped as ``(1 + a) x + s * (M ((x - m) / s) + b)``, with the typical size ``s`` of each entry,
+    so that one learning rate does for entries that differ a thousandfold. ``M`` is the same for all
+    layers, each of which has its own ``a`` and ``b``; all begin at zero, and weight decay pulls
+    them there.
     """
 
     speech: Speech
@@ -52,13 +57,10 @@ class MapTrainer:
         generator = torch.Generator().manual_seed(own.seed)
         self.parameters = {"scale": torch.zeros(n, **plain), "bias": torch.zeros(n, d, **plain)}
         if own.map == "low_rank":
-            down = torch.randn(n, d, own.rank, generator=generator) / math.sqrt(d)
-            self.parameters |= {
-                "down": down.to(**plain),
-                "up": torch.zeros(n, d, own.rank, **plain),
-            }
+            down = torch.randn(d, own.rank, generator=generator) / math.sqrt(d)
+            self.parameters |= {"down": down.to(**plain), "up": torch.zeros(d, own.rank, **plain)}
         if own.map == "full":
-            self.parameters["matrix"] = torch.zeros(n, d, d, **plain)
+            self.parameters["matrix"] = torch.zeros(d, d, **plain)
         for parameter in self.parameters.values():
             parameter.requires_grad_()
         self.optimizer = torch.optim.AdamW(
@@ -67,17 +69,27 @@ class MapTrainer:
             betas=(0.9, 0.99),
             weight_decay=own.weight_decay,
         )
-        self.middle, self.size_in, self.size_out = self._sizes()
+        states = self.teacher.sample
+        anchor = self._anchor() if own.anchor is None else own.anchor
+        if own.start == "aligned":
+            aligned = Alignment.of({layer: states[layer] for layer in self.layers}, anchor)
+        else:
+            aligned = Alignment.none(anchor, n, d)
+        self.aligned = aligned.to(backend.device)
+        reference = states[anchor].float()
+        self.middle = reference.median(0).values
+        # 1.48 medians, which a few enormous states do not move
+        size = 1.4826 * (reference - self.middle).abs().median(0).values
+        self.size = size.clamp_min(1e-4)
         self.best = self._copy()
 
-    def _sizes(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The middle and the typical size of each entry: 1.48 medians, which a few enormous states
-        do not move."""
-        first = self.teacher.apart[0].states
-        every = torch.stack([first[layer].float() for layer in self.layers])
-        middle = every.median(1).values
-        size = 1.4826 * (every - middle[:, None]).abs().median(1).values
-        return middle, size.clamp_min(1e-4), size.clamp_min(1e-4)
+    def _anchor(self) -> int:
+        """The layer whose states are read best as they are."""
+        tried = spread_over(self.layers, _TRIED)
+        few = self.teacher.apart[0].some(range(min(_FEW, len(self.teacher.apart[0]))))
+        with torch.no_grad():
+            losses = {n: float(self._of_values(few.states[n].float(), few)) for n in tried}
+        return min(losses, key=lambda layer: losses[layer])
 
     # ---------------------------------------------------------------- training
 
@@ -89,7 +101,7 @@ class MapTrainer:
         """
         self._resume()
         steps = self.teacher.steps
-        every = max(1, steps // _LOOKS)
+        every = max(1, -(-steps // _LOOKS))
         with progress(steps, "tuned patchscope", "step", initial=self.step) as bar:
             try:
                 while self.step < steps:
@@ -133,8 +145,10 @@ class MapTrainer:
 
     def _loss(self, states: Tensor, at: Tensor, lessons: Lessons) -> Float[Tensor, ""]:
         """The mean over tokens of ``KL(said || said of what is written)``, nats."""
-        values = self.mapped(states, at).to(self.speech.backend.dtype)
-        logits = self.speech.logits(values, lessons.ids)
+        return self._of_values(self.mapped(states, at), lessons)
+
+    def _of_values(self, values: Tensor, lessons: Lessons) -> Float[Tensor, ""]:
+        logits = self.speech.logits(values.to(self.speech.backend.dtype), lessons.ids)
         return divergence(logits, self.speech.log_p(lessons.last)) / len(logits)
 
     def mapped(
@@ -142,24 +156,25 @@ class MapTrainer:
     ) -> Float[Tensor, "row d"]:
         """What is written of states of these layers, by their places among the layers."""
         held = self.parameters
-        own = (states - self.middle[at]) / self.size_in[at]
+        brought = torch.einsum("nd,ned->ne", states, self.aligned.matrices[at])
+        brought = brought + self.aligned.biases[at]
+        own = (brought - self.middle) / self.size
         out = held["bias"][at]
         if "down" in held:
-            inner = torch.einsum("nd,ndr->nr", own, held["down"][at])
-            out = out + torch.einsum("nr,ndr->nd", inner, held["up"][at])
+            out = out + own @ held["down"] @ held["up"].mT
         if "matrix" in held:
-            out = out + torch.einsum("nd,ned->ne", own, held["matrix"][at])
-        return states * (1 + held["scale"][at])[:, None] + self.size_out[at] * out
+            out = out + own @ held["matrix"].mT
+        return brought * (1 + held["scale"][at])[:, None] + self.size * out
 
     def _look(self) -> None:
-        """Measure what is kept apart to say when to stop, and keep the best so far."""
-        apart = self.teacher.apart[0]
-        total = 0.0
+        """Measure some of what is kept apart to say when to stop, and keep the best so far."""
+        few = self.teacher.apart[0].some(range(min(_FEW, len(self.teacher.apart[0]))))
+        found = []
         with torch.no_grad():
-            for n in range(len(self.layers)):
-                at = torch.full((len(apart),), n)
-                total += float(self._loss(apart.states[self.layers[n]].float(), at, apart))
-        self.looks.append((self.step, total / len(self.layers)))
+            for layer in spread_over(self.layers, _SOME):
+                at = torch.full((len(few),), list(self.layers).index(layer))
+                found.append(float(self._loss(few.states[layer].float(), at, few)))
+        self.looks.append((self.step, sum(found) / len(found)))
         if self.looks[-1][1] == min(loss for _, loss in self.looks):
             self.best = self._copy()
 
@@ -182,20 +197,27 @@ class MapTrainer:
         return {layer: self._map(n) for n, layer in enumerate(self.layers)}
 
     def _map(self, n: int) -> Projection:
-        held = {name: tensor[n].cpu() for name, tensor in self.best.items()}
-        middle, size_in, size_out = (
-            tensor[n].cpu() for tensor in (self.middle, self.size_in, self.size_out)
-        )
-        scale, bias = 1 + float(held["scale"]), size_out * held["bias"]
-        if "matrix" in held:
-            own = size_out[:, None] * held["matrix"] / size_in
-            whole = own + scale * torch.eye(len(bias))
-            return Projection(None, matrix=whole, bias=bias - own @ middle, normalize=False)
-        if "down" in held:
-            down, up = held["down"] / size_in[:, None], held["up"] * size_out[:, None]
+        held = {name: tensor.cpu() for name, tensor in self.best.items()}
+        middle, size = self.middle.cpu(), self.size.cpu()
+        first, shift = self.aligned.matrices[n].cpu(), self.aligned.biases[n].cpu()
+        scale, bias = 1 + float(held["scale"][n]), size * held["bias"][n]
+        keep = self.settings.keep_rank
+        plain = bool((first == torch.eye(len(bias))).all()) and not shift.any()
+        if plain and "matrix" not in held and (keep is None or keep >= self.settings.rank):
+            if "down" not in held:
+                return Projection(scale, bias=bias, normalize=False)
+            down, up = held["down"] / size[:, None], held["up"] * size[:, None]
             bias = bias - up @ (down.mT @ middle)
             return Projection(scale, down=down, up=up, bias=bias, normalize=False)
-        return Projection(scale, bias=bias, normalize=False)
+        inner = held.get("matrix", torch.zeros_like(first))
+        if "down" in held:
+            inner = held["up"] @ held["down"].mT
+        own = size[:, None] * inner / size
+        matrix = (own + scale * torch.eye(len(bias))) @ first
+        bias = bias + scale * shift + own @ (shift - middle)
+        if keep is not None:
+            return of_rank(matrix, bias, keep, self.teacher.sample[self.layers[n]], size)
+        return Projection(None, matrix=matrix, bias=bias, normalize=False)
 
     # ---------------------------------------------------------------- checkpoints
 

@@ -7,8 +7,11 @@ file with its configuration in the header, or an older one of ``torch.save``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
+import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from lensscope.errors import LensError
@@ -16,7 +19,8 @@ from lensscope.lenses.files import load_pickled
 from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.readers.given import Given, not_whole
 from lensscope.patchscope.trained import Trained
-from lensscope.store.json_text import conform, read_json
+from lensscope.store.files import path_of, write
+from lensscope.store.json_text import conform, json_text, read_json
 from lensscope.values import rules
 from lensscope.values.sites import resid_post, resid_pre
 from lensscope.values.transforms import Projection
@@ -36,6 +40,7 @@ _TENSORS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _AXES: Final = {"log_scale": 0, "bias": 1, "weight": 2, "U": 1, "V": 1}
 """How many of a tensor's axes are as wide as the model."""
+_NAMES: Final = {"matrix": "weight", "down": "U", "up": "V", "bias": "bias"}
 _RESERVED: Final = "<|reserved_special_token_0|>"
 
 
@@ -81,6 +86,37 @@ def load_selfie(given: Given) -> dict[str, Any]:
         "max_new_tokens": 50,
         "trained": Trained(_WHAT, given.backend.provenance()),
     }
+
+
+def write_selfie(path: Path, inspection: InspectionPrompt, own: Projection) -> Path:
+    """Write a map of one layer as a SelfIE adapter.
+
+    Raises:
+        LensError: a chat, or a map of another kind.
+        FileError: the disk is full, or refuses.
+    """
+    held = {_NAMES[name]: tensor.float().contiguous() for name, tensor in own.tensors.items()}
+    names = {*held, *(["log_scale"] if own.scale is not None else [])}
+    kind = next((kind for kind, needed in _TENSORS.items() if set(needed) == names), None)
+    scaled = own.scale is None or own.scale > 0
+    told = isinstance(inspection.text, str) and not inspection.prepend_bos
+    if kind is None or not scaled or not told:
+        raise LensError(
+            "This reader is no SelfIE adapter.",
+            got=f"{own!r}, {inspection.text!r}"[:200],
+            expected="a prompt that is text, without a BOS of its own, and a map with a scale "
+            "above 0, a matrix or a low rank, and a bias",
+            instead="reader.save(path), which keeps any reader",
+        )
+    if own.scale is not None:
+        held["log_scale"] = torch.tensor([own.scale]).log()
+    config = {
+        "projection": {"type": kind, "normalize_input": own.normalize},
+        "soft_prompt": {"template": inspection.text, "reserved_token": inspection.placeholder},
+    }
+    width = str(own.bias.shape[0]) if own.bias is not None else ""
+    header = {"format": _FORMAT, "config_json": json_text(config), "model_dim": width}
+    return write(path_of(path), save(held, header))
 
 
 def _is_pickled(given: Given) -> bool:

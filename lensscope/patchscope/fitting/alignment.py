@@ -1,0 +1,96 @@
+"""Where maps begin: states of each layer as they would be at the layer that is read best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lensscope.lenses.moments import Moments
+from lensscope.values.transforms import Projection
+
+_RIDGE: Final = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """An affine map from the states of each layer to those of one of them, by ridge regression.
+
+    A late layer's state is of another size and turned another way than what an early block is used
+    to; the same item's state at a layer between is known, so that map needs no training.
+
+    Attributes:
+        anchor: the layer.
+        matrices: ``[layer, d, d]``.
+        biases: ``[layer, d]``.
+    """
+
+    anchor: int
+    matrices: Float[Tensor, "layer d d"]
+    biases: Float[Tensor, "layer d"]
+
+    @classmethod
+    def none(cls, anchor: int, n: int, d: int) -> Alignment:
+        """States as they are."""
+        return cls(anchor, torch.eye(d).repeat(n, 1, 1), torch.zeros(n, d))
+
+    @classmethod
+    def of(cls, states: Mapping[int, Float[Tensor, "row d"]], anchor: int) -> Alignment:
+        """Of states of the same items at each layer."""
+        d = states[anchor].shape[-1]
+        matrices, biases = [], []
+        for layer, held in states.items():
+            matrix, bias = torch.eye(d, dtype=torch.float64), torch.zeros(d, dtype=torch.float64)
+            if layer != anchor:
+                sums = Moments(d, d)
+                sums.add(held, states[anchor])
+                matrix, bias = sums.solve(_RIDGE)
+            matrices.append(matrix.float())
+            biases.append(bias.float())
+        return cls(anchor, torch.stack(matrices), torch.stack(biases))
+
+    def to(self, device: torch.device) -> Alignment:
+        """The same on a device."""
+        return Alignment(self.anchor, self.matrices.to(device), self.biases.to(device))
+
+
+def of_rank(
+    matrix: Float[Tensor, "d d"],
+    bias: Float[Tensor, " d"],
+    rank: int,
+    states: Float[Tensor, "row d"],
+    sizes: Float[Tensor, " d"],
+) -> Projection:
+    """The map ``s x + V Uᵀ x + b`` of a rank that is nearest to another one on some states.
+
+    Args:
+        matrix: of the other one.
+        bias: of the other one.
+        rank: of ``V Uᵀ``.
+        states: what both are given.
+        sizes: by which each entry of what they give is measured.
+    """
+    x = states.double().cpu()
+    middle = x.mean(0)
+    own, weights = matrix.double(), 1 / sizes.double()
+    spread = (x - middle).mT @ (x - middle) / len(x)
+    # the number that leaves least, with entries measured by their sizes
+    square = weights[:, None] ** 2 * spread
+    scale = float((square * own.mT).sum() / square.diagonal().sum())
+    rest = weights[:, None] * (own - scale * torch.eye(len(own), dtype=own.dtype))
+    values, vectors = torch.linalg.eigh(rest @ spread @ rest.mT)
+    first = vectors[:, torch.argsort(values, descending=True)[:rank]]
+    up, down = first / weights[:, None], rest.mT @ first
+    shift = own @ middle + bias.double() - scale * middle - up @ (down.mT @ middle)
+    return Projection(scale, down=down.float(), up=up.float(), bias=shift.float(), normalize=False)
+
+
+def spread_over(layers: Sequence[int], n: int) -> list[int]:
+    """At most so many of some layers, evenly spread, the first and the last among them."""
+    if len(layers) <= n:
+        return list(layers)
+    return sorted({layers[round(i * (len(layers) - 1) / (n - 1))] for i in range(n)})

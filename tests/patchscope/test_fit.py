@@ -1,0 +1,304 @@
+"""Training a patchscope: against plain forwards, interrupted, saved, refused."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import random
+
+import pytest
+import torch
+
+import lensscope as ls
+from lensscope.model.classes import backend_of
+from lensscope.patchscope.fitting import training
+from lensscope.patchscope.fitting.speech import Speech
+from tests import families, oracle
+from tests.oracle import close
+
+PROMPT = ls.InspectionPrompt("w5 w6 w7 w3", "w7")
+SCOPE = ls.Patchscope(PROMPT, ls.resid_pre(1), read=ls.resid_post, max_new_tokens=3)
+NAMES = [f"w{n} w{n + 3}" for n in range(8, 30)] + [f"w{n} w2 w9" for n in range(30, 40)]
+SMALL = {
+    "template": "w1 w2 {} w4",
+    "max_tokens": 3,
+    "stop": (),
+    "n_held_out": 8,
+    "batch_size": 6,
+    "steps": 8,
+    "rank": 3,
+}
+
+
+def lens_error(match, call):
+    with pytest.raises(ls.LensError, match=match) as found:
+        call()
+    assert "Instead" in str(found.value) or "instead" in str(found.value).lower()
+
+
+def ids_of(model, text):
+    return list(ls.InspectionPrompt(text, text.split()[-1]).tokens(model).ids)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "rule"),
+    [
+        ("w5 w6 w7 w3", None),
+        ("w7 w3 w7", ls.rules.add(times=2.0)),
+        ("w5 w6 w7", ls.rules.replace(length="own")),
+    ],
+)
+def test_what_is_said_of_a_value_is_as_in_plain_forwards(tiny, prompt, rule):
+    """Values, and gradients, of rows of different lengths."""
+    scope = ls.Patchscope(
+        ls.InspectionPrompt(prompt, "w7"), ls.resid_pre(1), read=ls.resid_post, rule=rule
+    )
+    speech = Speech(backend_of(tiny), scope)
+    ids, places = scope.inspection.tokens(tiny).ids, scope.inspection.places(tiny)
+    generator = torch.Generator().manual_seed(0)
+    d = tiny.cfg.d_model
+    values = torch.randn(3, d, generator=generator, dtype=torch.float32).requires_grad_()
+    said = [(9, 4), (8,), (3, 5, 7)]
+    logits = speech.logits(values, said)
+    found = torch.split(logits, [len(own) for own in said])
+
+    def write(h, v):
+        if rule is None:
+            return v
+        return h + 2 * h.norm() * v / v.norm() if "add" in repr(rule) else h.norm() * v / v.norm()
+
+    for value, own, got in zip(values.detach(), said, found, strict=True):
+        edits = [
+            oracle.Edit("resid_pre", 1, place, lambda h, v=value: write(h, v)) for place in places
+        ]
+        whole = oracle.logits(tiny, [*ids, *own[:-1]], edits)
+        close(got.detach(), whole[len(ids) - 1 :])
+    (gradient,) = torch.autograd.grad(found[2][-1, 11], values)
+    step = torch.zeros_like(values)
+    step[2, 0] = 1e-2
+    with torch.no_grad():
+        up, down = (speech.logits(values + sign * step, said)[-1, 11] for sign in (1, -1))
+    assert gradient[2, 0].item() == pytest.approx(float(up - down) / 2e-2, rel=0.1, abs=2e-3)
+    assert not gradient[:2].any()
+
+
+def test_what_is_said_of_a_name_is_what_the_model_writes(tiny):
+    speech = Speech(backend_of(tiny), SCOPE)
+    names = ["w8", "w9 w10", "w11", "w12 w13 w14"]
+    said = speech.named(names, 4, ())
+    for name, one in zip(names, said, strict=True):
+        prompt = ids_of(tiny, PROMPT.filled(name))
+        expected = oracle.generate(tiny, prompt, [], 4)
+        assert list(one.ids) == expected[: len(one.ids)]
+        whole = oracle.logits(tiny, [*prompt, *one.ids[:-1]])[len(prompt) - 1 :]
+        close(speech.log_p(one.last), whole.float().log_softmax(-1))
+
+
+def test_a_text_ends_with_what_it_is_told_to(llama):
+    speech = Speech(backend_of(llama), SCOPE)
+    (whole,) = speech.named(["w8"], 6, ())
+    label = families.own_tokenizer().decode([whole.ids[2]])
+    (cut,) = speech.named(["w8"], 6, (label,))
+    n = [families.own_tokenizer().decode([i]) for i in whole.ids].index(label) + 1
+    assert cut.ids == whole.ids[:n]
+    assert len(cut.last) == n
+
+
+@pytest.mark.parametrize("kind", ["scale", "low_rank", "full"])
+def test_a_map_begins_at_the_raw_write_and_learns(llama, kind):
+    small = {**SMALL, "start": "raw"}
+    begun = SCOPE.fit(llama, NAMES, map=kind, **{**small, "learning_rate": 1e-25})
+    raw = SCOPE.inspect(llama, "w8 w9", layers=[0, 2])
+    same = begun.inspect(llama, "w8 w9", layers=[0, 2])
+    close(
+        torch.tensor(same.data.first_token_probability.values),
+        torch.tensor(raw.data.first_token_probability.values),
+        1e-5,
+    )
+    frame = begun.trained.frame()
+    assert frame.nats_before.tolist() == pytest.approx(frame.nats_after.tolist(), abs=1e-5)
+    reader = SCOPE.fit(
+        llama, NAMES, map=kind, layers=[0], learning_rate=2e-3, **{**small, "steps": 60}
+    )
+    told = reader.trained.settings
+    assert len(told["losses"]) == 60
+    assert sum(told["losses"][-10:]) < sum(told["losses"][:10])
+    assert min(loss for _, loss in told["looks"]) < raw_loss(llama)
+
+
+def raw_loss(model):
+    """What a training sees before its first step, of what it is measured on."""
+    still = {**SMALL, "start": "raw", "learning_rate": 1e-25}
+    return SCOPE.fit(model, NAMES, layers=[0], **still).trained.settings["looks"][0][1]
+
+
+def test_layers_are_brought_to_the_one_that_is_read_best(llama):
+    """Which needs no training: a map of one layer gives what stood at the anchor."""
+    still = {**SMALL, "learning_rate": 1e-25, "n_held_out": 4}
+    reader = SCOPE.fit(llama, NAMES, anchor=1, **still)
+    ids = [ids_of(llama, f"w1 w2 {name} w4") for name in NAMES]
+    states = [
+        torch.stack([oracle.activations(llama, i, "resid_post", n)[len(i) - 2] for i in ids])
+        for n in range(3)
+    ]
+    own = reader.transform.at(ls.resid_post(1))(states[1])
+    close(own, states[1])
+    for n in (0, 2):
+        brought = reader.transform.at(ls.resid_post(n))(states[n])
+        assert (brought - states[1]).norm() < 0.5 * (states[n] - states[1]).norm()
+    found = SCOPE.fit(llama, NAMES, **still)
+    raw = SCOPE.fit(llama, NAMES, **{**still, "start": "raw"}).trained.frame()
+    first = SCOPE.fit(llama, NAMES, anchor=0, **still).transform.at(ls.resid_post(0))(states[0])
+    close(first, states[0])
+    assert len(found.transform.maps) == len(raw)
+    close_to = SCOPE.fit(llama, NAMES, **{**still, "keep_rank": 40}).transform
+    few = SCOPE.fit(llama, NAMES, **{**still, "keep_rank": 2}).transform
+    for n in range(3):
+        whole = found.transform.maps[n](states[n])
+        gaps = [(maps.maps[n](states[n]) - whole).norm() for maps in (close_to, few)]
+        assert gaps[0] <= gaps[1] + 1e-4
+        assert gaps[0] < 0.35 * (whole - whole.mean(0)).norm()
+        assert few.maps[n].down.shape == (llama.cfg.d_model, 2)
+    lens_error("not among", lambda: SCOPE.fit(llama, NAMES, layers=[0], **{**SMALL, "anchor": 2}))
+
+
+def test_scores_are_of_names_that_were_kept_apart(llama):
+    reader = SCOPE.fit(llama, NAMES, layers=[1], **SMALL)
+    order = list(NAMES)
+    random.Random(0).shuffle(order)
+    total = n = 0
+    apart = 0.0
+    for name in order[4:8]:  # the first half of those held out says when to stop
+        ids = ids_of(llama, f"w1 w2 {name} w4")
+        state = oracle.activations(llama, ids, "resid_post", 1)[len(ids) - 2]
+        value = reader.transform.at(ls.resid_post(1))(state)
+        prompt, (place,) = PROMPT.tokens(llama).ids, PROMPT.places(llama)
+        filled = [
+            families.own_tokenizer().convert_tokens_to_ids(w) for w in f"w5 w6 {name} w3".split()
+        ]
+        said = oracle.generate(llama, filled, [], 3)
+        edit = oracle.Edit("resid_pre", 1, place, lambda h, v=value: v)
+        log_q = oracle.logits(llama, [*prompt, *said[:-1]], [edit])[len(prompt) - 1 :].log_softmax(
+            -1
+        )
+        log_p = oracle.logits(llama, [*filled, *said[:-1]])[len(filled) - 1 :].log_softmax(-1)
+        total -= float(log_q.gather(-1, torch.tensor(said)[:, None]).sum())
+        apart += float((log_p.exp() * (log_p - log_q)).sum())
+        n += len(said)
+    (row,) = reader.trained.frame().to_dict("records")
+    assert row["nats_after"] == pytest.approx(total / n, abs=1e-4)
+    assert row["kl_after"] == pytest.approx(apart / n, abs=1e-4)
+
+
+def test_a_training_goes_on_where_it_was_broken_off(llama, tmp_path, monkeypatch):
+    whole = SCOPE.fit(llama, NAMES, layers=[0, 2], **SMALL)
+    where = tmp_path / "training.safetensors"
+    inner = training.MapTrainer._update
+
+    def broken(self):
+        if self.step == 5:
+            raise KeyboardInterrupt
+        inner(self)
+
+    with monkeypatch.context() as there:
+        there.setattr(training.MapTrainer, "_update", broken)
+        with pytest.raises(KeyboardInterrupt):
+            SCOPE.fit(llama, NAMES, layers=[0, 2], checkpoint=where, **SMALL)
+    assert where.exists()
+    again = SCOPE.fit(llama, NAMES, layers=[0, 2], checkpoint=where, **SMALL)
+    assert again.trained.settings["losses"] == whole.trained.settings["losses"]
+    for layer in (0, 2):
+        for name, held in again.transform.maps[layer].tensors.items():
+            assert torch.equal(held, whole.transform.maps[layer].tensors[name])
+    lens_error(
+        "another training", lambda: SCOPE.fit(llama, NAMES, layers=[0], checkpoint=where, **SMALL)
+    )
+
+
+def test_a_tuned_patchscope_is_kept(llama, tmp_path):
+    reader = SCOPE.fit(llama, NAMES, layers=[0, 2], **SMALL)
+    path = reader.save(tmp_path / "reader.safetensors")
+    again = ls.Patchscope.load(path, llama)
+    assert again.transform.signature == reader.transform.signature
+    assert again.trained.frame().equals(reader.trained.frame())
+    assert again.trained.settings["losses"] == reader.trained.settings["losses"]
+    said = [scope.inspect(llama, "w8 w9") for scope in (reader, again)]
+    assert said[0].frame().equals(said[1].frame())
+    assert said[0].data.sizes["source_layer"] == 2  # those that it was trained on
+    assert "tuned patchscope" in " ".join(said[0].notes)
+    with pytest.raises(ls.SiteError, match="not trained on such states"):
+        reader.inspect(llama, "w8 w9", layers=[1])
+    half = dataclasses.replace(reader, transform=reader.transform.to(torch.float16))
+    small = half.save(tmp_path / "half.safetensors")
+    assert small.stat().st_size < path.stat().st_size
+    other = families.build(families.Case("gpt2", "bridge", "raw"))
+    spoken = ls.Patchscope.load(path, other).inspect(other, families.prompt(4), layers=[0])
+    assert any("speaks through" in note for note in spoken.notes)
+    folded = families.build(families.Case("llama", "bridge", "folded"))
+    with pytest.raises(ls.BasisError):
+        ls.Patchscope.load(path, folded)
+    with pytest.raises(ls.BasisError):
+        reader.inspect(folded, "w8 w9", layers=[0])
+    # the same place by its other name
+    read = reader.as_lens().read(llama, "w8 w9", ls.resid_pre(1), positions=-1)
+    same = reader.as_lens().read(llama, "w8 w9", ls.resid_post(0), positions=-1)
+    close(
+        torch.tensor(read.data.log_probability.values),
+        torch.tensor(same.data.log_probability.values),
+    )
+
+
+def test_next_tokens_are_taught_from_texts(llama):
+    texts = [families.prompt(40, seed=n) for n in range(12)]
+    identity = ls.Patchscope(
+        ls.InspectionPrompt("w5 w5 w6 w6 w7", "w7"), ls.resid_pre(1), read=ls.resid_post
+    )
+    settings = {"n_held_out": 32, "length": 20, "batch_size": 16, "steps": 40, "rank": 8}
+    reader = identity.fit(llama, texts, objective="next_token", layers=[0, 2], **settings)
+    frame = reader.trained.frame()
+    assert (frame.kl_after < frame.kl_before).all()
+    again = identity.fit(llama, iter(texts * 40), objective="next_token", layers=[2], **settings)
+    assert len(again.trained.settings["losses"]) == 40
+
+
+def test_a_selfie_adapter_is_written_where_it_is_one(llama, tmp_path):
+    prompt = ls.InspectionPrompt("w5 w6 w7 w3", "w7", prepend_bos=False)
+    scope = ls.Patchscope(prompt, ls.resid_pre(0), read=ls.resid_post, max_new_tokens=50)
+    for kind in ("scale", "low_rank", "full"):
+        reader = scope.fit(llama, NAMES, map=kind, layers=[1], **SMALL)
+        path = reader.to_selfie(tmp_path / f"{kind}.safetensors")
+        again = ls.Patchscope.load(path, llama)
+        said = [s.inspect(llama, "w8 w9", layers=[1]).frame() for s in (reader, again)]
+        assert said[0]["text"].tolist() == said[1]["text"].tolist()
+        x = torch.randn(4, llama.cfg.d_model, generator=torch.Generator().manual_seed(0))
+        close(again.transform(x), reader.transform.maps[1](x))
+    lens_error("no SelfIE adapter", lambda: SCOPE.to_selfie(tmp_path / "none.safetensors"))
+
+
+def test_what_cannot_be_trained_is_refused(llama, tmp_path):
+    def fit(scope=SCOPE, names=NAMES, **settings):
+        return lambda: scope.fit(llama, names, **{**SMALL, **settings})
+
+    lens_error("cannot be trained", fit(dataclasses.replace(SCOPE, write=ls.resid_pre)))
+    lens_error("cannot be trained", fit(dataclasses.replace(SCOPE, transform=ls.identity)))
+    lens_error("too few names", fit(names=NAMES[:9]))
+    lens_error("no such setting", fit(rnak=3))
+    lens_error("no such map", fit(map="lowrank"))
+    lens_error("no such objective", fit(objective="next"))
+    lens_error("one place for the name", fit(template="about x"))
+    lens_error("rank", fit(rank=0))
+    for names in ([*NAMES, NAMES[0]], [*NAMES, " "], []):
+        with pytest.raises(ls.PromptError, match="names to train on"):
+            fit(names=names)()
+    with pytest.raises(ls.SiteError):
+        fit(layers=[9])()
+    with pytest.raises(ls.PromptError):
+        fit(dataclasses.replace(SCOPE, inspection="w5 w6"))()
+    lens_error("not finite", fit(learning_rate=1e37, clip=1e30))
+    broken = copy.deepcopy(families.hf_model("llama"))
+    with torch.no_grad():
+        broken.lm_head.weight[3] = math.nan
+    wrapped = families.wrap(broken)
+    with pytest.raises((ls.LensError, ls.ModelError)):
+        SCOPE.fit(wrapped, NAMES, **SMALL)
