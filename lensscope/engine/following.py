@@ -19,6 +19,8 @@ from lensscope.values.sites import embed
 
 _HELD: Final = 128 << 20
 """Bytes of logits that are held at a time."""
+_WASTED: Final = 128
+"""Tokens behind the ends of shorter texts that cost about as much as the prompt once more."""
 
 
 def log_probabilities(
@@ -63,18 +65,18 @@ def log_probabilities(
 def _together(
     backend: Backend, texts: Sequence[tuple[int, ...]]
 ) -> Iterator[Sequence[tuple[int, ...]]]:
-    """Texts whose logits are held together; those that come in order of length need little more
-    than their own."""
-    first = 0
-    while first < len(texts):
-        stop = first + 1
-        while stop < len(texts):
-            cells = (stop + 1 - first) * len(texts[stop])
-            if cells * backend.d_vocab * 4 > _HELD:
-                break
-            stop += 1
-        yield texts[first:stop]
-        first = stop
+    """Texts that are run together, of those that come in order of length: as many as may be held,
+    and of about one length."""
+    some: list[tuple[int, ...]] = []
+    for text in texts:
+        held = (len(some) + 1) * len(text) * backend.d_vocab * 4
+        wasted = sum(len(text) - len(other) for other in some)
+        if some and (held > _HELD or wasted > _WASTED):
+            yield some
+            some = []
+        some.append(text)
+    if some:
+        yield some
 
 
 def _followed(

@@ -18,9 +18,10 @@ def plainly(model, ids, text):
     return sum(float(log_p[len(ids) - 1 + n, token]) for n, token in enumerate(text))
 
 
-@pytest.mark.parametrize("at_once", [1 << 27, 1])
-def test_texts_are_as_probable_as_alone(few, monkeypatch, at_once):
-    monkeypatch.setattr(following, "_HELD", at_once)
+@pytest.mark.parametrize(("held", "wasted"), [(1 << 27, 128), (1, 128), (1 << 27, 0)])
+def test_texts_are_as_probable_as_alone(few, monkeypatch, held, wasted):
+    monkeypatch.setattr(following, "_HELD", held)
+    monkeypatch.setattr(following, "_WASTED", wasted)
     prompt = ls.run(few, families.prompt(6)).cache.prompts[0]
     found = log_probabilities(few, prompt, TEXTS)
     expected = [plainly(few, prompt.ids, text) for text in TEXTS]
