@@ -439,7 +439,15 @@ class Bench:
             "reading_quality",
             lambda **o: ls.studies.reading_quality(**o).run(),
             {**model, "scopes": "scope", "items": "given", "layers": "[1]", "n_candidates": "2"},
-            ("template", "identify", "max_new_tokens", "random_draws", "seed", "memory_budget"),
+            (
+                "template",
+                "whole",
+                "identify",
+                "max_new_tokens",
+                "random_draws",
+                "seed",
+                "memory_budget",
+            ),
         )
         yield Door(
             "study.run", n["study"].run, {}, ("executor", "num_workers", "num_gpus", "address")

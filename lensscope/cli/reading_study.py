@@ -60,6 +60,9 @@ def reading_quality(
     ),
     layers: Layers = "all",
     max_new_tokens: Annotated[int | None, typer.Option(help="New tokens for each cell.")] = None,
+    whole: Annotated[
+        bool, typer.Option(help="Score all that is said, also where it goes on to another name.")
+    ] = False,
     identify: Annotated[
         bool, typer.Option(help="Tell names apart by what is said; that takes most of the time.")
     ] = True,
@@ -98,6 +101,7 @@ def reading_quality(
             template=template,
             layers=layers_of(layers),
             max_new_tokens=max_new_tokens,
+            whole=whole,
             identify=identify,
             n_candidates=candidates,
             random_draws=random_draws,

@@ -132,8 +132,8 @@ def test_every_score_is_what_plain_hooks_give(llama, study, cells, reader, layer
     own = cells[(cells["reader"] == reader) & (cells["source_layer"] == layer)]
     assert set(own["target_layer"]) == {1 if reader == "raw" else layer}
     seen = 0
-    for group, items in enumerate(study.groups):
-        each = zip(items, study.candidates(group), strict=True)
+    for group, items in enumerate(study.items.groups):
+        each = zip(items, study.items.candidates(group), strict=True)
         for place, (item, candidates) in enumerate(each):
             other = items[(place + 1) % len(items)]
             written = {"state": states[item], "shuffled": states[other], "prior": None}
@@ -260,12 +260,12 @@ def test_of_a_list_of_entities_the_first_description_counts(demo):
     prompt = scope.inspection.tokens(demo)
     text = ": American film, The Beatles: English band"
     ids = demo.tokenizer(text)["input_ids"]
-    said = counted(backend_of(demo), prompt, ids, scope.inspection)
+    said = counted(backend_of(demo), prompt, ids, whole=False)
     assert said.text == text and said.brief == "American film"
     assert demo.tokenizer.decode(said.counted) == ": American film"
-    whole = counted(backend_of(demo), prompt, ids, ls.InspectionPrompt("Who is x"))
+    whole = counted(backend_of(demo), prompt, ids, whole=True)
     assert whole.counted == tuple(ids) and whole.brief == text
-    own = counted(backend_of(demo), prompt, ids[:3], scope.inspection)
+    own = counted(backend_of(demo), prompt, ids[:3], whole=False)
     assert agreement(said, own) == {"rouge_l": 1.0, "first_tokens": 0.0, "first_word": 1.0}
 
 
@@ -280,8 +280,8 @@ def test_candidates_are_so_many_and_itself_first(llama, n, candidates):
     names = [f"w{10 + i} w{40 + i}" for i in range(n)]
     study = quality_of(llama, EARLY, names, n_candidates=candidates)
     seen = []
-    for group, items in enumerate(study.groups):
-        for item, own in zip(items, study.candidates(group), strict=True):
+    for group, items in enumerate(study.items.groups):
+        for item, own in zip(items, study.items.candidates(group), strict=True):
             assert own[0] == item and len(own) == len(set(own)) == candidates
             seen.append(item)
     assert sorted(seen) == list(range(n))

@@ -53,21 +53,18 @@ def describes(inspection: InspectionPrompt) -> bool:
     return re.search(rf"\w:\s[^:]+,\s{mark}\s*\Z", text) is not None
 
 
-def counted(
-    backend: Backend, prompt: TokenizedPrompt, ids: Sequence[int], inspection: InspectionPrompt
-) -> Said:
-    """What was said after a prompt, as far as it counts: of a prompt that goes on from entity to
-    entity the first description, of others all.
+def counted(backend: Backend, prompt: TokenizedPrompt, ids: Sequence[int], *, whole: bool) -> Said:
+    """What was said after a prompt, as far as it counts.
 
     Args:
         backend: the model.
         prompt: what was gone on from.
         ids: the new tokens.
-        inspection: the inspection prompt.
+        whole: whether all counts, and not the first description alone.
     """
     own = tuple(ids)
     text = text_of(backend, own, prompt.ids)
-    if not describes(inspection):
+    if whole:
         return Said(text, own, text.strip(), own)
     brief = first_description(text)
     end = text.find(brief) + len(brief)

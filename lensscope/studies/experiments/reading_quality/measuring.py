@@ -20,11 +20,13 @@ from lensscope.studies.experiments.reading_quality.descriptions import (
     Said,
     agreement,
     counted,
+    describes,
     nats_of,
     ranked_first,
 )
 from lensscope.studies.experiments.reading_quality.readers import NamedReader
 from lensscope.studies.said import ROWS
+from lensscope.values.prompts import TokenizedPrompt
 
 
 class Line(NamedTuple):
@@ -52,6 +54,7 @@ class Task:
         layers: the layers.
         nulls: vectors of no item by condition, ``[draw, layer, width]``.
         own: the tokens that the model itself says of each item, by inspection prompt.
+        whole: whether all that is said counts, also where it goes on to another entity.
         memory_budget: bytes that a run may take.
     """
 
@@ -64,6 +67,7 @@ class Task:
     layers: Sequence[int]
     nulls: Mapping[str, Float[Tensor, "draw layer width"]]
     own: Mapping[InspectionPrompt, Sequence[Sequence[int]]]
+    whole: bool
     memory_budget: int
 
     def lines(self) -> list[dict[str, Any]]:
@@ -71,8 +75,8 @@ class Task:
         rows, lines = self._written()
         said = self._said(rows)
         own = {
-            (inspection, item): counted(
-                self.backend, self.named(inspection, item), self.own[inspection][item], inspection
+            (inspection, item): self._counted(
+                inspection, self.named(inspection, item), self.own[inspection][item]
             )
             for inspection in self.inspections
             for item in self.items
@@ -106,7 +110,7 @@ class Task:
         """The reader's prompts: one, unless it names the layer."""
         return list(dict.fromkeys(self.reader.inspection(layer) for layer in self.layers))
 
-    def named(self, inspection: InspectionPrompt, item: int) -> Any:
+    def named(self, inspection: InspectionPrompt, item: int) -> TokenizedPrompt:
         """The prompt with an item's name in place of the placeholder."""
         return named(self.backend, inspection, self.names[item])
 
@@ -139,8 +143,14 @@ class Task:
         for (_, layer, _), one in zip(rows, words, strict=True):
             inspection = self.reader.inspection(layer)
             prompt = inspection.tokenized(self.backend)
-            found.append(counted(self.backend, prompt, one.ids, inspection))
+            found.append(self._counted(inspection, prompt, one.ids))
         return found
+
+    def _counted(
+        self, inspection: InspectionPrompt, prompt: TokenizedPrompt, ids: Sequence[int]
+    ) -> Said:
+        whole = self.whole or not describes(inspection)
+        return counted(self.backend, prompt, ids, whole=whole)
 
     def _nats(
         self,
@@ -212,6 +222,6 @@ class Task:
         return found
 
 
-def named(backend: Backend, inspection: InspectionPrompt, name: str) -> Any:
+def named(backend: Backend, inspection: InspectionPrompt, name: str) -> TokenizedPrompt:
     """An inspection prompt with a name in place of its placeholder, as tokens."""
     return tokenize(backend, inspection.filled(name), inspection.prepend_bos)[0]

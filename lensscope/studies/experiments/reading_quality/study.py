@@ -7,31 +7,33 @@ model itself, where the name stands in the same prompt as text.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lensscope import checks
 from lensscope.checks import whole_number
-from lensscope.engine.capture import capture
 from lensscope.engine.generate import generate
 from lensscope.errors import StudyError
 from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.scope import Patchscope
-from lensscope.studies.controls import groups, of_no_item
-from lensscope.studies.entities import Entity, entities_of
-from lensscope.studies.entities import entities as read_entities
+from lensscope.studies.controls import of_no_item
+from lensscope.studies.entities import Entity
+from lensscope.studies.experiments.reading_quality.items import (
+    CANDIDATES,
+    TEMPLATE,
+    NamesInSentences,
+    as_names,
+)
 from lensscope.studies.experiments.reading_quality.measuring import Task, named
 from lensscope.studies.experiments.reading_quality.readers import NamedReader, as_readers
 from lensscope.studies.experiments.reading_quality.summary import METRICS, quality_result
 from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers
 from lensscope.studies.parts import READINGS, Part
-from lensscope.studies.places import LEAD_IN, Placed, placed
 from lensscope.studies.result import StudyResult
 from lensscope.studies.study import BUDGET, Study
 from lensscope.values.sites import Site
@@ -39,12 +41,8 @@ from lensscope.values.sites import Site
 if TYPE_CHECKING:
     import pandas as pd
 
-TEMPLATE: Final = "I have read about {}"
 _BLOCK: Final = 8
 """Layers of a part."""
-_AT_ONCE: Final = 32
-"""Prompts that are run together."""
-_CANDIDATES: Final = 20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,6 +53,7 @@ class ReadingQuality(Study):
     given: tuple[Entity, ...]
     template: str
     wanted: tuple[int, ...] | None
+    whole: bool
     identify: bool
     n_candidates: int
     random_draws: int
@@ -62,10 +61,12 @@ class ReadingQuality(Study):
 
     # ---------------------------------------------------------------- what is read
 
-    @property
-    def names(self) -> list[str]:
-        """The names."""
-        return [entity.name for entity in self.given]
+    @functools.cached_property
+    def items(self) -> NamesInSentences:
+        """The names, as they are read."""
+        size = self.n_candidates if self.identify else CANDIDATES
+        own = (self.given, self.template, size, self.seed, self.memory_budget)
+        return NamesInSentences(self.backend, *own)
 
     @functools.cached_property
     def layers(self) -> list[list[int]]:
@@ -81,12 +82,6 @@ class ReadingQuality(Study):
         return {kind: sorted(layers) for kind, layers in found.items()}
 
     @functools.cached_property
-    def groups(self) -> list[list[int]]:
-        """The items of each part; in a group each is the control of the one before it."""
-        size = self.n_candidates if self.identify else _CANDIDATES
-        return groups(len(self.given), size, self.seed)
-
-    @functools.cached_property
     def prompts(self) -> list[tuple[InspectionPrompt, int]]:
         """The readers' prompts for each layer, each once, and how much the model says after
         them."""
@@ -94,34 +89,15 @@ class ReadingQuality(Study):
         found = [(r.inspection(n), r.max_new_tokens) for r, layers in each for n in layers]
         return list(dict.fromkeys(found))
 
-    @functools.cached_property
-    def placed(self) -> list[Placed]:
-        """Where each name stands in its sentence."""
-        texts = [self.template.replace("{}", name) for name in self.names]
-        each = zip(texts, self.names, strict=True)
-        return [placed(self.backend, text, name) for text, name in each]
-
     def blocks(self, reader: int) -> list[list[int]]:
         """A reader's layers, as parts have them."""
         own = self.layers[reader]
         return [own[n : n + _BLOCK] for n in range(0, len(own), _BLOCK)]
 
-    def candidates(self, group: int) -> list[list[int]]:
-        """For each item of a group those that its name is told from, itself first."""
-        if not self.identify:
-            return []
-        own = self.groups[group]
-        rest = [n for n in range(len(self.given)) if n not in own]
-        more = np.random.default_rng((self.seed, group)).permutation(rest).tolist()
-        return [
-            [*own[at:], *own[:at], *map(int, more)][: self.n_candidates] for at in range(len(own))
-        ]
-
     # ---------------------------------------------------------------- what it is
 
     def arguments(self) -> dict[str, Any]:
         each = zip(self.readers, self.layers, strict=True)
-        inside = [name for name, at in zip(self.names, self.placed, strict=True) if at.inside]
         first = [reader.inspection(n[0]).placed(self.backend)[0] == 0 for reader, n in each]
         each = zip(self.readers, self.layers, strict=True)
         return {
@@ -130,22 +106,19 @@ class ReadingQuality(Study):
             else f"{self.readers[0].name}, {len(self.given)} names",
             "readers": [reader.arguments(self.backend, layers) for reader, layers in each],
             "metrics": list(METRICS if self.identify else METRICS[:-1]),
-            "entities": [asdict(entity) for entity in self.given],
-            "template": self.template,
+            **self.items.arguments(),
+            "whole": self.whole,
             "n_candidates": self.n_candidates if self.identify else None,
             "random_draws": self.random_draws,
             "seed": self.seed,
             "memory_budget": self.memory_budget,
-            "lead_in": LEAD_IN,
-            "samples_with_lead_in": sum(at.led for at in self.placed),
-            "names_inside_words": inside,
             "placeholders_at_the_first_token": sum(first),
         }
 
     def parts(self) -> list[Part]:
         return [
             READINGS.part(group, reader, block)
-            for group in range(len(self.groups))
+            for group in range(len(self.items.groups))
             for reader in range(len(self.readers))
             for block in range(len(self.blocks(reader)))
         ]
@@ -159,7 +132,7 @@ class ReadingQuality(Study):
             PromptError, SiteError, PatchError, BasisError: of a reader that does not suit.
         """
         whole_number(self.random_draws, "random_draws", 1, 1, error=StudyError)
-        whole_number(self.n_candidates, "n_candidates", 2, _CANDIDATES, error=StudyError)
+        whole_number(self.n_candidates, "n_candidates", 2, CANDIDATES, error=StudyError)
         if self.identify and len(self.given) < self.n_candidates:
             raise StudyError(
                 "There are not so many names to tell one from.",
@@ -167,7 +140,7 @@ class ReadingQuality(Study):
                 expected="at least as many names as candidates",
                 instead=f"n_candidates={max(2, len(self.given))}, or identify=False",
             )
-        _ = self.groups
+        _ = self.items.groups
         for reader, layers in zip(self.readers, self.layers, strict=True):
             whole_number(reader.max_new_tokens, "max_new_tokens", 1, 10, error=StudyError)
             reader.check(self.backend, layers)
@@ -179,13 +152,13 @@ class ReadingQuality(Study):
         found: dict[str, Tensor] = {}
         everybody = range(len(self.given))
         for n, (kind, layers) in enumerate(self.kinds.items()):
-            states = self._each(kind, layers, everybody)
+            states = self.items.states(kind, layers, everybody)
             for name, vectors in of_no_item(
                 states, len(self.given), self.random_draws, self.seed
             ).items():
                 found[f"{name} {n}"] = vectors
         for n, (inspection, number) in enumerate(self.prompts):
-            asked = [named(self.backend, inspection, name) for name in self.names]
+            asked = [named(self.backend, inspection, name) for name in self.items.names]
             said = generate(
                 self.backend,
                 asked,
@@ -197,27 +170,10 @@ class ReadingQuality(Study):
             found[f"own {n}"] = torch.tensor(rows)
         return found
 
-    def _each(self, kind: Site, layers: Sequence[int], items: Iterable[int]) -> Iterator[Tensor]:
-        """The states of items at some layers, one item after another, ``[layer, width]``."""
-        items = list(items)
-        sites = [kind.whole(layer) for layer in layers]
-        for first in range(0, len(items), _AT_ONCE):
-            own = [self.placed[n] for n in items[first : first + _AT_ONCE]]
-            cache = capture(
-                self.backend,
-                [list(at.prompt.ids) for at in own],
-                sites,
-                prepend_bos=False,
-                memory_budget=self.memory_budget,
-            )
-            for n, at in enumerate(own):
-                found = torch.stack([cache[site][n, at.tokens[-1]] for site in sites])
-                yield found if kind.head is None else found[:, kind.head]
-
     def measure(self, part: Part, shared: Mapping[str, Tensor]) -> pd.DataFrame:
         """A line for each item of a group, layer of a block, and condition."""
         group, number, block = part.numbers
-        reader, items = self.readers[number], self.groups[group]
+        reader, items = self.readers[number], self.items.groups[group]
         layers = self.blocks(number)[block]
         kind = list(self.kinds).index(reader.kind)
         at = [self.kinds[reader.kind].index(layer) for layer in layers]
@@ -231,13 +187,14 @@ class ReadingQuality(Study):
         task = Task(
             self.backend,
             reader,
-            self.names,
+            self.items.names,
             items,
-            self.candidates(group),
-            torch.stack(list(self._each(reader.kind, layers, items))),
+            self.items.candidates(group) if self.identify else [],
+            torch.stack(list(self.items.states(reader.kind, layers, items))),
             layers,
             nulls,
             own,
+            self.whole,
             self.memory_budget,
         )
         return READINGS.frame(task.lines(), METRICS if self.identify else METRICS[:-1])
@@ -247,7 +204,7 @@ class ReadingQuality(Study):
         return quality_result(folder)
 
 
-@checks.door(StudyError, template=checks.text, identify=checks.flag)
+@checks.door(StudyError, template=checks.text, whole=checks.flag, identify=checks.flag)
 def reading_quality(
     model: Any,
     scopes: Patchscope | Mapping[str, Patchscope] | Iterable[Patchscope],
@@ -256,8 +213,9 @@ def reading_quality(
     template: str = TEMPLATE,
     layers: Iterable[int] | int | None = None,
     max_new_tokens: int | None = None,
+    whole: bool = False,
     identify: bool = True,
-    n_candidates: int = _CANDIDATES,
+    n_candidates: int = CANDIDATES,
     random_draws: int = 1,
     seed: int = 0,
     memory_budget: int = BUDGET,
@@ -268,7 +226,8 @@ def reading_quality(
     Each name stands in a sentence and is read at its last token, at each layer; each reader writes
     the state as it does, and says something. The judge is what the model itself says, greedily and
     as long, where the name stands as text in the place of the placeholder. Of a prompt that goes on
-    from entity to entity, the first description counts, of both. By reader, layer and condition:
+    from entity to entity, the first description counts, of both, unless all of it is wanted. By
+    reader, layer and condition:
 
     - ``rouge_l``: ROUGE-L (F-measure) of what the reader says with the model's own description;
     - ``first_tokens``, ``first_word``: whether the first four tokens, or the first word, are the
@@ -292,6 +251,8 @@ def reading_quality(
         template: the sentence, with ``{}`` for the name.
         layers: source layers; by default those that a reader was trained on, or all.
         max_new_tokens: how much is said of each state; each reader's own number by default.
+        whole: whether all that is said counts. Then ROUGE-L is higher, also of the wrong name: what
+            is said of the next entity of the list is much the same for all.
         identify: whether names are told apart by what is said of them; that takes most of the time.
         n_candidates: among how many names.
         random_draws: random vectors for each layer, and as many with the states' own mean and
@@ -313,23 +274,6 @@ def reading_quality(
         >>> study.run().data.rouge_l.dims
         ('condition', 'reader', 'layer')
     """
-    found = entities_of(read_entities() if items is None else items)
-    names = [entity.name.strip() for entity in found]
-    twice = [name for n, name in enumerate(names) if name in names[:n]]
-    if not names or twice:
-        raise StudyError(
-            "A name is there twice." if twice else "The study has no items.",
-            got=repr(twice[0]) if twice else "an empty set",
-            expected="at least two names, each once",
-            instead='["Jurassic Park", "Diana, Princess of Wales"], or ls.studies.entities()',
-        )
-    if template.count("{}") != 1:
-        raise StudyError(
-            "A template says where the name stands.",
-            got=repr(template),
-            expected="a sentence with {} once",
-            instead=f"template={TEMPLATE!r}",
-        )
     if max_new_tokens is not None:
         whole_number(max_new_tokens, "max_new_tokens", 1, 10, error=StudyError)
     return ReadingQuality(
@@ -337,9 +281,10 @@ def reading_quality(
         seed=seed,
         memory_budget=memory_budget,
         readers=as_readers(scopes, max_new_tokens),
-        given=found,
+        given=as_names(items, template),
         template=template,
         wanted=as_layers(layers),
+        whole=whole,
         identify=identify,
         n_candidates=n_candidates,
         random_draws=random_draws,

@@ -42,6 +42,12 @@ TITLES: Final[Mapping[str, str]] = {
 }
 
 
+_FIRST: Final = (
+    "Of a prompt that goes on from entity to entity, the first description counts, of the reader's "
+    "words and of the model's own."
+)
+
+
 class _ReadingSums:
     """The sums of names: part x condition x metric x reader x layer; and of differences between
     readers, pair x metric x layer."""
@@ -116,6 +122,7 @@ def quality_result(folder: Folder) -> StudyResult:
         "with the fewest.",
         "The judge is what the model itself says where the name stands in the reader's prompt as "
         f"text. Names are read in {arguments['template']!r}.",
+        *(() if arguments["whole"] else (_FIRST,)),
         *_identification(arguments),
         *places(arguments),
         *(
