@@ -8,7 +8,11 @@ from typing import Any, TypeVar, cast
 
 from lensscope import checks
 from lensscope.errors import LensError, PromptError
+from lensscope.lenses.corpus import Texts
 from lensscope.model.classes import backend_of
+from lensscope.patchscope.fitting.fit import fitted
+from lensscope.patchscope.fitting.settings import FitSettings
+from lensscope.patchscope.layers import LayersLike
 from lensscope.patchscope.readers.given import Given
 from lensscope.patchscope.readers.loading import loaded
 from lensscope.patchscope.readers.saved import write_scope
@@ -71,6 +75,62 @@ class Reader:
         path = path_of(folder).expanduser()
         fields = loaded(Given(path, backend_of(model), question, rule, allow_pickle))
         return cls(**fields)
+
+    @checks.door(LensError, map=checks.text, objective=checks.text)
+    def fit(
+        self: R,
+        model: Any,
+        texts: Texts,
+        *,
+        objective: str = "description",
+        layers: LayersLike = None,
+        map: str = "low_rank",
+        checkpoint: str | Path | None = None,
+        **settings: Any,
+    ) -> R:
+        """Train the map from a state to what is written of it, one for each source layer.
+
+        A tuned patchscope is to a patchscope what the tuned lens is to the logit lens: the model is
+        left as it is, and only the map is trained, by gradient through the model that speaks. What
+        stands before the placeholder is run once; a row costs what follows it. Maps begin at the
+        raw write, and the ones that did best on what was kept apart are given.
+
+        Args:
+            model: the model, which is read and speaks.
+            texts: of ``"description"``, names: each is read inside a sentence, and the reader is
+                taught what the model itself says where the name stands in the prompt as text. Of
+                ``"next_token"``, texts as of `TunedLens.fit`: the reader is taught what the model
+                says next where the state was read.
+            objective: one of the two.
+            layers: source layers; all by default.
+            map: ``"scale"``, ``"low_rank"`` or ``"full"``.
+            checkpoint: a file to keep the training in. The same call again goes on from there.
+            **settings: of `lensscope.patchscope.fitting.settings.FitSettings`: ``rank``,
+                ``template``, ``max_tokens``, ``stop``, ``passes``, ``steps``, ``batch_size``,
+                ``learning_rate``, ``weight_decay``, ``clip``, ``n_held_out``, ``length``, ``seed``,
+                ``checkpoint_every``.
+
+        Returns:
+            The patchscope with its maps; ``scope.trained.frame()`` has the scores on names or text
+            that were kept apart, before and after, and `save` keeps all of it.
+
+        Raises:
+            LensError: no layer to write at, too few names, settings that make no sense, another
+                training's checkpoint, a loss that is not finite (the last checkpoint stays).
+            PromptError: a name that is empty or there twice, a placeholder that is not one token.
+
+        Example:
+            >>> scope = ls.Patchscope("x is", ls.resid_pre(2), read=ls.resid_post)
+            >>> names = ["Wales", "Japan", "Peru", "Mozart", "Hamlet", "Toyota"]
+            >>> reader = scope.fit(model, names, layers=[8], rank=2, steps=2, n_held_out=2)
+            >>> reader.trained.frame().columns.tolist()
+            ['layer', 'nats_before', 'nats_after', 'kl_before', 'kl_after']
+        """
+        own = FitSettings.of({"objective": objective, "map": map, **settings})
+        where = None if checkpoint is None else path_of(checkpoint)
+        scope = cast(Any, self)
+        maps, trained = fitted(scope, backend_of(model), texts, layers, where, own)
+        return cast(R, replace(scope, transform=maps, trained=trained))
 
     @checks.door(LensError)
     def save(self, path: str | Path) -> Path:

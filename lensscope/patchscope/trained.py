@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from lensscope.model.backend import Backend
 from lensscope.patchscope.reconstruction import WayBack
 from lensscope.values.provenance import Provenance
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,8 @@ class Trained:
         layers: the layers whose states it was trained on; ``None`` if that is not known.
         back: the way back from its words to a vector, if it has one.
         notes: what else must be known to read its words right.
+        settings: how it was trained, of one that was trained here.
+        scores: what it gave on what was kept apart, by layer, before and after.
     """
 
     kind: str
@@ -27,6 +33,16 @@ class Trained:
     layers: tuple[int, ...] | None = None
     back: WayBack | None = None
     notes: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+    scores: tuple[Mapping[str, Any], ...] = field(default=(), hash=False, repr=False)
+
+    def frame(self) -> pd.DataFrame:
+        """The scores of one that was trained here, a line a layer: nats a token of what the model
+        itself says, and the divergence of its distribution from the reader's, with the raw write
+        and with the trained map."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.scores))
 
     def notes_on(self, target: Backend, layers: Iterable[int | None]) -> tuple[str, ...]:
         """What is to be said of words about states of these layers."""

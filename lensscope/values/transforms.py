@@ -6,7 +6,7 @@ Any function from a tensor to a tensor is a transform; these are the ones with a
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -172,6 +172,11 @@ class Projection:
         if self.bias is not None:
             terms.append(self.bias.to(own).expand_as(own))
         return torch.stack(terms).sum(0).to(x.dtype)
+
+    def to(self, dtype: torch.dtype) -> Projection:
+        """The same with its tensors in another type."""
+        cast: dict[str, Any] = {name: held.to(dtype) for name, held in self.tensors.items()}
+        return replace(self, **cast)
 
     @property
     def tensors(self) -> dict[str, Tensor]:

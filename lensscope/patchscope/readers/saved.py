@@ -13,6 +13,7 @@ from lensscope.errors import LensError, LensscopeError
 from lensscope.model.adapters import Adapter, LowRank
 from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.readers.given import Given, not_whole
+from lensscope.patchscope.readers.transforms import told_of, transform_of
 from lensscope.patchscope.trained import Trained
 from lensscope.patchscope.writing import Writer
 from lensscope.store.files import path_of, refusals
@@ -23,7 +24,6 @@ from lensscope.values.chats import Chat, Message
 from lensscope.values.provenance import HEADER as PROVENANCE
 from lensscope.values.provenance import Provenance, versions_here
 from lensscope.values.sites import Site
-from lensscope.values.transforms import Affine, Projection, ScaledTo, identity
 
 _FORMAT: Final = "lensscope-patchscope-1"
 _SITE: Final = [(str, int, None)]
@@ -79,7 +79,7 @@ def write_scope(path: Path, scope: Saveable) -> Path:
             expected="the path of a file, and a patchscope without a model of its own",
             instead="scope.save('scope.safetensors'); a whole model stays in its folder",
         )
-    transform, tensors = _told(scope)
+    transform, tensors = told_of(scope.transform)
     inspection = asdict(scope.inspection)
     trained, adapter = scope.trained, scope.adapter
     header = {
@@ -107,6 +107,8 @@ def write_scope(path: Path, scope: Saveable) -> Path:
             "model": asdict(trained.model),
             "layers": trained.layers,
             "notes": trained.notes,
+            "settings": trained.settings,
+            "scores": trained.scores,
         }
     # each on its own: safetensors refuses tensors that share memory
     whole = {name: held.detach().cpu().contiguous().clone() for name, held in tensors.items()}
@@ -163,6 +165,7 @@ def _fields(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[st
         adapter = Adapter(parts, adapter["base"])
     if trained is not None:
         shape = {"kind": str, "model": PROVENANCE, "layers": (list, None), "notes": [str]}
+        shape |= {"settings?": dict, "scores?": [dict]}
         conform(trained, shape, "what is known of its training")
         layers = trained["layers"]
         trained = Trained(
@@ -170,12 +173,14 @@ def _fields(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[st
             Provenance.from_header(trained["model"]),
             None if layers is None else tuple(layers),
             notes=tuple(trained["notes"]),
+            settings=trained.get("settings", {}),
+            scores=tuple(trained.get("scores", ())),
         )
     return {
         "inspection": InspectionPrompt(text, inspection["placeholder"], inspection["prepend_bos"]),
         "write": Site(*header["write"]),
         "read": None if read is None else Site(*read),
-        "transform": _transform(header["transform"], tensors),
+        "transform": transform_of(header["transform"], tensors),
         "rule": None if rule is None else _RULES[rule.pop("kind")](**rule),
         "mix": header["mix"],
         "match_norm": header["match_norm"],
@@ -192,38 +197,3 @@ def _site(site: Site) -> list[Any]:
 def _rule(rule: rules.Rule) -> dict[str, Any]:
     (kind,) = [name for name, one in _RULES.items() if type(rule) is one]
     return {"kind": kind, **vars(rule)}
-
-
-def _told(scope: Saveable) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
-    """A map in words, and its tensors."""
-    own = scope.transform
-    if own is None:
-        return None, {}
-    if own is identity:
-        return {"kind": "identity"}, {}
-    if isinstance(own, ScaledTo):
-        return {"kind": "scaled_to", "norm": own.norm}, {}
-    if isinstance(own, Affine):
-        return {"kind": "affine"}, {"transform.matrix": own.matrix, "transform.bias": own.bias}
-    if isinstance(own, Projection):
-        told = {"kind": "projection", "scale": own.scale, "normalize": own.normalize}
-        return told, {f"transform.{name}": held for name, held in own.tensors.items()}
-    raise LensError(
-        "This patchscope cannot be saved: it has something in it that no file can hold.",
-        got=f"transform={own!r}",
-        expected="no transform, or ls.affine, ls.scaled_to, ls.identity, or a trained map",
-        instead="a lens by its own lens.save(path); dataclasses.replace(scope, transform=None)",
-    )
-
-
-def _transform(told: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]) -> Any:
-    if told is None:
-        return None
-    held = {
-        name.removeprefix("transform."): tensor
-        for name, tensor in tensors.items()
-        if name.startswith("transform.")
-    }
-    rest = {name: value for name, value in told.items() if name != "kind"}
-    kinds = {"affine": Affine, "scaled_to": ScaledTo, "projection": Projection}
-    return identity if told["kind"] == "identity" else kinds[told["kind"]](**rest, **held)

@@ -1,0 +1,89 @@
+"""Training a patchscope, from names or texts to maps and their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from lensscope.errors import LensError
+from lensscope.lenses.checks import refuse_inference_mode
+from lensscope.lenses.corpus import named
+from lensscope.model.backend import Backend
+from lensscope.patchscope.fitting.lessons import Descriptions, NextTokens, Teacher
+from lensscope.patchscope.fitting.scores import scores_on
+from lensscope.patchscope.fitting.settings import FitSettings
+from lensscope.patchscope.fitting.speech import Speech, as_names
+from lensscope.patchscope.fitting.training import MapTrainer
+from lensscope.patchscope.layers import LayersLike, layers_of
+from lensscope.patchscope.maps import LayerMaps
+from lensscope.patchscope.trained import Trained
+from lensscope.patchscope.writing import Writer
+from lensscope.values.sites import Site
+
+KIND: Final = "tuned patchscope"
+
+
+def fitted(
+    scope: Writer,
+    backend: Backend,
+    texts: Any,
+    layers: LayersLike,
+    checkpoint: Path | None,
+    settings: FitSettings,
+) -> tuple[LayerMaps, Trained]:
+    """As `Patchscope.fit`: the maps, and what is known of their training."""
+    refuse_inference_mode()
+    _check(scope, backend)
+    kind = Site((scope.read or scope.write).kind)
+    sites = {n: kind(n) for n in layers_of(backend, kind, layers)}
+    speech = Speech(backend, scope)
+    teacher: Teacher
+    if settings.objective == "description":
+        teacher = Descriptions(speech, as_names(texts), sites, settings)
+    else:
+        teacher = NextTokens(backend, texts, sites, settings)
+    trainer = MapTrainer(speech, teacher, list(sites), settings, checkpoint)
+    trainer.run()
+    maps = trainer.maps()
+    trainer.save()
+    scores = scores_on(speech, teacher.apart[1], maps)
+    provenance = backend.provenance()
+    told: Mapping[str, Any] = {
+        **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()},
+        "texts": named(texts),
+        "lessons": teacher.hash,
+        "steps": teacher.steps,
+        "losses": trainer.losses,
+        "looks": [list(look) for look in trainer.looks],
+    }
+    trained = Trained(KIND, provenance, tuple(sites), settings=told, scores=tuple(scores))
+    return LayerMaps(kind.kind, maps, provenance), trained
+
+
+def _check(scope: Writer, backend: Backend) -> None:
+    """Refuse what cannot be trained.
+
+    Raises:
+        LensError: no layer to write at, a map or a model of its own.
+        PromptError: the placeholder.
+    """
+    why = {
+        "write= without a layer": scope.write.layer is None,
+        "a transform of its own": scope.transform is not None,
+        "a model of its own": scope.model is not None,
+        "an adapter": scope.adapter is not None,
+        "the output of a head": scope.write.head is not None
+        or bool(scope.read and scope.read.head),
+    }
+    wrong = [name for name, holds in why.items() if holds]
+    if wrong:
+        raise LensError(
+            "This patchscope cannot be trained.",
+            got=f"{repr(scope)[:200]}: {', '.join(wrong)}",
+            expected="one that always writes at one early layer of the model that it reads, as it "
+            "is",
+            instead="ls.Patchscope(prompt, write=ls.resid_pre(2), read=ls.resid_post).fit(…)",
+        )
+    scope.inspection.placed(backend)

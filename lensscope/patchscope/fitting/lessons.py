@@ -1,0 +1,229 @@
+"""What a patchscope is taught: states, and what is to be said of each."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lensscope.errors import LensError
+from lensscope.lenses.corpus import Corpus, counted, some_rows
+from lensscope.lenses.states import Asked, gathered
+from lensscope.model.backend import Backend
+from lensscope.model.head import unembed
+from lensscope.model.tokens import tokenize
+from lensscope.patchscope.fitting.settings import FitSettings
+from lensscope.patchscope.fitting.speech import Ids, Said, Speech
+from lensscope.progress import progress
+from lensscope.values.sites import Site, resid_post
+
+_AT_A_TIME = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """States, and what is to be said of each.
+
+    Attributes:
+        states: by layer, ``[lesson, d]``.
+        said: of each, the tokens and the states that the model itself wrote them from.
+    """
+
+    states: Mapping[int, Float[Tensor, "lesson d"]]
+    said: Sequence[Said]
+
+    def __len__(self) -> int:
+        return len(self.said)
+
+    def some(self, numbers: Sequence[int]) -> Lessons:
+        """Some of them."""
+        own = {layer: held[list(numbers)] for layer, held in self.states.items()}
+        return Lessons(own, [self.said[n] for n in numbers])
+
+    @property
+    def ids(self) -> list[Ids]:
+        """The tokens of each."""
+        return [one.ids for one in self.said]
+
+    @property
+    def last(self) -> Float[Tensor, "token d_model"]:
+        """The states that all tokens were written from, one after another."""
+        return torch.cat([one.last for one in self.said])
+
+
+class Teacher(Protocol):
+    """Where lessons come from."""
+
+    hash: str
+    """Of what they are made of."""
+    apart: tuple[Lessons, Lessons]
+    """Those that are not trained on: to say when to stop, and to score."""
+    steps: int
+    """How many updates they make."""
+
+    def lessons(self, step: int) -> Lessons:
+        """Those of an update, the same whenever it is asked for."""
+
+
+@dataclass(eq=False)
+class Descriptions:
+    """Names inside a sentence, each with what the model says of the name itself."""
+
+    speech: Speech
+    names: Sequence[str]
+    sites: Mapping[int, Site]
+    settings: FitSettings
+    apart: tuple[Lessons, Lessons] = field(init=False)
+    hash: str = field(init=False)
+    steps: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        own = self.settings
+        if len(self.names) < own.n_held_out + 2:
+            raise LensError(
+                "There are too few names to train on.",
+                got=f"{len(self.names)} names, {own.n_held_out} of them held out",
+                expected="more than are held out; some thousand, or the map learns them by heart",
+                instead="ls.Patchscope.names(), or a smaller n_held_out=",
+            )
+        order = list(self.names)
+        random.Random(own.seed).shuffle(order)
+        self._held = self._taught(order)
+        half = own.n_held_out // 2
+        self.apart = (
+            self._held.some(range(half)),
+            self._held.some(range(half, own.n_held_out)),
+        )
+        self._first = own.n_held_out
+        n = len(order) - self._first
+        self.steps = own.steps or max(1, round(n * own.passes / own.batch_size))
+        self.hash = _hash((order, [one.ids for one in self._held.said]))
+
+    def _taught(self, names: Sequence[str]) -> Lessons:
+        """All lessons: what is said of each name, and its states."""
+        own, backend = self.settings, self.speech.backend
+        said: list[Said] = []
+        with progress(len(names), "what the model says of them", "name") as bar:
+            for first in range(0, len(names), _AT_A_TIME):
+                some = names[first : first + _AT_A_TIME]
+                said += self.speech.named(some, own.max_tokens, own.stop)
+                bar.update(len(some))
+        reads = [
+            _read(backend, own.template[n % len(own.template)], name)
+            for n, name in enumerate(names)
+        ]
+        return Lessons(_states(backend, reads, self.sites), said)
+
+    def lessons(self, step: int) -> Lessons:
+        """Those of an update: texts of about one length, gone through in an order of their own
+        each time."""
+        size = self.settings.batch_size
+        n = len(self._held) - self._first
+        batches = -(-n // size)
+        return self._held.some(self._turn(step // batches)[step % batches])
+
+    def _turn(self, turn: int) -> list[list[int]]:
+        """The batches of the n-th time."""
+        if getattr(self, "_turned", None) != turn:
+            draw = random.Random(f"{self.settings.seed}/{turn}")
+            order = list(range(self._first, len(self._held)))
+            draw.shuffle(order)
+            size = self.settings.batch_size
+            chunks = [order[i : i + 16 * size] for i in range(0, len(order), 16 * size)]
+            ordered = [
+                n for c in chunks for n in sorted(c, key=lambda n: len(self._held.said[n].ids))
+            ]
+            self._batches = [ordered[i : i + size] for i in range(0, len(ordered), size)]
+            draw.shuffle(self._batches)
+            self._turned = turn
+        return self._batches
+
+
+@dataclass(eq=False)
+class NextTokens:
+    """Tokens of a text, each with what the model says after it."""
+
+    backend: Backend
+    texts: Any
+    sites: Mapping[int, Site]
+    settings: FitSettings
+    apart: tuple[Lessons, Lessons] = field(init=False)
+    hash: str = field(init=False)
+    steps: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        own = self.settings
+        pieces = max(1, own.batch_size // 8)
+        self._corpus = Corpus(
+            self.backend,
+            self.texts,
+            own.length,
+            pieces,
+            shortest=3,
+            n_held_out=max(2, own.n_held_out // 8),
+            seed=own.seed,
+        )
+        held = self._corpus.held_out
+        half = len(held) // 2
+        self.apart = (
+            self._of(held[:half], own.n_held_out // 2, 0),
+            self._of(held[half:], own.n_held_out - own.n_held_out // 2, 1),
+        )
+        self.steps = own.steps or 300
+        self.hash = self._corpus.hash
+
+    def lessons(self, step: int) -> Lessons:
+        """Some tokens of the pieces of an update."""
+        return self._of(self._corpus.batch(step), self.settings.batch_size, step + 2)
+
+    def _of(self, pieces: Iterable[Sequence[int]], wanted: int, step: int) -> Lessons:
+        prompts = [tokenize(self.backend, list(piece))[0] for piece in pieces]
+        every = [(n, t) for n, p in enumerate(prompts) for t in counted(self.backend, p.ids, None)]
+        chosen = some_rows(len(every), wanted, self.settings.seed, step).tolist()
+        tokens = sorted(every[i] for i in chosen)
+        reads = [
+            Asked(prompt, tuple(t for m, t in tokens if m == n)) for n, prompt in enumerate(prompts)
+        ]
+        reads = [read for read in reads if read.tokens]
+        last = resid_post(self.backend.n_layers - 1)
+        sites = {**self.sites, -1: last}
+        states = dict(_states(self.backend, reads, sites))
+        final = states.pop(-1)
+        with torch.no_grad():
+            ids = unembed(self.backend, final).argmax(-1).tolist()
+        return Lessons(states, [Said((i,), row[None]) for i, row in zip(ids, final, strict=True)])
+
+
+def _states(
+    backend: Backend, reads: Sequence[Asked], sites: Mapping[int, Site]
+) -> dict[int, Float[Tensor, "row d"]]:
+    """The states of what is read, in its order, by layer."""
+    found: dict[int, list[Tensor]] = {layer: [torch.empty(0)] * len(reads) for layer in sites}
+    for part in gathered(backend, reads, list(dict.fromkeys(sites.values())), final=False):
+        for layer, site in sites.items():
+            split = torch.split(part.states[site], part.rows)
+            for n, rows in zip(part.prompts, split, strict=True):
+                found[layer][n] = rows
+    return {layer: torch.cat(rows) for layer, rows in found.items()}
+
+
+def _read(backend: Backend, template: str, name: str) -> Asked:
+    """A sentence, read at the last token of the name in it."""
+    start = template.index("{}")
+    prompt = tokenize(backend, template.replace("{}", name))[0]
+    end = start + len(name)
+    held = [n for n, (first, last) in enumerate(prompt.char_spans) if first < end <= last]
+    inside = [
+        n for n, (first, last) in enumerate(prompt.char_spans) if first < end and first < last
+    ]
+    return Asked(prompt, ((held or inside)[-1],))
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
