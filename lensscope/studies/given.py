@@ -105,8 +105,10 @@ def signature(transform: Any) -> str | None:
     if transform is None:
         return None
     found = getattr(transform, "signature", None)
-    if isinstance(found, str | tuple):
-        return found if isinstance(found, str) else repr(found)
+    if isinstance(found, str):
+        return found
+    if isinstance(found, tuple):
+        return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
     if isinstance(transform, Affine | ScaledTo) or transform is identity:
         numbers = list(vars(transform).values()) if transform is not identity else []
         parts = [v.tolist() if isinstance(v, Tensor) else v for v in numbers]

@@ -16,6 +16,7 @@ import xarray as xr
 
 import lensscope as ls
 from lensscope.errors import StudyError
+from lensscope.patchscope.maps import LayerMaps
 from lensscope.patchscope.trained import Trained
 from lensscope.stats.distributions import student
 from lensscope.studies.experiments.reading_quality import study as study_file
@@ -26,6 +27,7 @@ from lensscope.studies.experiments.reading_quality.descriptions import (
     ranked_first,
 )
 from lensscope.studies.scoring import rouge_l
+from lensscope.values.transforms import Projection
 from tests import families, oracle, planted, readers
 
 NAMES = [f"w{10 + n} w{40 + n}" for n in range(5)]
@@ -247,6 +249,29 @@ def test_a_reader_is_asked_for_the_layers_that_it_was_trained_on(llama):
     apart = result.data["nats_difference"].squeeze()
     assert float(apart.sel(layer=1)) == 0 and np.isnan(apart.sel(layer=[0, 2])).all()
     assert result.tables["differences between readers"]["layer"].tolist() == [1, "all"]
+
+
+def test_a_tuned_patchscope_is_read_by_its_maps(llama, tmp_path):
+    provenance = EARLY.inspect(llama, [3, 4], layers=[1]).source
+    bias = torch.linspace(-2, 2, 32)
+
+    def tuned(scale):
+        maps = LayerMaps("resid_post", {1: Projection(scale, bias=bias)}, provenance)
+        trained = Trained("tuned patchscope", provenance, (1,))
+        return dataclasses.replace(EARLY, transform=maps, trained=trained)
+
+    how = {"layers": None, "identify": False}
+    result = quality_of(llama, {"tuned": tuned(4.0)}, **how).run(tmp_path / "out")
+    cells = pd.concat(result.cells())
+    cells = cells[cells["condition"] == "state"].set_index("item")
+    assert set(cells["source_layer"]) == {1}
+    for item, name in enumerate(NAMES):
+        seen = tuned(4.0).inspect(llama, f"w7 w8 {name}", layers=[1]).frame()
+        assert cells.loc[item, "text"] == seen["text"][0]
+    with pytest.raises(StudyError, match="other arguments"):
+        quality_of(llama, {"tuned": tuned(5.0)}, **how).run(tmp_path / "out")
+    with pytest.raises(ls.errors.SiteError, match="not trained on such states"):
+        quality_of(llama, {"tuned": tuned(4.0)}, layers=[0, 1])
 
 
 def test_of_a_list_of_entities_the_first_description_counts(demo):
