@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -57,6 +57,7 @@ class Lessons:
         return torch.cat([one.last for one in self.said])
 
 
+@runtime_checkable
 class Teacher(Protocol):
     """Where lessons come from."""
 
