@@ -284,7 +284,7 @@ def test_of_a_list_of_entities_the_first_description_counts(demo):
 
     prompt = scope.inspection.tokens(demo)
     text = ": American film, The Beatles: English band"
-    ids = demo.tokenizer(text)["input_ids"]
+    ids = demo.tokenizer(text, add_special_tokens=False)["input_ids"]
     said = counted(backend_of(demo), prompt, ids, whole=False)
     assert said.text == text and said.brief == "American film"
     assert demo.tokenizer.decode(said.counted) == ": American film"
