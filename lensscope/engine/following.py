@@ -47,9 +47,9 @@ def log_probabilities(
 
     Example:
         >>> from lensscope.engine.following import log_probabilities
-        >>> prompt = ls.InspectionPrompt("The capital of Japan is the city of x").tokens(model)
-        >>> tokyo, lima = (model.tokenizer(t)["input_ids"] for t in (" Tokyo", " Lima"))
-        >>> likely, unlikely = log_probabilities(model, prompt, [tokyo, lima]).tolist()
+        >>> prompt = ls.run(model, "The capital of Japan is the city of").cache.prompts[0]
+        >>> ids = model.tokenizer([" Tokyo", " Lima"], add_special_tokens=False)["input_ids"]
+        >>> likely, unlikely = log_probabilities(model, prompt, ids).tolist()
         >>> likely > unlikely
         True
     """

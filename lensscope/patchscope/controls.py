@@ -162,9 +162,9 @@ def controlled(
         >>> from lensscope.patchscope.controls import controlled
         >>> scope = ls.Patchscope.entity_description(write=ls.resid_pre(2), read=ls.resid_post)
         >>> found = controlled(scope, model, "I have read about Jurassic Park", layers=[8],
-        ...     texts=["Two and two make four."], max_new_tokens=4)
+        ...     texts=["Two and two make four."], max_new_tokens=8)
         >>> found.frame().set_index("condition")["text"]["state"]
-        ': American musicals'
+        ': American musicals, The Simps'
     """
     here = backend_of(model)
     number = scope.max_new_tokens if max_new_tokens is None else max_new_tokens
