@@ -436,6 +436,20 @@ class Bench:
             ("inspection", "ridge", "max_tokens", *drawn),
         )
         yield Door(
+            "reading_quality",
+            lambda **o: ls.studies.reading_quality(**o).run(),
+            {**model, "scopes": "scope", "items": "given", "layers": "[1]", "n_candidates": "2"},
+            (
+                "template",
+                "whole",
+                "identify",
+                "max_new_tokens",
+                "random_draws",
+                "seed",
+                "memory_budget",
+            ),
+        )
+        yield Door(
             "study.run", n["study"].run, {}, ("executor", "num_workers", "num_gpus", "address")
         )
         yield Door("entities", ls.studies.entities, {"limit": "2"}, ("path", "kinds"))

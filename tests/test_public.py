@@ -81,6 +81,7 @@ def test_public_functions_say_what_they_raise_and_show_an_example():
         )
     }
     studies = ("entity_resolution", "attribute_extraction", "next_token", "multihop", "cross_model")
+    studies += ("reading_quality",)
     functions |= {name: getattr(ls.studies, name) for name in studies}
     fits = {f"{kind.__name__}.fit": kind.fit for kind in (ls.TunedLens, ls.AffineLens)}
     for name, function in {**functions, **fits, "Lens.read": ls.Lens.read}.items():
@@ -125,6 +126,9 @@ def values_of_all_kinds(model: Any) -> list[Any]:
             model, model, texts, entities=things, identity=ls.Patchscope(inspection), **studied
         ),
         ls.studies.multihop(lambda: model, [question] * 20),
+        ls.studies.reading_quality(
+            model, ls.Patchscope(inspection, max_new_tokens=1), things, layers=[1], n_candidates=3
+        ),
     ]
     pairs = ls.pairs.Pairs(
         "many", tuple(texts[:6]), tuple(texts[6:]), ((" w7",),) * 6, ((),) * 6, {}

@@ -6,35 +6,28 @@ import codecs
 import io
 import os
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lensscope.cli.circuit import circuit
+from lensscope.cli.inspecting import inspect, read
 from lensscope.cli.lenses import compare, lens_app
 from lensscope.cli.patching import patch, trace
+from lensscope.cli.reading_study import reading_quality
 from lensscope.cli.report import report
 from lensscope.cli.studies import study_app
 from lensscope.cli.terminal import (
     BackendChoice,
-    Chat,
-    Html,
     Json,
-    ModelName,
     ProcessingChoice,
     Quiet,
-    deliver,
     errors,
     load,
-    numbers_of,
-    position_of,
     print_shown,
     print_table,
-    said,
     say,
-    usage,
 )
 from lensscope.store.files import write
 
@@ -44,7 +37,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from lensscope.model.known_models import Known
-    from lensscope.patchscope.scope import Patchscope
 
 app = typer.Typer(
     help="Let a language model explain its own hidden states.",
@@ -56,20 +48,12 @@ app = typer.Typer(
 
 app.add_typer(lens_app, name="lens")
 app.add_typer(study_app, name="study")
-for command in (compare, patch, trace, circuit, report):
+study_app.command("reading-quality")(reading_quality)
+for command in (inspect, read, compare, patch, trace, circuit, report):
     app.command()(command)
 
 _MODELS_SHOWN = 40
 DEMO_ENTITIES = ("Diana, Princess of Wales", "Jurassic Park", "Alexander the Great")
-
-
-class Preset(str, Enum):
-    """Inspection prompts with a name."""
-
-    entity_description = "entity-description"
-    token_identity = "token-identity"
-    attribute = "attribute"
-    selfie = "selfie"
 
 
 @app.command()
@@ -95,61 +79,6 @@ def demo(
                 print_table(result)
         write(html, page("What the model thinks these are", sections))
         print(f"Page written to {html}")
-
-
-@app.command()
-def inspect(
-    source: Annotated[str, typer.Option(help="The source prompt.")],
-    model: ModelName = "demo",
-    position: Annotated[
-        str, typer.Option(help="-1, 2:5, a substring (its last token), span:TEXT, or all.")
-    ] = "-1",
-    occurrence: Annotated[
-        int | None, typer.Option(help="Which match of a substring: 0 the first, -1 the last.")
-    ] = None,
-    preset: Annotated[Preset, typer.Option(help="The inspection prompt.")] = (
-        Preset.entity_description
-    ),
-    text: Annotated[
-        str | None,
-        typer.Option(help="The inspection prompt itself, with its placeholder (for attribute)."),
-    ] = None,
-    placeholder: Annotated[str | None, typer.Option(help="What marks the place to write.")] = None,
-    layers: Annotated[str, typer.Option(help="Source layers: all, or 3,5, or 0:12.")] = "all",
-    target_layers: Annotated[str, typer.Option(help="same, all, or 3,5.")] = "same",
-    max_new_tokens: Annotated[int | None, typer.Option(help="New tokens for each cell.")] = None,
-    stop: Annotated[
-        list[str] | None, typer.Option(help="A text that ends the texts. May be given again.")
-    ] = None,
-    chat: Chat = False,
-    backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
-    processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
-    html: Html = None,
-    json: Json = None,
-    quiet: Quiet = False,
-) -> None:
-    """Read hidden states of a prompt and let the model describe each."""
-    with errors(quiet):
-        where = position_of(position)
-        targets = target_layers if target_layers in ("same", "all") else numbers_of(target_layers)
-        sources = None if layers == "all" else numbers_of(layers)
-        if preset is Preset.attribute and text is None:
-            raise usage("--preset attribute needs --text", 'such as --text "The largest city in x"')
-        say(quiet, f"Loading {model} …")
-        from lensscope.model.loading import load_model
-
-        loaded = load_model(model, backend=backend.value, processing=processing.value)
-        result = _scope(preset, text, placeholder).inspect(
-            loaded,
-            said(source, chat),
-            position=where,
-            occurrence=occurrence,
-            layers=sources,
-            target_layers=targets,
-            max_new_tokens=max_new_tokens,
-            stop=stop or (),
-        )
-        deliver(result, html, json, quiet)
 
 
 @app.command()
@@ -205,23 +134,6 @@ def _models_table(found: Sequence[Known]) -> Table:
             for m in found[:_MODELS_SHOWN]
         ],
         caption=f"and {left} more; --json - lists all" if left > 0 else "",
-    )
-
-
-def _scope(preset: Preset, text: str | None, placeholder: str | None) -> Patchscope:
-    from dataclasses import replace
-
-    from lensscope.patchscope.inspection import InspectionPrompt
-    from lensscope.patchscope.scope import Patchscope
-
-    if preset is Preset.attribute:
-        return Patchscope.attribute(text or "", placeholder or "x")
-    scope: Patchscope = getattr(Patchscope, preset.name)()
-    if text is None and placeholder is None:
-        return scope
-    own = scope.inspection
-    return replace(
-        scope, inspection=InspectionPrompt(text or own.text, placeholder or own.placeholder)
     )
 
 

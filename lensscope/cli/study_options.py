@@ -66,6 +66,22 @@ def targets_of(text: str) -> Any:
     return text if text in ("same", "all") else numbers_of(text)
 
 
+def readers_of(given: list[str], model: Any, question: str | None, block: int) -> dict[str, Any]:
+    """Readers by name from what is written on a command line, ``reader`` or ``name=reader``."""
+    from lensscope.patchscope.reader_names import PRESETS, reader_of
+
+    found: dict[str, Any] = {}
+    for text in given:
+        name, _, reader = text.rpartition("=")
+        name = name or Path(reader).stem
+        if name in found:
+            raise usage(f"two readers are called {name}", f"--reader other={reader}")
+        preset = reader.replace("_", "-") in PRESETS
+        own = block if preset else None
+        found[name] = reader_of(reader, model, question, block=own)
+    return found
+
+
 def run(
     study: Study,
     out: Path,

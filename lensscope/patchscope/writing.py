@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
+from lensscope.engine.logits import Metric
 from lensscope.engine.run_many import run_many
 from lensscope.engine.runs import Runs
 from lensscope.model.adapters import Adapter
@@ -17,6 +18,7 @@ from lensscope.model.backend import Backend
 from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.trained import Trained
 from lensscope.values.operations import Map
+from lensscope.values.positions import PositionsLike
 from lensscope.values.prompts import TokenizedPrompt
 from lensscope.values.rules import Rule
 from lensscope.values.sites import Patch, Site
@@ -89,6 +91,8 @@ def write_and_decode(
     *,
     patch: Callable[[Site, Tensor], Patch] = Site.set,
     max_new_tokens: int = 0,
+    positions: PositionsLike = -1,
+    metric: Metric | None = None,
     top_k: int | None = None,
     at_once: int | None = None,
     grad: bool = False,
@@ -104,7 +108,9 @@ def write_and_decode(
         writes: a row each: a state, mapped already, or one for each place, and the site with its
             layer that it is written at; ``None`` leaves the prompt as it is.
         patch: the write of a state at a place; of a patchscope its own.
-        max_new_tokens: how much is generated. If nothing is, the logits of the next token are kept.
+        max_new_tokens: how much is generated. If nothing is, logits are kept.
+        positions: of which tokens; of the last by default.
+        metric: kept in place of the logits, as in `lensscope.run_many`.
         top_k: keep so many most probable next tokens in place of the logits.
         at_once: so many rows are taken from ``writes`` and run at a time; all by default.
         grad: let gradients flow from the logits to the states.
@@ -130,7 +136,8 @@ def write_and_decode(
             target,
             prompt,
             [patches(row) for row in some],
-            positions=None if max_new_tokens else -1,
+            positions=None if max_new_tokens else positions,
+            metric=metric,
             top_k=top_k,
             max_new_tokens=max_new_tokens,
             grad=grad,

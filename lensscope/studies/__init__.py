@@ -12,6 +12,7 @@ from lensscope.studies.experiments.cross_model.study import cross_model
 from lensscope.studies.experiments.entity_resolution.study import entity_resolution
 from lensscope.studies.experiments.multihop.study import multihop
 from lensscope.studies.experiments.next_token.study import next_token
+from lensscope.studies.experiments.reading_quality.study import reading_quality
 from lensscope.studies.loading import load
 from lensscope.studies.questions import Question, questions
 from lensscope.studies.relations import Relation, relation, relations
@@ -30,6 +31,7 @@ __all__ = [
     "multihop",
     "next_token",
     "questions",
+    "reading_quality",
     "relation",
     "relations",
 ]

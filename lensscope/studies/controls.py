@@ -104,14 +104,6 @@ def derangement(answers: Sequence[Sequence[str]], seed: int) -> list[int]:
     return found
 
 
-def as_long_as(
-    states: Float[Tensor, "*rows width"], rng: np.random.Generator
-) -> Float[Tensor, "*rows width"]:
-    """Random vectors, each as long as one of the states."""
-    noise = torch.from_numpy(rng.standard_normal(tuple(states.shape))).to(states)
-    return noise * (states.norm(dim=-1, keepdim=True) / noise.norm(dim=-1, keepdim=True))
-
-
 def groups(n: int, size: int, seed: int) -> list[list[int]]:
     """Numbers up to ``n`` in random order, cut into groups; none of them of one alone.
 

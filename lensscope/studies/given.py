@@ -107,6 +107,8 @@ def signature(transform: Any) -> str | None:
     found = getattr(transform, "signature", None)
     if isinstance(found, str):
         return found
+    if isinstance(found, tuple):
+        return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
     if isinstance(transform, Affine | ScaledTo) or transform is identity:
         numbers = list(vars(transform).values()) if transform is not identity else []
         parts = [v.tolist() if isinstance(v, Tensor) else v for v in numbers]
@@ -117,6 +119,23 @@ def signature(transform: Any) -> str | None:
         expected="a map of lensscope, or an object with a text `signature`",
         instead="ls.affine(A, b), ls.scaled_to(norm), or a fitted AffineLens",
     )
+
+
+def told_of(scope: Patchscope) -> dict[str, Any]:
+    """What decides what a patchscope says of a state, besides where it is read and written.
+
+    Raises:
+        StudyError: of its transform it cannot be told whether it is the same later.
+    """
+    return {
+        "text": scope.inspection.told,
+        "placeholder": scope.inspection.placeholder,
+        "prepend_bos": scope.inspection.prepend_bos,
+        "transform": signature(scope.transform),
+        "mix": scope.mix,
+        "match_norm": scope.match_norm,
+        **({} if scope.rule is None else {"rule": repr(scope.rule)}),
+    }
 
 
 def as_lenses(lenses: Any) -> tuple[Lens, ...]:

@@ -14,13 +14,21 @@ from lensscope.studies.experiments.cross_model.study import CrossModel
 from lensscope.studies.experiments.entity_resolution.study import EntityResolution
 from lensscope.studies.experiments.multihop.study import Multihop
 from lensscope.studies.experiments.next_token.study import NextToken
+from lensscope.studies.experiments.reading_quality.study import ReadingQuality
 from lensscope.studies.folder import Folder
 from lensscope.studies.result import StudyResult
 from lensscope.studies.study import Study
 
 _STUDIES: Final[dict[str, type[Study]]] = {
     study.kind: study
-    for study in (EntityResolution, AttributeExtraction, NextToken, Multihop, CrossModel)
+    for study in (
+        EntityResolution,
+        AttributeExtraction,
+        NextToken,
+        Multihop,
+        CrossModel,
+        ReadingQuality,
+    )
 }
 
 

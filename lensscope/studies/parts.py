@@ -115,3 +115,10 @@ _LENS: Final = {"lens": str, "layer": int, "condition": str, "draw": int, "predi
 _SCORES: Final = _each(float, "precision_at_1", "surprisal")
 TEXTS: Final = Kind("cells", (6,), {**_ITEM, "position": int, **_LENS, **_SCORES})
 """What lenses read in the tokens of some texts, by group of texts."""
+READINGS: Final = Kind(
+    "cells",
+    (4, 3, 3),
+    {**_ITEM, "reader": str, "condition": str, "draw": int, **_LAYERS, "text": str, "own": str},
+)
+"""What a reader says of some items' states and of their controls, and what the model says of the
+item by its name (``own``), by group of items, reader, and block of layers."""

@@ -20,7 +20,7 @@ LEVEL: Final = 0.95
 # ---------------------------------------------------------------- every cell
 
 
-_UNBOUNDED: Final = ("surprisal", "similarity_reference", "similarity_unresolved")
+_UNBOUNDED: Final = ("surprisal", "nats", "similarity_reference", "similarity_unresolved")
 """What is not between 0 and 1."""
 
 

@@ -18,7 +18,7 @@ from lensscope.patchscope.layers import TargetLayers, layers_of
 from lensscope.patchscope.mapping import check_models, mapped
 from lensscope.patchscope.scope import Patchscope
 from lensscope.studies.controls import of_no_item
-from lensscope.studies.given import signature
+from lensscope.studies.given import told_of
 from lensscope.studies.items import Items, Sample
 from lensscope.studies.parts import CELLS, CONTROLS, Part
 from lensscope.studies.places import LEAD_IN
@@ -126,18 +126,7 @@ class Sweep:
         """Everything that decides its results, but the items themselves."""
         grid = self.grid
         return {
-            "inspection": [
-                {
-                    "text": scope.inspection.told,
-                    "placeholder": scope.inspection.placeholder,
-                    "prepend_bos": scope.inspection.prepend_bos,
-                    "transform": signature(scope.transform),
-                    "mix": scope.mix,
-                    "match_norm": scope.match_norm,
-                    **({} if scope.rule is None else {"rule": repr(scope.rule)}),
-                }
-                for scope in grid.scopes
-            ],
+            "inspection": [told_of(scope) for scope in grid.scopes],
             "read": repr(grid.read),
             "write": repr(grid.write),
             "metrics": list(self.items.metrics),

@@ -75,6 +75,18 @@ def test_two_workers_give_the_same_table(study, alone, cluster, tmp_path):
     assert result.manifest["sessions"][0]["executor"] == "ray"
 
 
+def test_readers_go_to_workers(saved, cluster, tmp_path):
+    scope = ls.Patchscope(
+        planted.INSPECTION, ls.resid_pre(1), transform=ls.scaled_to(3.0), max_new_tokens=2
+    )
+    names = [entity.name for entity in planted.entities()]
+    study = ls.studies.reading_quality(
+        saved, {"raw": scope}, names, template="w61 {}", n_candidates=3
+    )
+    alone = study.run(tmp_path / "alone")
+    same(study.run(tmp_path / "out", executor="ray", num_workers=2), alone)
+
+
 def test_a_worker_that_is_killed_is_made_up_for(study, alone, cluster, tmp_path):
     out, killed = tmp_path / "out", []
 

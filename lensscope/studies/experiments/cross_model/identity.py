@@ -15,9 +15,10 @@ from lensscope.errors import StudyError
 from lensscope.lenses.states import Asked, Gathered, asked, gathered
 from lensscope.model.backend import Backend
 from lensscope.model.token_texts import labels_of
+from lensscope.patchscope.controls import as_long_as
 from lensscope.patchscope.scope import Patchscope
 from lensscope.patchscope.writing import write_and_decode
-from lensscope.studies.controls import Spread, as_long_as
+from lensscope.studies.controls import Spread
 from lensscope.studies.parts import IDENTITY
 from lensscope.studies.said import ROWS
 from lensscope.studies.texts import Text

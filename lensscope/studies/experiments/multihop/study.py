@@ -21,8 +21,9 @@ from lensscope import checks
 from lensscope.checks import several, whole_number
 from lensscope.engine.capture import capture
 from lensscope.errors import StudyError
+from lensscope.patchscope.controls import as_long_as
 from lensscope.patchscope.layers import layers_of
-from lensscope.studies.controls import Spread, as_long_as
+from lensscope.studies.controls import Spread
 from lensscope.studies.experiments.multihop.prompts import (
     BACK,
     CHAIN,

@@ -27,10 +27,11 @@ from lensscope.lenses.measures import agreement
 from lensscope.lenses.places import States
 from lensscope.lenses.states import Asked, Gathered, asked, gathered
 from lensscope.model.head import rows_at_once
+from lensscope.patchscope.controls import as_long_as
 from lensscope.patchscope.layers import layers_of
 from lensscope.patchscope.lens import PatchscopeLens
 from lensscope.patchscope.scope import Patchscope
-from lensscope.studies.controls import Spread, as_long_as, groups
+from lensscope.studies.controls import Spread, groups
 from lensscope.studies.experiments.next_token.summary import next_token_result
 from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers, as_lenses

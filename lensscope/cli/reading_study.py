@@ -1,0 +1,111 @@
+"""The command ``study reading-quality``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lensscope.cli.study_options import (
+    Address,
+    Backend,
+    Draws,
+    ExecutorChoice,
+    ExecutorOption,
+    Gpus,
+    Layers,
+    Out,
+    Processing,
+    Resume,
+    Seed,
+    Workers,
+    layers_of,
+    readers_of,
+    run,
+)
+from lensscope.cli.terminal import (
+    BackendChoice,
+    Html,
+    Json,
+    ModelName,
+    ProcessingChoice,
+    Quiet,
+    errors,
+    load,
+)
+
+
+def reading_quality(
+    reader: Annotated[
+        list[str],
+        typer.Option(
+            help="entity-description, token-identity, selfie, or the path of a reader; with "
+            "name=… to call it something. May be given again: each is set beside the first."
+        ),
+    ] = ["entity-description"],  # noqa: B006  typer's way
+    question: Annotated[
+        str | None, typer.Option(help="What the readers are asked, where they ask one.")
+    ] = None,
+    block: Annotated[
+        int, typer.Option(help="Presets write into the input of this block, whatever they read.")
+    ] = 2,
+    names: Annotated[
+        Path | None,
+        typer.Option(help="A text file with a name a line, or a .csv or .json of entities."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Only so many names.")] = None,
+    template: Annotated[str, typer.Option(help="The sentence that a name is read in.")] = (
+        "I have read about {}"
+    ),
+    layers: Layers = "all",
+    max_new_tokens: Annotated[int | None, typer.Option(help="New tokens for each cell.")] = None,
+    whole: Annotated[
+        bool, typer.Option(help="Score all that is said, also where it goes on to another name.")
+    ] = False,
+    identify: Annotated[
+        bool, typer.Option(help="Tell names apart by what is said; that takes most of the time.")
+    ] = True,
+    candidates: Annotated[int, typer.Option(help="Among so many names.")] = 20,
+    random_draws: Draws = 1,
+    seed: Seed = 0,
+    model: ModelName = "demo",
+    backend: Backend = BackendChoice.bridge,
+    processing: Processing = ProcessingChoice.raw,
+    out: Out = None,
+    resume: Resume = True,
+    executor: ExecutorOption = ExecutorChoice.local,
+    num_workers: Workers = None,
+    num_gpus: Gpus = 0,
+    address: Address = None,
+    html: Html = None,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """How good readers are: what they say of names' states, beside what the model says of the
+    names."""
+    with errors(quiet):
+        from lensscope import studies
+        from lensscope.lenses.states import lines_of
+
+        given: Any
+        if names is None or names.suffix in (".csv", ".json"):
+            given = studies.entities(names, limit=limit)
+        else:
+            given = lines_of(names)[:limit]
+        loaded = load(model, backend, processing, quiet)
+        study = studies.reading_quality(
+            loaded,
+            readers_of(reader, loaded, question, block),
+            given,
+            template=template,
+            layers=layers_of(layers),
+            max_new_tokens=max_new_tokens,
+            whole=whole,
+            identify=identify,
+            n_candidates=candidates,
+            random_draws=random_draws,
+            seed=seed,
+        )
+        folder = out or Path("lensscope-reading-quality")
+        run(study, folder, resume, executor, num_workers, num_gpus, address, html, json, quiet)
