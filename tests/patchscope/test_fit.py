@@ -174,9 +174,7 @@ def test_scores_are_of_names_that_were_kept_apart(llama):
         state = oracle.activations(llama, ids, "resid_post", 1)[len(ids) - 2]
         value = reader.transform.at(ls.resid_post(1))(state)
         prompt, (place,) = PROMPT.tokens(llama).ids, PROMPT.places(llama)
-        filled = [
-            families.own_tokenizer().convert_tokens_to_ids(w) for w in f"w5 w6 {name} w3".split()
-        ]
+        filled = ids_of(llama, PROMPT.filled(name))
         said = oracle.generate(llama, filled, [], 3)
         edit = oracle.Edit("resid_pre", 1, place, lambda h, v=value: v)
         log_q = oracle.logits(llama, [*prompt, *said[:-1]], [edit])[len(prompt) - 1 :].log_softmax(
@@ -295,10 +293,26 @@ def test_what_cannot_be_trained_is_refused(llama, tmp_path):
         fit(layers=[9])()
     with pytest.raises(ls.PromptError):
         fit(dataclasses.replace(SCOPE, inspection="w5 w6"))()
-    lens_error("not finite", fit(learning_rate=1e37, clip=1e30))
     broken = copy.deepcopy(families.hf_model("llama"))
     with torch.no_grad():
         broken.lm_head.weight[3] = math.nan
     wrapped = families.wrap(broken)
     with pytest.raises((ls.LensError, ls.ModelError)):
         SCOPE.fit(wrapped, NAMES, **SMALL)
+
+
+def test_a_loss_that_is_not_finite_ends_a_training(llama, tmp_path, monkeypatch):
+    where = tmp_path / "training.safetensors"
+    inner = training.MapTrainer._loss
+
+    def loss(self, *given):
+        return inner(self, *given) * (math.nan if self.step == 5 else 1)
+
+    monkeypatch.setattr(training.MapTrainer, "_loss", loss)
+    settings = {**SMALL, "checkpoint_every": 2}
+    lens_error("not finite", lambda: SCOPE.fit(llama, NAMES, layers=[0], **settings))
+    lens_error(
+        "not finite",
+        lambda: SCOPE.fit(llama, NAMES, layers=[0], checkpoint=where, **settings),
+    )
+    assert where.exists()  # the last good state
