@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lensscope.cli.circuit import circuit
+from lensscope.cli.grouped import grouped
 from lensscope.cli.lenses import compare, lens_app
 from lensscope.cli.patching import patch, trace
 from lensscope.cli.report import report
 from lensscope.cli.studies import study_app
 from lensscope.cli.terminal import (
-    BackendChoice,
     Chat,
-    Html,
     Json,
+    Loading,
     ModelName,
-    ProcessingChoice,
+    Output,
     Quiet,
     deliver,
     errors,
@@ -98,7 +98,9 @@ def demo(
 
 
 @app.command()
+@grouped
 def inspect(
+    *,
     source: Annotated[str, typer.Option(help="The source prompt.")],
     model: ModelName = "demo",
     position: Annotated[
@@ -122,23 +124,17 @@ def inspect(
         list[str] | None, typer.Option(help="A text that ends the texts. May be given again.")
     ] = None,
     chat: Chat = False,
-    backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
-    processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
-    html: Html = None,
-    json: Json = None,
-    quiet: Quiet = False,
+    loading: Loading,
+    output: Output,
 ) -> None:
     """Read hidden states of a prompt and let the model describe each."""
-    with errors(quiet):
+    with errors(output.quiet):
         where = position_of(position)
         targets = target_layers if target_layers in ("same", "all") else numbers_of(target_layers)
         sources = None if layers == "all" else numbers_of(layers)
         if preset is Preset.attribute and text is None:
             raise usage("--preset attribute needs --text", 'such as --text "The largest city in x"')
-        say(quiet, f"Loading {model} …")
-        from lensscope.model.loading import load_model
-
-        loaded = load_model(model, backend=backend.value, processing=processing.value)
+        loaded = load(model, loading, output.quiet)
         result = _scope(preset, text, placeholder).inspect(
             loaded,
             said(source, chat),
@@ -149,11 +145,13 @@ def inspect(
             max_new_tokens=max_new_tokens,
             stop=stop or (),
         )
-        deliver(result, html, json, quiet)
+        deliver(result, output)
 
 
 @app.command()
+@grouped
 def models(
+    *,
     text: Annotated[
         str, typer.Argument(help="Words in names or architectures: all models that have them.")
     ] = "",
@@ -161,8 +159,7 @@ def models(
         str | None,
         typer.Option(metavar="NAME", help="Load this model and print what it can do."),
     ] = None,
-    backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
-    processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
+    loading: Loading,
     json: Json = None,
 ) -> None:
     """Models at hand, the demo model and the Hub's local cache; with TEXT, also those that
@@ -171,7 +168,7 @@ def models(
         if check is not None:
             from lensscope.engine.support import support
 
-            print(support(load(check, backend, processing, quiet=False)))
+            print(support(load(check, loading, quiet=False)))
             return
         from dataclasses import asdict
 
