@@ -100,13 +100,6 @@ class Ablated:
                 expected="heads or whole attentions",
                 instead="a circuit of activation_patching(…, sites=[ls.head_out, ls.mlp_out])",
             )
-        if ablation not in ("corrupted", "mean"):
-            raise CircuitError(
-                "There is no such ablation.",
-                got=repr(ablation),
-                expected='"corrupted" or "mean"',
-                instead='ablation="corrupted"',
-            )
         for site in circuit.nodes:
             backend.concrete(site)
         pairs = pairs_of(backend, clean, corrupted, prepend_bos)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from lensscope.checks import number, whole_number
 from lensscope.circuits.naming import COMPONENTS, check_heads, named, order_of
 from lensscope.circuits.wiring import Edge, Wiring
 from lensscope.effects.measuring import Direction
@@ -76,16 +75,12 @@ def grown(
     *,
     max_nodes: int,
     senders: Any,
-    direction: Direction,
-    mlps: Literal["frozen", "live"],
-    prepend_bos: bool | None,
+    **options: Any,
 ) -> Wiring:
     """See `Circuit.grow`."""
     backend = backend_of(model)
-    least = number(threshold, "threshold", 0, 0.05, CircuitError)
-    most = whole_number(max_nodes, "max_nodes", 1, 30, CircuitError)
     candidates = _components(backend, [head_out, mlp_out] if senders is None else senders)
-    options: dict[str, Any] = {"direction": direction, "mlps": mlps, "prepend_bos": prepend_bos}
+    told = {name: options[name] for name in ("direction", "mlps")}
     nodes: dict[Site, float] = {}
     edges: dict[Edge, float] = {}
     tried: set[Receiver] = set()
@@ -99,7 +94,7 @@ def grown(
         strong = sorted(found.items(), key=lambda item: -abs(item[1]))
         front = []
         for (sender, receiver), effect in strong:
-            if abs(effect) < least or (sender not in nodes and len(nodes) >= most):
+            if abs(effect) < threshold or (sender not in nodes and len(nodes) >= max_nodes):
                 continue
             edges[sender, receiver] = effect
             nodes[sender] = nodes.get(sender, 0.0) + effect
@@ -111,9 +106,9 @@ def grown(
             expected="a smaller threshold, or a metric that tells the two runs apart",
             instead="threshold=0.01",
         )
-    settings = {"grown": True, "threshold": least, "max_nodes": most, "direction": direction}
+    settings = {"grown": True, "threshold": threshold, "max_nodes": max_nodes}
     kinds = tuple(k for k in COMPONENTS if any(site.kind == k for site in candidates))
-    return Wiring(nodes, edges, kinds, backend.provenance(), {**settings, "mlps": mlps})
+    return Wiring(nodes, edges, kinds, backend.provenance(), {**settings, **told})
 
 
 def paths_between(
@@ -123,21 +118,16 @@ def paths_between(
     corrupted: Any,
     metric: Any,
     threshold: float,
-    *,
-    direction: Direction,
-    mlps: Literal["frozen", "live"],
-    prepend_bos: bool | None,
+    **options: Any,
 ) -> tuple[dict[Edge, float], Provenance]:
     """The paths between the nodes, and the model that they are of; see `Circuit.connected`."""
     backend = backend_of(model)
     circuit.check_basis(backend.provenance())
     check_heads(circuit.nodes)
-    number(threshold, "threshold", 0, 0.01, CircuitError)
     nodes = sorted({Site(s.kind, s.layer, s.head) for s in circuit.nodes}, key=order_of)
     receivers: dict[Receiver, None] = {LOGITS: None}
     for node in nodes:
         receivers |= dict.fromkeys(ports(backend, node) if node.kind != "embed" else [])
-    options: dict[str, Any] = {"direction": direction, "mlps": mlps, "prepend_bos": prepend_bos}
     found = path_effects(model, clean, corrupted, metric, nodes, list(receivers), **options)
     edges = {edge: effect for edge, effect in found.items() if abs(effect) >= threshold}
     return edges, circuit.provenance or backend.provenance()

@@ -10,7 +10,6 @@ import pandas as pd
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.checks import whole_number
 from lensscope.circuits.ablation import Ablated, Ablation, Kept
 from lensscope.circuits.faithfulness import Faithfulness, faithfulness_of
 from lensscope.circuits.naming import named
@@ -186,7 +185,6 @@ def minimality(
         One line a node: ``node``, ``change``, its ``share`` of ``F(M) - F(empty)``, and
         ``removed``, the subset that it was largest for.
     """
-    whole_number(subsets, "subsets", 0, 5, CircuitError)
     ablated = Ablated.of(
         circuit, model, clean, corrupted, metric, ablation, reference, positions, prepend_bos
     )
@@ -218,7 +216,6 @@ def minimality(
 
 def _subsets(nodes: list[Site], subsets: int, seed: int) -> list[list[Site]]:
     """The empty subset, and some that are drawn, of every size."""
-    whole_number(subsets, "subsets", 0, 20, CircuitError)
     generator = np.random.default_rng(seed)
     drawn: list[list[Site]] = [[]]
     for _ in range(subsets if nodes else 0):

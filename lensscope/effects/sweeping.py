@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from lensscope.effects.answers import Case
 from lensscope.effects.checkpoints import measured_each
 from lensscope.effects.grid import AXES, NONE, Cell, Grid, grid_of, position_of_sites
-from lensscope.effects.measuring import Both, Direction, both, check_direction, place, written
+from lensscope.effects.measuring import Both, Direction, both, written
 from lensscope.effects.metrics import PairMetric, as_metric
 from lensscope.effects.numbers import dataset
 from lensscope.effects.pairing import (
@@ -36,7 +37,7 @@ from lensscope.store.files import path_of
 from lensscope.values.positions import ALL, All
 from lensscope.values.prompts import PromptsLike
 from lensscope.values.provenance import Provenance
-from lensscope.values.sites import Patch
+from lensscope.values.sites import Patch, Site
 
 MeasurePair: TypeAlias = Callable[[int, Both, list[Cell]], tuple[Tensor, float]]
 """Of the number of a pair, its two runs and its cells: the metric of each cell, ``[cell, …]``, and
@@ -106,7 +107,6 @@ class Sweep:
     ) -> Sweep:
         """What the arguments of `activation_patching` ask for."""
         backend = backend_of(model)
-        check_direction(direction)
         found = as_metric(metric)
         pairs = pairs_of(backend, clean, corrupted, prepend_bos)
         positions = position_of_sites(backend, sites, positions)
@@ -155,12 +155,7 @@ class Sweep:
                 found += written(site, to, states)
                 continue
             columns, read = map(list, runs.tokens(self.keys[n][cell.key]))
-            places = place(site, to)
-            each = [states] if len(places) == 1 else states
-            found += [
-                one.map(_put(columns, value[..., read]))
-                for one, value in zip(places, each, strict=True)
-            ]
+            found += written(site, to, states[..., read], partial(_put, columns))
         return found
 
     def measured(
@@ -288,11 +283,11 @@ def _tokens_of(several: Sequence[Sequence[TokenGroup]]) -> str:
     return repr([[(group.clean, group.corrupted) for group in groups] for groups in several])
 
 
-def _put(columns: list[int], value: Tensor) -> Any:
+def _put(columns: list[int], site: Site, value: Tensor) -> Patch:
     """Write some keys of a pattern."""
 
     def put(pattern: Tensor) -> Tensor:
         pattern[..., columns] = value.expand_as(pattern[..., columns])
         return pattern
 
-    return put
+    return site.map(put)

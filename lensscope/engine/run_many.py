@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-import torch
-
 from lensscope import checks
 from lensscope.engine.capture import SitesLike, as_sites
 from lensscope.engine.execution import execute
@@ -103,14 +101,8 @@ def run_many(
             expected="one of the two",
             instead="grad=True with a metric of the logits",
         )
-    if grad and torch.is_inference_mode_enabled():
-        raise PlanError(
-            "Gradients do not flow in inference mode.",
-            got="grad=True inside torch.inference_mode()",
-            expected="a call outside of it",
-            instead="torch.no_grad() around what needs no gradients",
-        )
     if grad:
+        checks.gradients_flow("grad=True", PlanError)
         switches = replace(switches, prefix=False, unchanged=False)
     if isinstance(patchsets, Patch | Move):
         patchsets = [as_list(patchsets)]  # type: ignore[arg-type]  # which says what is wrong

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from lensscope import checks
-from lensscope.checks import number, whole_number
 from lensscope.engine.capture import SitesLike
 from lensscope.errors import LensError
 from lensscope.lenses.corpus import Corpus, Piece, Texts, named
@@ -109,11 +108,6 @@ class AffineLens(LinearLens):
             >>> halfway.at(ls.resid_post(5))(torch.zeros(576)).shape
             torch.Size([576])
         """
-        length = whole_number(length, "length", 1, 64)
-        skip_first = whole_number(skip_first, "skip_first", 0, 1)
-        ridge = number(ridge, "ridge", 0, 1e-3)
-        if max_tokens is not None:
-            max_tokens = whole_number(max_tokens, "max_tokens", 1, 20_000)
         here = backend_of(model)
         there = here if target_model is None else backend_of(target_model)
         own_last = resid_post(there.n_layers - 1)

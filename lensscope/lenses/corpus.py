@@ -139,10 +139,7 @@ def counted(backend: Backend, piece: Sequence[int], skip_first: int | None) -> t
             where it is no BOS. In most models that is an attention sink, whose states are of
             another kind and many times as long as all others.
     """
-    if skip_first is None:
-        first = int(not begins_with_bos(backend, piece))
-    else:
-        first = whole_number(skip_first, "skip_first", 0, 1)
+    first = int(not begins_with_bos(backend, piece)) if skip_first is None else skip_first
     return tuple(range(first, len(piece)))
 
 

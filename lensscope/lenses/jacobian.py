@@ -12,9 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.checks import Layers, several, whole_number
+from lensscope.checks import Layers, several
 from lensscope.errors import BasisError, LensError
-from lensscope.lenses.checks import refuse_inference_mode
 from lensscope.lenses.components import as_residual
 from lensscope.lenses.corpus import Corpus, Texts, named
 from lensscope.lenses.files import load_pickled, resume, save
@@ -99,12 +98,7 @@ class JacobianLens(LinearLens):
             LensError: no piece long enough, a layer that has no Jacobian, another fit's checkpoint,
                 a Jacobian that is not finite.
         """
-        refuse_inference_mode()
-        length = whole_number(length, "length", 1, 128)
-        skip_first = whole_number(skip_first, "skip_first", 0, 16)
-        rows = whole_number(rows, "rows", 1, 16)
-        if max_pieces is not None:
-            max_pieces = whole_number(max_pieces, "max_pieces", 1, 100)
+        checks.gradients_flow("a fit", LensError)
         backend = backend_of(model)
         below = backend.n_layers - 1
         wanted = list(range(below))

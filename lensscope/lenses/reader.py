@@ -11,7 +11,6 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from lensscope.checks import whole_number
 from lensscope.engine.capture import SitesLike
 from lensscope.engine.rows import PatchLike, as_list
 from lensscope.errors import LensError
@@ -91,7 +90,6 @@ def read(
             instead="sites=ls.resid_post",
         )
     wanted = _measures(measures)
-    whole_number(top_k, "top_k", 1, 10)
     chosen = _targets(backend, targets)
     lens.check(backend, places)
     signature = lens.signature or ""

@@ -12,7 +12,6 @@ import torch
 from lensscope import checks
 from lensscope.engine.capture import SitesLike
 from lensscope.errors import LensError
-from lensscope.lenses.checks import refuse_inference_mode
 from lensscope.lenses.corpus import Corpus, Texts, named, pieces
 from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.origin import Origin
@@ -113,7 +112,7 @@ class TunedLens(LinearLens):
             >>> lens.scores().columns.tolist()
             ['site', 'kl_before', 'kl_after', 'ce_before', 'ce_after', 'corpus']
         """
-        refuse_inference_mode()
+        checks.gradients_flow("a fit", LensError)
         backend = backend_of(model)
         training = Training.of(settings)
         own = training.n_held_out if held_out is None else 0

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from string import Formatter
 
-from lensscope.checks import whole_number
 from lensscope.errors import PromptError
 from lensscope.model.backend import Backend
 from lensscope.pairs.alignment import PromptPair, continued, is_token, require_aligned
@@ -76,8 +75,7 @@ def drawn(
     Raises:
         PromptError: there are not so many, or n or seed is no whole number.
     """
-    n = whole_number(n, "n", 1, 100, PromptError)
-    rng = random.Random(whole_number(seed, "seed", 0, 0, PromptError))
+    rng = random.Random(seed)
     pairs: list[PromptPair] = []
     seen: set[tuple[str, str]] = set()
     misfit = "none"

@@ -38,9 +38,10 @@ from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers, as_scope, as_targets
 from lensscope.studies.parts import IDENTITY, Part
 from lensscope.studies.result import StudyResult
-from lensscope.studies.study import BUDGET, Study
+from lensscope.studies.study import BUDGET
 from lensscope.studies.sweep import Grid, Sweep
 from lensscope.studies.sweep_lines import measured
+from lensscope.studies.swept import SweptStudy
 from lensscope.studies.texts import Text, texts_of
 from lensscope.values.sites import resid_post
 from lensscope.values.transforms import Affine
@@ -55,10 +56,9 @@ _LAYERS: Final = 8
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CrossModel(Study):
+class CrossModel(SweptStudy):
     """See `cross_model`."""
 
-    grid: Grid
     given: tuple[Entity, ...]
     target_model: Any
     corpus: tuple[Text, ...]
