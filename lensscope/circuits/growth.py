@@ -142,10 +142,8 @@ def _components(backend: Backend, senders: Any) -> list[Site]:
     found: dict[Site, None] = {}
     for one in as_sites(senders, backend.n_layers):
         for site in backend.concrete(one):
-            heads: Sequence[int | None] = [site.head]
-            if site.kind == "head_out" and site.head is None:
-                heads = range(backend.n_heads)
-            found |= {Site(site.kind, site.layer, head): None for head in heads}
+            each = backend.each_head(site) if site.kind == "head_out" else [site]
+            found |= {Site(own.kind, own.layer, own.head): None for own in each}
     if not found:
         raise CircuitError(
             "There are no senders.",

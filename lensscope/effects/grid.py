@@ -160,10 +160,8 @@ def _heads(backend: Backend, site: Site, heads: Any) -> list[int]:
     axis = KINDS[site.kind].head_axis
     if axis is None or (isinstance(heads, All) and site.head is None):
         return [NONE]
-    if site.head is not None:
-        return [site.head]
-    if heads is None:
-        return list(range(backend.n_heads if axis == "head" else backend.n_kv_heads))
+    if site.head is not None or heads is None:
+        return [one.head or 0 for one in backend.each_head(site)]
     several = list(heads) if isinstance(heads, list | tuple | range) else [heads]
     return [
         backend.concrete(Site(site.kind, site.layer)(site.layer, head))[0].head or 0

@@ -227,22 +227,13 @@ class JacobianLens(LinearLens):
             for n, m in matrices.items()
         )
         if not whole or not matrices:
-            raise LensError(
-                f"{path} is not a Jacobian lens.",
-                got=", ".join(map(str, payload))[:200]
-                if isinstance(payload, dict)
-                else type(payload).__name__,
-                expected="a file with square matrices J by layer, and n_prompts",
-                instead="JacobianLens.save of TransformerLens writes one",
-            )
+            named = isinstance(payload, dict)
+            got = ", ".join(map(str, payload))[:200] if named else type(payload).__name__
+            raise _not_one(path, got, "a file with square matrices J by layer, and n_prompts")
         known, n_prompts = payload.get("metadata") or {}, payload.get("n_prompts") or 0
         if not isinstance(known, dict) or not isinstance(n_prompts, int) or min(matrices) < 0:
-            raise LensError(
-                f"{path} is not a Jacobian lens.",
-                got=f"n_prompts={n_prompts!r:.40}, metadata={known!r:.80}, layer {min(matrices)}",
-                expected="a number of prompts, metadata by name, layers from 0 on",
-                instead="JacobianLens.save of TransformerLens writes one",
-            )
+            got = f"n_prompts={n_prompts!r:.40}, metadata={known!r:.80}, layer {min(matrices)}"
+            raise _not_one(path, got, "a number of prompts, metadata by name, layers from 0 on")
         known = dict(known)
         if payload.get("target_layer") is not None:  # where the reference implementation has it
             known.setdefault("target_layer", payload["target_layer"])
@@ -300,6 +291,15 @@ class JacobianLens(LinearLens):
             d_model=there.d_model,
             metadata={name: value for name, value in names.items() if value is not None},
         )
+
+
+def _not_one(path: str | Path, got: str, expected: str) -> LensError:
+    return LensError(
+        f"{path} is not a Jacobian lens.",
+        got=got,
+        expected=expected,
+        instead="JacobianLens.save of TransformerLens writes one",
+    )
 
 
 def _resumed(

@@ -47,7 +47,7 @@ def aligned(backend: Backend, draft: Draft, labels: Sequence[str]) -> PromptPair
     positions: dict[str, slice | int] = {}
     for label in labels:
         first, last = places[label.removesuffix("+1")]
-        held = [i for i, (a, b) in enumerate(prompt.char_spans) if a < last and first < b]
+        held = prompt.holding(first, last)
         if label.endswith("+1"):  # the token that comes after the word
             held = [held[-1] + 1]
         positions[label] = held[0] if len(held) == 1 else slice(held[0], held[-1] + 1)

@@ -174,7 +174,6 @@ class Sweep:
             SiteError, PromptError, PositionError: of layers, inspection prompts and sources.
             BasisError: two bases without a map, or a map that was fitted on other models.
         """
-        whole_number(self.grid.max_new_tokens, "max_new_tokens", 1, 20, error=StudyError)
         whole_number(self.grid.random_draws, "random_draws", 1, 2, error=StudyError)
         if not self.items.names:
             raise StudyError(

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.checks import number, whole_number
 from lensscope.errors import StudyError
 from lensscope.lenses.affine import AffineLens
 from lensscope.lenses.corpus import python_docs
@@ -158,9 +157,6 @@ class CrossModel(SweptStudy):
             StudyError: too few texts or entities.
             PromptError, SiteError, ModelError: of prompts, layers and models.
         """
-        number(self.ridge, "ridge", 0, 1e-3, error=StudyError)
-        if self.max_tokens is not None:
-            whole_number(self.max_tokens, "max_tokens", 1, 5000, error=StudyError)
         if len(self.corpus) < 3:
             raise StudyError(
                 "There are too few texts to fit on some and measure on others.",
