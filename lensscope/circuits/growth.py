@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,10 +15,13 @@ from lensscope.effects.measuring import Direction
 from lensscope.effects.numbers import mean_effect
 from lensscope.effects.paths import measured_paths
 from lensscope.effects.receivers import LOGITS, Receiver, precedes
+from lensscope.effects.sweeping import How
 from lensscope.engine.capture import as_sites
 from lensscope.errors import CircuitError
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
+from lensscope.values.positions import ALL
+from lensscope.values.prompts import PromptsLike
 from lensscope.values.provenance import Provenance
 from lensscope.values.sites import Site, head_out, mlp_out
 
@@ -32,25 +36,31 @@ def ports(backend: Backend, node: Site) -> list[Receiver]:
     return [Site(kind, node.layer, head) for kind, head in heads]
 
 
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Pairs, and how paths are measured on them; see `Circuit.grow`."""
+
+    model: Any
+    clean: PromptsLike
+    corrupted: PromptsLike
+    metric: Any
+    direction: Direction
+    mlps: Literal["frozen", "live"]
+    prepend_bos: bool | None
+
+
 def path_effects(
-    model: Any,
-    clean: Any,
-    corrupted: Any,
-    metric: Any,
-    senders: Sequence[Site],
-    receivers: Sequence[Receiver],
-    direction: Direction,
-    **options: Any,
+    asked: Asked, senders: Sequence[Site], receivers: Sequence[Receiver]
 ) -> dict[Edge, float]:
     """The effect of each path from a sender straight to a receiver, over all pairs."""
-    backend = backend_of(model)
+    backend = backend_of(asked.model)
     several = [r for r in receivers if any(precedes(backend, sender, r) for sender in senders)]
     if not several:
         return {}
-    found = measured_paths(
-        model, clean, corrupted, senders, several, metric, direction=direction, **options
-    )
-    mean = mean_effect(found.data, direction)
+    how = How(asked.direction, ALL, prepend_bos=asked.prepend_bos)
+    given = (asked.model, asked.clean, asked.corrupted)
+    found = measured_paths(*given, senders, several, asked.metric, how, asked.mlps)
+    mean = mean_effect(found.data, asked.direction)
     effects: dict[Edge, float] = {}
     for sender in senders:
         where: dict[str, Any] = {
@@ -66,21 +76,10 @@ def path_effects(
     return effects
 
 
-def grown(
-    model: Any,
-    clean: Any,
-    corrupted: Any,
-    metric: Any,
-    threshold: float,
-    *,
-    max_nodes: int,
-    senders: Any,
-    **options: Any,
-) -> Wiring:
+def grown(asked: Asked, threshold: float, max_nodes: int, senders: Any) -> Wiring:
     """See `Circuit.grow`."""
-    backend = backend_of(model)
+    backend = backend_of(asked.model)
     candidates = _components(backend, [head_out, mlp_out] if senders is None else senders)
-    told = {name: options[name] for name in ("direction", "mlps")}
     nodes: dict[Site, float] = {}
     edges: dict[Edge, float] = {}
     tried: set[Receiver] = set()
@@ -90,7 +89,7 @@ def grown(
         with warnings.catch_warnings():
             if nodes:  # of clean runs that do not prefer their answers: said once
                 warnings.simplefilter("ignore")
-            found = path_effects(model, clean, corrupted, metric, candidates, front, **options)
+            found = path_effects(asked, candidates, front)
         strong = sorted(found.items(), key=lambda item: -abs(item[1]))
         front = []
         for (sender, receiver), effect in strong:
@@ -107,28 +106,23 @@ def grown(
             instead="threshold=0.01",
         )
     settings = {"grown": True, "threshold": threshold, "max_nodes": max_nodes}
+    told = {"direction": asked.direction, "mlps": asked.mlps}
     kinds = tuple(k for k in COMPONENTS if any(site.kind == k for site in candidates))
     return Wiring(nodes, edges, kinds, backend.provenance(), {**settings, **told})
 
 
 def paths_between(
-    circuit: Wiring,
-    model: Any,
-    clean: Any,
-    corrupted: Any,
-    metric: Any,
-    threshold: float,
-    **options: Any,
+    circuit: Wiring, asked: Asked, threshold: float
 ) -> tuple[dict[Edge, float], Provenance]:
     """The paths between the nodes, and the model that they are of; see `Circuit.connected`."""
-    backend = backend_of(model)
+    backend = backend_of(asked.model)
     circuit.check_basis(backend.provenance())
     check_heads(circuit.nodes)
     nodes = sorted({Site(s.kind, s.layer, s.head) for s in circuit.nodes}, key=order_of)
     receivers: dict[Receiver, None] = {LOGITS: None}
     for node in nodes:
         receivers |= dict.fromkeys(ports(backend, node) if node.kind != "embed" else [])
-    found = path_effects(model, clean, corrupted, metric, nodes, list(receivers), **options)
+    found = path_effects(asked, nodes, list(receivers))
     edges = {edge: effect for edge, effect in found.items() if abs(effect) >= threshold}
     return edges, circuit.provenance or backend.provenance()
 

@@ -10,13 +10,12 @@ from torch import Tensor
 
 from lensscope.effects.grid import Cell
 from lensscope.effects.measuring import Both
-from lensscope.effects.pairing import PositionsLike, groups_of
+from lensscope.effects.pairing import groups_of
 from lensscope.effects.receivers import ReceiversLike, check_order, precedes, receivers_of
 from lensscope.effects.sending import Paths
-from lensscope.effects.sweeping import Measured, Sweep
+from lensscope.effects.sweeping import How, Measured, Sweep
 from lensscope.engine.capture import SitesLike
 from lensscope.errors import SiteError
-from lensscope.values.positions import ALL
 from lensscope.values.prompts import PromptsLike
 
 _SENDERS: Final = ("embed", "head_out", "attn_out", "mlp_out")
@@ -31,14 +30,12 @@ def measured_paths(
     senders: SitesLike,
     receivers: ReceiversLike,
     metric: Any,
-    *,
-    positions: PositionsLike = ALL,
-    mlps: Literal["frozen", "live"] = "frozen",
+    how: How,
+    mlps: Literal["frozen", "live"],
     checkpoint: str | Path | None = None,
-    **options: Any,
 ) -> Measured:
     """What `path_patching` finds, with its arguments, errors and warnings."""
-    sweep = Sweep.of(model, clean, corrupted, senders, metric, positions=positions, **options)
+    sweep = Sweep.of(model, clean, corrupted, senders, metric, how)
     backend = sweep.backend
     groups_of(sweep.pairs, None)  # which refuses prompts of different lengths
     wrong = [kind for kind in sweep.grid.kinds if kind not in _SENDERS]

@@ -65,6 +65,19 @@ class Measured:
 
 
 @dataclass(frozen=True, eq=False)
+class How:
+    """How pairs are swept: arguments that `activation_patching` and its kin have in common."""
+
+    direction: Direction = "denoising"
+    positions: PositionsLike = None
+    heads: Any = None
+    keys: Any = ALL
+    window: int = 1
+    prepend_bos: bool | None = None
+    memory_budget: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Sweep:
     """What is to be patched in what, checked before anything runs.
 
@@ -96,26 +109,19 @@ class Sweep:
         corrupted: PromptsLike,
         sites: SitesLike,
         metric: Any,
-        *,
-        direction: Direction = "denoising",
-        positions: PositionsLike = None,
-        heads: Any = None,
-        keys: Any = ALL,
-        window: int = 1,
-        prepend_bos: bool | None = None,
-        memory_budget: int | None = None,
+        how: How,
     ) -> Sweep:
         """What the arguments of `activation_patching` ask for."""
         backend = backend_of(model)
         found = as_metric(metric)
-        pairs = pairs_of(backend, clean, corrupted, prepend_bos)
-        positions = position_of_sites(backend, sites, positions)
-        whole = isinstance(keys, All)
+        pairs = pairs_of(backend, clean, corrupted, how.prepend_bos)
+        positions = position_of_sites(backend, sites, how.positions)
+        whole = isinstance(how.keys, All)
         grid = grid_of(
             backend,
             sites,
-            heads,
-            window=window,
+            how.heads,
+            window=how.window,
             keys=not whole,
             apart=not isinstance(positions, All),
         )
@@ -123,11 +129,11 @@ class Sweep:
             groups_of(pairs, None)  # whose keys are tokens: refused unless these are aligned
         groups = groups_of(pairs, positions)
         every = [[TokenGroup("all", (), ())]] * len(pairs)
-        by_key = every if whole else groups_of(pairs, keys)
+        by_key = every if whole else groups_of(pairs, how.keys)
         check_pairs(pairs)
         for n, pair in enumerate(pairs):  # refused before anything runs
             found.bind(Case(backend, pair.clean, n, len(pairs), torch.zeros(backend.d_vocab)))
-        return cls(backend, pairs, groups, by_key, grid, found, direction, memory_budget)
+        return cls(backend, pairs, groups, by_key, grid, found, how.direction, how.memory_budget)
 
     def cells(self, n: int) -> list[Cell]:
         """The cells of a pair."""

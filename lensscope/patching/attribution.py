@@ -14,7 +14,7 @@ from lensscope.effects.estimates import Estimate
 from lensscope.effects.grid import Cell
 from lensscope.effects.measuring import Both, Direction
 from lensscope.effects.pairing import PositionsLike
-from lensscope.effects.sweeping import Sweep
+from lensscope.effects.sweeping import How, Sweep
 from lensscope.engine.capture import SitesLike
 from lensscope.errors import PlanError, SweepError
 from lensscope.patching.result import PatchingResult, result_of
@@ -101,20 +101,8 @@ def attribution_patching(
         >>> effect.data.effect.sizes
         Frozen({'pair': 1, 'layer': 30, 'position': 8})
     """
-    sweep = Sweep.of(
-        model,
-        clean,
-        corrupted,
-        sites,
-        metric,
-        direction=direction,
-        positions=positions,
-        heads=heads,
-        keys=keys,
-        window=window,
-        prepend_bos=prepend_bos,
-        memory_budget=memory_budget,
-    )
+    how = How(direction, positions, heads, keys, window, prepend_bos, memory_budget)
+    sweep = Sweep.of(model, clean, corrupted, sites, metric, how)
     checks.gradients_flow("attribution_patching", PlanError)
     fixed = {"q", "k"} & set(sweep.grid.kinds) if qk_fix else set()
     blocks = range(sweep.backend.n_layers) if grad_drop else [None]

@@ -18,13 +18,13 @@ from lensscope.effects.grid import Cell
 from lensscope.effects.measuring import Both, written
 from lensscope.effects.metrics import probability
 from lensscope.effects.pairing import GroupLike, PositionsLike, groups_of
-from lensscope.effects.sweeping import Sweep
+from lensscope.effects.sweeping import How, Sweep
 from lensscope.engine.capture import SitesLike, capture
 from lensscope.errors import SweepError
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
 from lensscope.patching.result import PatchingResult, result_of
-from lensscope.values.positions import span
+from lensscope.values.positions import ALL, span
 from lensscope.values.prompts import PromptsLike, TokenizedPrompt
 from lensscope.values.sites import Site, embed, resid_post
 
@@ -119,18 +119,8 @@ def causal_trace(
         metric = probability(
             most_probable(backend, prompts, memory_budget) if answer is None else answer
         )
-    sweep = Sweep.of(
-        model,
-        prompts,
-        prompts,
-        site,
-        metric,
-        positions=positions,
-        heads=heads,
-        window=window,
-        prepend_bos=prepend_bos,
-        memory_budget=memory_budget,
-    )
+    how = How("denoising", positions, heads, ALL, window, prepend_bos, memory_budget)
+    sweep = Sweep.of(model, prompts, prompts, site, metric, how)
     blurred = [groups[0].clean for groups in groups_of(sweep.pairs, {"subject": _whole(subject)})]
     with torch.no_grad():
         subjects = _embeddings(sweep, blurred)
