@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from lensscope.engine.capture import SitesLike
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.store.files import path_of
+from lensscope.store.json_text import hash_of
 from lensscope.values.positions import ALL, All
 from lensscope.values.prompts import PromptsLike
 from lensscope.values.provenance import Provenance
@@ -275,9 +275,9 @@ class Sweep:
     @property
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must have in common with a call, besides the settings."""
-        texts = repr([(pair.clean.ids, pair.corrupted.ids) for pair in self.pairs])
+        texts = [(pair.clean.ids, pair.corrupted.ids) for pair in self.pairs]
         return {
-            "texts": hashlib.sha256(texts.encode()).hexdigest()[:16],
+            "texts": hash_of(texts),
             "tokens": _tokens_of(self.groups),
             "keys": _tokens_of(self.keys),
             "answers": repr(self.metric.answers),

@@ -8,7 +8,6 @@ entity-description patchscopes read the source model in the words of the target 
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from lensscope.model.classes import backend_of
 from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.layers import layers_of
 from lensscope.patchscope.scope import Patchscope
+from lensscope.store.json_text import hash_of
 from lensscope.studies.controls import groups
 from lensscope.studies.described import Described, Scores
 from lensscope.studies.entities import Entity, entities_of
@@ -141,8 +141,8 @@ class CrossModel(SweptStudy):
             "pairs": [list(pair) for pair in self.pairs()],
             "identity": [scope.inspection.told, scope.inspection.placeholder],
             "texts": [text if isinstance(text, str) else list(text) for text in held],
-            "fitted_on": _hash(fit),
-            "and_on_python_docs": _hash(python_docs()) if self.with_docs else None,
+            "fitted_on": hash_of(fit),
+            "and_on_python_docs": hash_of(python_docs()) if self.with_docs else None,
             "ridge": self.ridge,
             "max_tokens": self.max_tokens,
         }
@@ -222,10 +222,6 @@ class CrossModel(SweptStudy):
         arguments = folder.manifest()["arguments"]
         given = [Entity(**row) for row in arguments["entities"]]
         return cross_model_result(folder, Scores(given, None))
-
-
-def _hash(value: object) -> str:
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
 
 
 @checks.door(StudyError, source=checks.anything)
