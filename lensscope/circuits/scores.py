@@ -195,9 +195,7 @@ def minimality(
         others = [s for s in nodes if s != node]
         tried.append((node, []))
         for _ in range(subsets if others else 0):
-            size = int(generator.integers(1, len(others) + 1))
-            chosen = generator.permutation(len(others))[:size]
-            tried.append((node, [others[i] for i in sorted(chosen.tolist())]))
+            tried.append((node, _some(others, generator)))
     rows: list[Kept | None] = [None, Kept([])]
     for node, removed in tried:
         rows.append(Kept([s for s in nodes if s not in removed]))
@@ -218,8 +216,9 @@ def _subsets(nodes: list[Site], subsets: int, seed: int) -> list[list[Site]]:
     """The empty subset, and some that are drawn, of every size."""
     generator = np.random.default_rng(seed)
     drawn: list[list[Site]] = [[]]
-    for _ in range(subsets if nodes else 0):
-        size = int(generator.integers(1, len(nodes) + 1))
-        chosen = sorted(generator.permutation(len(nodes))[:size].tolist())
-        drawn.append([nodes[i] for i in chosen])
-    return drawn
+    return drawn + [_some(nodes, generator) for _ in range(subsets if nodes else 0)]
+
+
+def _some(nodes: list[Site], generator: np.random.Generator) -> list[Site]:
+    size = int(generator.integers(1, len(nodes) + 1))
+    return [nodes[i] for i in sorted(generator.permutation(len(nodes))[:size].tolist())]

@@ -92,10 +92,9 @@ def pairs_of(model: Any, given: Given, n: int, seed: int, metric: MetricChoice) 
         return (sets.from_csv if path.suffix == ".csv" else sets.from_jsonl)(path, model)
     if clean is None or corrupted is None:
         raise usage("there are no prompts", "give --clean and --corrupted, or --pairs")
-    needs_wrong = metric is MetricChoice.logit_difference
     if metric is not MetricChoice.kl_divergence and answer is None:
         raise usage("there is no answer", 'such as --answer " Paris"')
-    if needs_wrong and wrong is None:
+    if metric is MetricChoice.logit_difference and wrong is None:
         raise usage("a logit difference needs --wrong", "or --metric log-probability")
     none = () if wrong is None else (wrong,)
     right = (answer,) if answer is not None else (" ",)

@@ -134,7 +134,7 @@ def _named(positions: Sequence[Any]) -> dict[str | int, Any]:
     """
     named: dict[str | int, Any] = {}
     for where in positions:
-        label, found = _label(where), as_position(where)
+        label, found = label_of(where), as_position(where)
         if label in named and as_position(named[label]) != found:
             raise PositionError(
                 "Two positions have one name.",
@@ -161,12 +161,12 @@ def _by_pair(positions: Sequence[Any], pairs: int) -> dict[str | int, Any]:
         )
     named: dict[str | int, Any] = {}
     for n, column in enumerate(zip(*positions, strict=True)):
-        labels = {_label(where) for where in column}
+        labels = {label_of(where) for where in column}
         named[labels.pop() if len(labels) == 1 else f"position {n}"] = list(column)
     return named
 
 
-def _label(where: Any) -> str | int:
+def label_of(where: Any) -> str | int:
     found = as_position(where)
     return found if isinstance(found, int | str) else getattr(found, "text", repr(found))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, Final
 
 from lensscope import checks
 from lensscope.engine.capture import SitesLike, as_sites
@@ -23,6 +23,8 @@ from lensscope.values.cache import Cache
 from lensscope.values.positions import PositionsLike, resolve_each
 from lensscope.values.prompts import PromptsLike
 from lensscope.values.sites import Move, Patch
+
+_KEPT: Final = ("logits", "metric", "top_tokens", "top_log_probabilities")
 
 
 @checks.door(
@@ -149,10 +151,7 @@ def run_many(
     return Runs(
         axes=axes,
         positions=tuple(asked),
-        logits=outcome.kept.get("logits"),
-        metric=outcome.kept.get("metric"),
-        top_tokens=outcome.kept.get("top_tokens"),
-        top_log_probabilities=outcome.kept.get("top_log_probabilities"),
+        **{name: outcome.kept.get(name) for name in _KEPT},
         cache=outcome.cache,
         generation=outcome.generation,
         plan=outcome.plan,

@@ -31,7 +31,7 @@ from lensscope.studies.experiments.attribute_extraction.probing import (
 )
 from lensscope.studies.experiments.attribute_extraction.summary import attribute_result
 from lensscope.studies.folder import Folder
-from lensscope.studies.given import as_layers, as_lenses, as_scopes, as_targets
+from lensscope.studies.given import as_lenses
 from lensscope.studies.parts import LENSES, PROBES, Part
 from lensscope.studies.relations import Relation
 from lensscope.studies.relations import relation as read_relation
@@ -253,13 +253,8 @@ def attribute_extraction(
         model=model,
         seed=seed,
         memory_budget=memory_budget,
-        grid=Grid(
-            as_scopes(found.inspection if inspection is None else inspection),
-            as_layers(layers),
-            as_targets(target_layers),
-            max_new_tokens,
-            random_draws,
-            inspection is not None,
+        grid=Grid.of(
+            inspection, found.inspection, layers, target_layers, max_new_tokens, random_draws
         ),
         relation=found,
         lenses=() if none else as_lenses(lenses),

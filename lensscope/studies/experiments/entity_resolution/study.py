@@ -22,7 +22,6 @@ from lensscope.studies.entities import Entity, entities_of
 from lensscope.studies.entities import entities as read_entities
 from lensscope.studies.experiments.entity_resolution.summary import entity_result
 from lensscope.studies.folder import Folder
-from lensscope.studies.given import as_layers, as_scopes, as_targets
 from lensscope.studies.items import Sample
 from lensscope.studies.result import StudyResult
 from lensscope.studies.study import BUDGET
@@ -169,14 +168,7 @@ def entity_resolution(
         model=model,
         seed=seed,
         memory_budget=memory_budget,
-        grid=Grid(
-            as_scopes(INSPECTIONS if inspection is None else inspection),
-            as_layers(layers),
-            as_targets(target_layers),
-            max_new_tokens,
-            random_draws,
-            inspection is not None,
-        ),
+        grid=Grid.of(inspection, INSPECTIONS, layers, target_layers, max_new_tokens, random_draws),
         given=entities_of(entities),
         ways=ways,
         all_tokens=all_tokens,
