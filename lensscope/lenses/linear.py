@@ -21,6 +21,7 @@ from lensscope.lenses.lens import Lens
 from lensscope.lenses.linear_file import Maps, read_lens, write_lens
 from lensscope.lenses.places import RESIDUAL, States
 from lensscope.lenses.scores import scores_frame, scores_on
+from lensscope.lenses.translators import Translator as Translator
 from lensscope.lenses.translators import as_input
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
