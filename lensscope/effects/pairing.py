@@ -167,6 +167,7 @@ def _by_pair(positions: Sequence[Any], pairs: int) -> dict[str | int, Any]:
 
 
 def label_of(where: Any) -> str | int:
+    """What a group of tokens is called that is given by its position alone."""
     found = as_position(where)
     return found if isinstance(found, int | str) else getattr(found, "text", repr(found))
 
