@@ -50,7 +50,7 @@ class AffineLens(LinearLens):
 
     Example:
         >>> from lensscope.lenses.corpus import python_docs
-        >>> lens = ls.AffineLens.fit(model, python_docs()[:2], sites=ls.resid_post(20))
+        >>> lens = ls.AffineLens.fit(model, python_docs()[:1], sites=ls.resid_post(20))
         >>> lens.at(ls.resid_post(20))
         affine[576 -> 576]
     """
@@ -104,7 +104,7 @@ class AffineLens(LinearLens):
         Example:
             >>> from lensscope.lenses.corpus import python_docs
             >>> halfway = ls.AffineLens.fit(
-            ...     model, python_docs()[:2], sites=ls.resid_post(5), target=ls.resid_post(15))
+            ...     model, python_docs()[:1], sites=ls.resid_post(5), target=ls.resid_post(15))
             >>> halfway.at(ls.resid_post(5))(torch.zeros(576)).shape
             torch.Size([576])
         """

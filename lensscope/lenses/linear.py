@@ -184,7 +184,7 @@ class LinearLens(Maps, Lens):
 
         Example:
             >>> from lensscope.lenses.corpus import python_docs
-            >>> lens = ls.AffineLens.fit(model, python_docs()[:2], sites=ls.resid_post(20))
+            >>> lens = ls.AffineLens.fit(model, python_docs()[:1], sites=ls.resid_post(20))
             >>> story = "Once there was a girl who lived by the sea, and the sea was her friend."
             >>> scores = lens.scores(model, [story], corpus="a story")
             >>> scores[["site", "corpus"]].values.tolist()

@@ -140,7 +140,7 @@ def entity_resolution(
 
     Example:
         >>> study = ls.studies.entity_resolution(
-        ...     model, ls.studies.entities(limit=6), layers=[4, 8, 12], max_new_tokens=5)
+        ...     model, ls.studies.entities(limit=2), layers=[8], max_new_tokens=3)
         >>> result = study.run()
         >>> result.data.resolved.sel(condition="state").dims
         ('variant', 'inspection', 'source_layer')
