@@ -2,6 +2,7 @@
 
 from lensscope.checks.door import constructor as constructor
 from lensscope.checks.door import door as door
+from lensscope.checks.extras import gradients_flow as gradients_flow
 from lensscope.checks.extras import needing as needing
 from lensscope.checks.kinds import Check as Check
 from lensscope.checks.kinds import anything as anything

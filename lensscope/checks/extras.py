@@ -1,9 +1,11 @@
-"""Libraries that come with an extra, and what is said where they are missing."""
+"""What must be there for a call: a library that comes with an extra, a way for gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import torch
 
 from lensscope.errors import LensscopeError
 
@@ -30,3 +32,14 @@ def needing(
             expected=expected,
             instead=f"pip install 'lensscope[{extra}]'" + (otherwise and f", or {otherwise}"),
         ) from missing
+
+
+def gradients_flow(where: str, error: type[LensscopeError]) -> None:
+    """Refuse inference mode, in which there are no gradients."""
+    if torch.is_inference_mode_enabled():
+        raise error(
+            "Gradients do not flow in inference mode.",
+            got=f"{where} inside torch.inference_mode()",
+            expected="a call outside of it",
+            instead="torch.no_grad() around what needs no gradients",
+        )

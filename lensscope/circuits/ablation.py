@@ -100,13 +100,6 @@ class Ablated:
                 expected="heads or whole attentions",
                 instead="a circuit of activation_patching(…, sites=[ls.head_out, ls.mlp_out])",
             )
-        if ablation not in ("corrupted", "mean"):
-            raise CircuitError(
-                "There is no such ablation.",
-                got=repr(ablation),
-                expected='"corrupted" or "mean"',
-                instead='ablation="corrupted"',
-            )
         for site in circuit.nodes:
             backend.concrete(site)
         pairs = pairs_of(backend, clean, corrupted, prepend_bos)
@@ -138,9 +131,7 @@ class Ablated:
 
     def single(self, site: Site) -> list[Site]:
         """A component by itself, at all tokens; of all heads of a layer, each."""
-        if site.kind != "head_out" or site.head is not None:
-            return [Site(site.kind, site.layer, site.head)]
-        return [Site("head_out", site.layer, head) for head in range(self.backend.n_heads)]
+        return self.backend.each_head(Site(site.kind, site.layer, site.head))
 
     def measure(self, kept: Sequence[Kept | None]) -> Float[Tensor, "pair kept"]:
         """The metric of each pair's clean prompt with only these components at work; ``None``

@@ -11,7 +11,7 @@ from lensscope import checks
 from lensscope.circuits import forms, graph, scores, transformer_lens
 from lensscope.circuits.curve import faithfulness_curve
 from lensscope.circuits.drawing import circuit_svg, rows_of
-from lensscope.circuits.growth import grown, paths_between
+from lensscope.circuits.growth import Asked, grown, paths_between
 from lensscope.circuits.inspecting import words_of
 from lensscope.circuits.wiring import Wiring
 from lensscope.errors import CircuitError
@@ -105,19 +105,8 @@ class Circuit(Wiring, Shown, Lasting):
         Raises:
             CircuitError: nothing reaches the logits.
         """
-        found = grown(
-            model,
-            clean,
-            corrupted,
-            metric,
-            threshold,
-            max_nodes=max_nodes,
-            senders=senders,
-            direction=direction,
-            mlps=mlps,
-            prepend_bos=prepend_bos,
-        )
-        return cls._of(found)
+        asked = Asked(model, clean, corrupted, metric, direction, mlps, prepend_bos)
+        return cls._of(grown(asked, threshold, max_nodes, senders))
 
     @checks.door(CircuitError)
     def connected(
@@ -150,17 +139,8 @@ class Circuit(Wiring, Shown, Lasting):
             SiteError: nodes that no path leads to, or all heads of a layer as one.
             BasisError: a circuit of another model.
         """
-        edges, known = paths_between(
-            self,
-            model,
-            clean,
-            corrupted,
-            metric,
-            threshold,
-            direction=direction,
-            mlps=mlps,
-            prepend_bos=prepend_bos,
-        )
+        asked = Asked(model, clean, corrupted, metric, direction, mlps, prepend_bos)
+        edges, known = paths_between(self, asked, threshold)
         return replace(self, edges=edges, provenance=known)
 
     @checks.door(

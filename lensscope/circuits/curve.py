@@ -163,12 +163,11 @@ def faithfulness_curve(
     ablated = Ablated.of(
         circuit, model, clean, corrupted, metric, ablation, reference, None, prepend_bos
     )
-    draws = whole_number(random, "random", 1, 10, CircuitError)
     order = sorted(circuit.nodes, key=lambda s: -abs(circuit.nodes[s]))
     chosen = _sizes(sizes, len(order))
     components = ablated.components
     generator = np.random.default_rng(seed)
-    drawn = [[components[i] for i in generator.permutation(len(components))] for _ in range(draws)]
+    drawn = [[components[i] for i in generator.permutation(len(components))] for _ in range(random)]
     rows: list[Kept | None] = [None, Kept([])]
     rows += [Kept(order[:size]) for size in chosen]
     rows += [Kept(some[:size]) for size in chosen for some in drawn]
@@ -179,7 +178,7 @@ def faithfulness_curve(
         share = moved.sum(0) / whole.sum(0)
     n = len(chosen)
     low, high = ratio_interval(moved[:, :n], whole)
-    each = share[n:].reshape(n, draws)
+    each = share[n:].reshape(n, random)
     data = xr.Dataset(
         {
             "recovered": ("size", share[:n]),

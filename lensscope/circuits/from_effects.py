@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from lensscope.checks import number, whole_number
 from lensscope.circuits.circuit import Circuit
 from lensscope.circuits.naming import COMPONENTS, NODES, named, owner, site_named
 from lensscope.circuits.wiring import ESTIMATED
@@ -53,12 +52,7 @@ def circuit_of(
             expected="an effect for each layer",
             instead="window=1",
         )
-    if top is not None:
-        top = whole_number(top, "top", 1, 10, CircuitError)
-        found = effects.head(top)
-    else:
-        threshold = number(threshold, "threshold", 0, 0.05, CircuitError)
-        found = effects[effects["effect"].abs() >= threshold]
+    found = effects.head(top) if top is not None else effects[effects["effect"].abs() >= threshold]
     if not len(found):
         raise CircuitError(
             "No effect is that large.",

@@ -10,7 +10,6 @@ import pandas as pd
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.checks import whole_number
 from lensscope.circuits.ablation import Ablated, Ablation, Kept
 from lensscope.circuits.faithfulness import Faithfulness, faithfulness_of
 from lensscope.circuits.naming import named
@@ -186,7 +185,6 @@ def minimality(
         One line a node: ``node``, ``change``, its ``share`` of ``F(M) - F(empty)``, and
         ``removed``, the subset that it was largest for.
     """
-    whole_number(subsets, "subsets", 0, 5, CircuitError)
     ablated = Ablated.of(
         circuit, model, clean, corrupted, metric, ablation, reference, positions, prepend_bos
     )
@@ -197,9 +195,7 @@ def minimality(
         others = [s for s in nodes if s != node]
         tried.append((node, []))
         for _ in range(subsets if others else 0):
-            size = int(generator.integers(1, len(others) + 1))
-            chosen = generator.permutation(len(others))[:size]
-            tried.append((node, [others[i] for i in sorted(chosen.tolist())]))
+            tried.append((node, _some(others, generator)))
     rows: list[Kept | None] = [None, Kept([])]
     for node, removed in tried:
         rows.append(Kept([s for s in nodes if s not in removed]))
@@ -218,11 +214,11 @@ def minimality(
 
 def _subsets(nodes: list[Site], subsets: int, seed: int) -> list[list[Site]]:
     """The empty subset, and some that are drawn, of every size."""
-    whole_number(subsets, "subsets", 0, 20, CircuitError)
     generator = np.random.default_rng(seed)
     drawn: list[list[Site]] = [[]]
-    for _ in range(subsets if nodes else 0):
-        size = int(generator.integers(1, len(nodes) + 1))
-        chosen = sorted(generator.permutation(len(nodes))[:size].tolist())
-        drawn.append([nodes[i] for i in chosen])
-    return drawn
+    return drawn + [_some(nodes, generator) for _ in range(subsets if nodes else 0)]
+
+
+def _some(nodes: list[Site], generator: np.random.Generator) -> list[Site]:
+    size = int(generator.integers(1, len(nodes) + 1))
+    return [nodes[i] for i in sorted(generator.permutation(len(nodes))[:size].tolist())]

@@ -123,17 +123,15 @@ def _check_node(site: Any) -> None:
         SiteError: it is none.
     """
     if not isinstance(site, Site) or site.kind not in NODES:
-        raise SiteError(
-            "This is not a node of a circuit.",
-            got=repr(site),
-            expected="what writes: head_out, attn_out, mlp_out, embed or a residual",
-            instead="ls.Circuit({ls.head_out(9, 6): 0.3})",
-        )
+        expected = "what writes: head_out, attn_out, mlp_out, embed or a residual"
+        raise _no_node("This is not a node of a circuit.", site, expected)
     numbers = [0 if site.kind == "embed" else site.layer, site.head or 0]
     if any(n is None or n < 0 for n in numbers):
-        raise SiteError(
-            "A node is a component of one layer.",
-            got=repr(site),
-            expected="its layer, and head, counted from 0",
-            instead="ls.Circuit({ls.head_out(9, 6): 0.3})",
-        )
+        expected = "its layer, and head, counted from 0"
+        raise _no_node("A node is a component of one layer.", site, expected)
+
+
+def _no_node(what: str, site: Any, expected: str) -> SiteError:
+    return SiteError(
+        what, got=repr(site), expected=expected, instead="ls.Circuit({ls.head_out(9, 6): 0.3})"
+    )

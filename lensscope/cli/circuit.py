@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lensscope.cli.grouped import grouped
 from lensscope.cli.pairs import (
-    Answer,
-    Checkpoint,
-    Clean,
-    Corrupted,
     Direction,
+    Given,
+    Measuring,
     MetricChoice,
     Number,
-    PairSet,
-    Seed,
-    Wrong,
     metric_of,
     pairs_of,
 )
 from lensscope.cli.terminal import (
-    BackendChoice,
-    Html,
-    Json,
-    ModelName,
-    ProcessingChoice,
-    Quiet,
+    Output,
     Svg,
     deliver,
     errors,
@@ -59,12 +51,10 @@ class Ablation(str, Enum):
     mean = "mean"
 
 
+@grouped
 def circuit(
-    clean: Clean = None,
-    corrupted: Corrupted = None,
-    answer: Answer = None,
-    wrong: Wrong = None,
-    pairs: PairSet = None,
+    *,
+    pair: Given,
     n: Number = 20,
     metric: Annotated[MetricChoice, typer.Option()] = MetricChoice.logit_difference,
     search: Annotated[
@@ -85,44 +75,39 @@ def circuit(
     words: Annotated[
         bool, typer.Option("--words", help="Say what each node writes, by token identity.")
     ] = False,
-    seed: Seed = 0,
-    model: ModelName = "demo",
-    backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
-    processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
-    checkpoint: Checkpoint = None,
+    how: Measuring,
     graphml: Annotated[Path | None, typer.Option(help="Write the graph to this file.")] = None,
     svg: Svg = None,
-    html: Html = None,
-    json: Json = None,
-    quiet: Quiet = False,
+    output: Output,
 ) -> None:
     """Find the heads and MLPs that carry a behaviour, and how far they do it alone."""
+    quiet = output.quiet
     with errors(quiet):
-        loaded = load(model, backend, processing, quiet)
-        found = pairs_of(loaded, clean, corrupted, answer, wrong, pairs, n, seed, metric)
+        loaded = load(how.model, how.loading, quiet)
+        found = pairs_of(loaded, pair, n, how.seed, metric)
         data = (list(found.clean), list(found.corrupted), metric_of(metric, found))
-        made = _found(loaded, data, search, top, threshold, direction.value, checkpoint)
+        made = _found(loaded, data, search, top, threshold, direction.value, how.checkpoint)
         if edges and search is not Search.grow:
             made = made.connected(loaded, *data, threshold, direction=direction.value)
         if words:
             from lensscope.patchscope.scope import Patchscope
 
             made = made.inspect(Patchscope.token_identity(max_new_tokens=4), loaded, data[0][0])
-        how: dict[str, Any] = {"ablation": ablation.value}
-        faithful = made.faithfulness(loaded, *data, **how)
-        grown = made.curve(loaded, *data, seed=seed, **how) if curve else None
+        outside: Any = ablation.value
+        faithful = made.faithfulness(loaded, *data, ablation=outside)
+        grown = made.curve(loaded, *data, seed=how.seed, ablation=outside) if curve else None
         if graphml is not None:
             write(graphml, made.to_graphml())
             say(quiet, f"Graph written to {graphml}")
         picture(made, svg, quiet)
-        if html is not None:
+        if output.html is not None:
             from lensscope.show.pages import page
 
             sections = [one.section() for one in (made, grown) if one is not None]
-            write(html, page(made.title, sections, [repr(faithful)]))
-            say(quiet, f"Page written to {html}")
-        deliver(made, None, json, quiet)
-        if grown is not None and not quiet and json != "-":
+            write(output.html, page(made.title, sections, [repr(faithful)]))
+            say(quiet, f"Page written to {output.html}")
+        deliver(made, replace(output, html=None))
+        if grown is not None and not quiet and output.json != "-":
             print_table(grown)
         say(quiet, repr(faithful))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lensscope.cli.circuit import circuit
+from lensscope.cli.grouped import grouped
 from lensscope.cli.inspecting import inspect, read
 from lensscope.cli.lenses import compare, lens_app
 from lensscope.cli.patching import patch, trace
@@ -19,9 +20,8 @@ from lensscope.cli.reading_study import reading_quality
 from lensscope.cli.report import report
 from lensscope.cli.studies import study_app
 from lensscope.cli.terminal import (
-    BackendChoice,
     Json,
-    ProcessingChoice,
+    Loading,
     Quiet,
     errors,
     load,
@@ -82,7 +82,9 @@ def demo(
 
 
 @app.command()
+@grouped
 def models(
+    *,
     text: Annotated[
         str, typer.Argument(help="Words in names or architectures: all models that have them.")
     ] = "",
@@ -90,8 +92,7 @@ def models(
         str | None,
         typer.Option(metavar="NAME", help="Load this model and print what it can do."),
     ] = None,
-    backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
-    processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
+    loading: Loading,
     json: Json = None,
 ) -> None:
     """Models at hand, the demo model and the Hub's local cache; with TEXT, also those that
@@ -100,7 +101,7 @@ def models(
         if check is not None:
             from lensscope.engine.support import support
 
-            print(support(load(check, backend, processing, quiet=False)))
+            print(support(load(check, loading, quiet=False)))
             return
         from dataclasses import asdict
 

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lensscope.cli.grouped import grouped
 from lensscope.cli.terminal import (
-    BackendChoice,
     Chat,
-    Html,
-    Json,
+    Loading,
     ModelName,
-    ProcessingChoice,
-    Quiet,
+    Output,
     Svg,
     deliver,
     errors,
@@ -44,8 +42,6 @@ Tokens = Annotated[int | None, typer.Option(help="New tokens for each cell.")]
 Stop = Annotated[
     list[str] | None, typer.Option(help="A text that ends the texts. May be given again.")
 ]
-Backend = Annotated[BackendChoice, typer.Option()]
-Processing = Annotated[ProcessingChoice, typer.Option()]
 
 
 class Preset(str, Enum):
@@ -57,7 +53,9 @@ class Preset(str, Enum):
     selfie = "selfie"
 
 
+@grouped
 def inspect(
+    *,
     source: Annotated[str, typer.Option(help="The source prompt.")],
     model: ModelName = "demo",
     position: Position = "-1",
@@ -75,21 +73,18 @@ def inspect(
     max_new_tokens: Tokens = None,
     stop: Stop = None,
     chat: Chat = False,
-    backend: Backend = BackendChoice.bridge,
-    processing: Processing = ProcessingChoice.raw,
-    html: Html = None,
-    json: Json = None,
-    quiet: Quiet = False,
+    loading: Loading,
+    output: Output,
 ) -> None:
     """Read hidden states of a prompt and let the model describe each."""
-    with errors(quiet):
+    with errors(output.quiet):
         where = position_of(position)
         targets = target_layers if target_layers in ("same", "all") else numbers_of(target_layers)
         sources = None if layers == "all" else numbers_of(layers)
         if preset is Preset.attribute and text is None:
             raise usage("--preset attribute needs --text", 'such as --text "The largest city in x"')
         result = _scope(preset, text, placeholder).inspect(
-            load(model, backend, processing, quiet),
+            load(model, loading, output.quiet),
             said(source, chat),
             position=where,
             occurrence=occurrence,
@@ -98,7 +93,7 @@ def inspect(
             max_new_tokens=max_new_tokens,
             stop=stop or (),
         )
-        deliver(result, html, json, quiet)
+        deliver(result, output)
 
 
 def _scope(preset: Preset, text: str | None, placeholder: str | None) -> Patchscope:
@@ -121,7 +116,9 @@ def _scope(preset: Preset, text: str | None, placeholder: str | None) -> Patchsc
 ReaderNames = "entity-description, token-identity, attribute, selfie, or the path of a reader."
 
 
+@grouped
 def read(
+    *,
     text: Annotated[str, typer.Argument(help="The prompt whose states are read.")],
     reader: Annotated[str, typer.Option(help=ReaderNames)] = "entity-description",
     question: Annotated[
@@ -149,16 +146,13 @@ def read(
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Read files of torch.save; only their tensors.")
     ] = False,
-    backend: Backend = BackendChoice.bridge,
-    processing: Processing = ProcessingChoice.raw,
+    loading: Loading,
     svg: Svg = None,
-    html: Html = None,
-    json: Json = None,
-    quiet: Quiet = False,
+    output: Output,
 ) -> None:
     """What a reader says of hidden states, beside what it says of nothing, of a random vector, of
     the mean state of other texts, and of another prompt's state."""
-    with errors(quiet):
+    with errors(output.quiet):
         if span is not None and position != "-1":
             raise usage("--span and --position are two places", "leave out one of them")
         where = position_of(position if span is None else f"span:{span}")
@@ -169,7 +163,7 @@ def read(
         from lensscope.studies.texts import texts_of
 
         own = texts_of(None)[:_TEXTS] if texts is None else lines_of(texts)
-        loaded = load(model, backend, processing, quiet)
+        loaded = load(model, loading, output.quiet)
         scope = reader_of(reader, loaded, question, block=block, allow_pickle=allow_pickle)
         result = controlled(
             scope,
@@ -183,5 +177,5 @@ def read(
             stop=stop or (),
             seed=seed,
         )
-        picture(result, svg, quiet)
-        deliver(result, html, json, quiet)
+        picture(result, svg, output.quiet)
+        deliver(result, output)

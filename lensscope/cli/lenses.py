@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lensscope.cli.grouped import grouped
+from lensscope.cli.pairs import Checkpoint
 from lensscope.cli.terminal import (
-    BackendChoice,
     Chat,
-    Html,
-    Json,
+    Loading,
     ModelName,
-    ProcessingChoice,
-    Quiet,
+    Output,
     Svg,
     deliver,
     errors,
+    load,
     numbers_of,
     picture,
     position_of,
@@ -65,7 +66,9 @@ class SiteChoice(str, Enum):
 
 
 @lens_app.command()
+@grouped
 def read(
+    *,
     prompt: Annotated[list[str] | None, typer.Option(help="A prompt. May be given again.")] = None,
     prompts: Annotated[Path | None, typer.Option(help="A text file, a prompt a line.")] = None,
     chat: Chat = False,
@@ -79,18 +82,16 @@ def read(
         list[str] | None,
         typer.Option(help="entropy, kl, next_token_rank, … or all. May be given again."),
     ] = None,
-    backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
-    processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
+    loading: Loading,
     allow_pickle: AllowPickle = False,
     colour: Annotated[
         str, typer.Option(help="What colours the cells: probability, or a measure such as kl.")
     ] = "probability",
     svg: Svg = None,
-    html: Html = None,
-    json: Json = None,
-    quiet: Quiet = False,
+    output: Output,
 ) -> None:
     """Read every layer and token of prompts; with two lenses, side by side."""
+    quiet = output.quiet
     with errors(quiet):
         if (prompt is None) == (prompts is None):
             raise usage("one of --prompt and --prompts is needed", 'such as --prompt "The Eiffel"')
@@ -98,13 +99,11 @@ def read(
             raise usage("--chat is of --prompt", "leave out --prompts")
         if len(lens) > 2:
             raise usage("two lenses go side by side at most", "give --lens once or twice")
-        from lensscope.model.loading import load_model
         from lensscope.show.pages import page, rendered
         from lensscope.values import sites
 
         lenses = _lenses(lens, allow_pickle)
-        say(quiet, f"Loading {model} …")
-        loaded = load_model(model, backend=backend.value, processing=processing.value)
+        loaded = load(model, loading, quiet)
         kind = getattr(sites, site.value)
         places = None if layers == "all" else [kind(n) for n in numbers_of(layers)]
         if places is None and site is not SiteChoice.resid_post:
@@ -113,45 +112,39 @@ def read(
         if colour != "probability" and measures != "all" and colour not in measures:
             measures = (*measures, colour)
         asked = prompts if prompts is not None else [said(one, chat) for one in prompt or ()]
+        where = position_of(position)
         readings = [
-            one.read(
-                loaded,
-                asked,
-                places,
-                position_of(position),
-                top_k,
-                measures=measures,
-            )
-            for one in lenses
+            one.read(loaded, asked, places, where, top_k, measures=measures) for one in lenses
         ]
         beside = readings[1] if len(readings) > 1 else None
         picture(readings[0], svg, quiet, value=colour, beside=beside)
         if len(readings) == 1:
-            if html is not None:
-                write(html, readings[0].to_html(value=colour))
-                say(quiet, f"Page written to {html}")
-            deliver(readings[0], None, json, quiet)
+            if output.html is not None:
+                write(output.html, readings[0].to_html(value=colour))
+                say(quiet, f"Page written to {output.html}")
+            deliver(readings[0], replace(output, html=None))
             return
-        if html is not None:
+        if output.html is not None:
             title = " and ".join(one.title for one in readings)
             pair = readings[0].to_svg(value=colour, beside=beside)
-            write(
-                html, page(title, [rendered("beside.html", notes=readings[0].notes, picture=pair)])
-            )
-            say(quiet, f"Page written to {html}")
+            section = rendered("beside.html", notes=readings[0].notes, picture=pair)
+            write(output.html, page(title, [section]))
+            say(quiet, f"Page written to {output.html}")
         whole = "[" + ",\n".join(one.to_json() for one in readings) + "]"
-        if json == "-":
+        if output.json == "-":
             print(whole)
-        elif json is not None:
-            write(Path(json), whole)
-            say(quiet, f"JSON written to {json}")
-        if not quiet and json != "-":
+        elif output.json is not None:
+            write(Path(output.json), whole)
+            say(quiet, f"JSON written to {output.json}")
+        if not quiet and output.json != "-":
             for one in readings:
                 print_table(one)
 
 
 @lens_app.command()
+@grouped
 def train(
+    *,
     out: Annotated[Path, typer.Option(help="Where the lens goes (a .safetensors file).")],
     kind: Annotated[Kind, typer.Option(help="What is fitted.")] = Kind.tuned,
     texts: Annotated[
@@ -175,96 +168,77 @@ def train(
         typer.Option(help="A text file of another kind, to measure the lens on as well."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the order of texts.")] = 0,
-    backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
-    processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
-    html: Html = None,
-    json: Json = None,
-    quiet: Quiet = False,
+    loading: Loading,
+    output: Output,
 ) -> None:
     """Fit a lens. A tuned or Jacobian lens that is broken off goes on from its last checkpoint when
     the same command is given again; an affine lens, which takes a minute, begins anew."""
+    quiet = output.quiet
     with errors(quiet):
         from lensscope.lenses.affine import AffineLens
         from lensscope.lenses.corpus import python_docs
+        from lensscope.lenses.fit_report import FitReport
         from lensscope.lenses.jacobian import JacobianLens
         from lensscope.lenses.linear import LinearLens
         from lensscope.lenses.states import lines_of
         from lensscope.lenses.tuned import TunedLens
-        from lensscope.model.loading import load_model
 
         if held_out is not None:
             lines_of(held_out)  # which says now, and not after the fit, what is wrong with it
-        say(quiet, f"Loading {model} …")
-        loaded = load_model(model, backend=backend.value, processing=processing.value)
+        loaded = load(model, loading, quiet)
         own = texts == "python-docs"
         corpus: Any = python_docs() if own else Path(texts)
         called = "the Python language reference" if own else Path(texts).name
         checkpoint = out.with_name(out.name + ".checkpoint")
         if checkpoint.exists() and kind is not Kind.affine:
             say(quiet, f"Going on from {checkpoint}")
-        skipped: dict[str, Any] = {} if skip_first is None else {"skip_first": skip_first}
+        how: dict[str, Any] = {"length": length, "corpus": called}
+        how |= {} if skip_first is None else {"skip_first": skip_first}
+        how |= {} if kind is Kind.affine else {"checkpoint": checkpoint, "seed": seed}
         fitted: LinearLens
         if kind is Kind.tuned:
             fitted = TunedLens.fit(
                 loaded,
                 corpus,
-                checkpoint=checkpoint,
                 steps=steps,
                 batch_size=batch_size,
-                length=length,
                 tokens_per_step=tokens_per_step,
                 optimizer=optimizer,
                 learning_rate=learning_rate,
-                seed=seed,
-                corpus=called,
-                **skipped,
+                **how,
             )
         elif kind is Kind.affine:
-            fitted = AffineLens.fit(loaded, corpus, length=length, corpus=called, **skipped)
+            fitted = AffineLens.fit(loaded, corpus, **how)
         else:
-            fitted = JacobianLens.fit(
-                loaded,
-                corpus,
-                length=length,
-                max_pieces=pieces,
-                checkpoint=checkpoint,
-                seed=seed,
-                corpus=called,
-                **skipped,
-            )
+            fitted = JacobianLens.fit(loaded, corpus, max_pieces=pieces, **how)
         fitted.save(out)
         checkpoint.unlink(missing_ok=True)
         say(quiet, f"Lens written to {out}")
         elsewhere = None if held_out is None else fitted.scores(loaded, held_out, length=length)
-        deliver(_fit_report(fitted, elsewhere), html, json, quiet)
+        deliver(FitReport(fitted, elsewhere), output)
 
 
+@grouped
 def compare(
+    *,
     prompts: Annotated[Path, typer.Option(help="A text file, a prompt a line.")],
     lens: Lenses = ["logit", "token-identity"],  # noqa: B006  typer's way
     model: ModelName = "demo",
     position: Annotated[str, typer.Option(help="-1, all, 2:5, a substring, or span:TEXT.")] = "-1",
     layers: Layers = "all",
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(help="Keep what is measured here; the same command again does the rest."),
-    ] = None,
-    backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
-    processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
+    checkpoint: Checkpoint = None,
+    loading: Loading,
     allow_pickle: AllowPickle = False,
     svg: Svg = None,
-    html: Html = None,
-    json: Json = None,
-    quiet: Quiet = False,
+    output: Output,
 ) -> None:
     """Compare lenses by layer: precision@1, surprisal, divergence, entropy, the next token."""
+    quiet = output.quiet
     with errors(quiet):
         from lensscope.lenses.compare import compare as compared
-        from lensscope.model.loading import load_model
 
         lenses = _lenses(lens, allow_pickle)
-        say(quiet, f"Loading {model} …")
-        loaded = load_model(model, backend=backend.value, processing=processing.value)
+        loaded = load(model, loading, quiet)
         report = compared(
             loaded,
             prompts,
@@ -274,7 +248,7 @@ def compare(
             checkpoint=checkpoint,
         )
         picture(report, svg, quiet)
-        deliver(report, html, json, quiet)
+        deliver(report, output)
 
 
 def _lenses(names: list[str], allow_pickle: bool) -> list[Lens]:
@@ -287,9 +261,3 @@ def _lenses(names: list[str], allow_pickle: bool) -> list[Lens]:
         lens.renamed(Path(name).stem) if called.count(lens.name) > 1 else lens
         for lens, name in zip(found, names, strict=True)
     ]
-
-
-def _fit_report(fitted: Any, elsewhere: Any) -> Any:
-    from lensscope.lenses.fit_report import FitReport
-
-    return FitReport(fitted, elsewhere)

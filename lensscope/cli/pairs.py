@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lensscope.cli.terminal import usage
+from lensscope.cli.terminal import Loading, ModelName, usage
 
 if TYPE_CHECKING:
     from lensscope.pairs import Pairs
@@ -52,20 +53,32 @@ class Direction(str, Enum):
     noising = "noising"
 
 
-def pairs_of(
-    model: Any,
-    clean: str | None,
-    corrupted: str | None,
-    answer: str | None,
-    wrong: str | None,
-    pairs: str | None,
-    n: int,
-    seed: int,
-    metric: MetricChoice,
-) -> Pairs:
+@dataclass(frozen=True)
+class Given:
+    """One pair of prompts, or a set of them."""
+
+    clean: Clean = None
+    corrupted: Corrupted = None
+    answer: Answer = None
+    wrong: Wrong = None
+    pairs: PairSet = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """What is measured in, and where it is kept."""
+
+    seed: Seed = 0
+    model: ModelName = "demo"
+    loading: Loading
+    checkpoint: Checkpoint = None
+
+
+def pairs_of(model: Any, given: Given, n: int, seed: int, metric: MetricChoice) -> Pairs:
     """The one pair, or the set of pairs, that was asked for."""
     from lensscope import pairs as sets
 
+    clean, corrupted, answer, wrong, pairs = vars(given).values()
     one = (clean, corrupted, answer, wrong)
     if pairs is not None:
         if any(given is not None for given in one):
@@ -79,10 +92,9 @@ def pairs_of(
         return (sets.from_csv if path.suffix == ".csv" else sets.from_jsonl)(path, model)
     if clean is None or corrupted is None:
         raise usage("there are no prompts", "give --clean and --corrupted, or --pairs")
-    needs_wrong = metric is MetricChoice.logit_difference
     if metric is not MetricChoice.kl_divergence and answer is None:
         raise usage("there is no answer", 'such as --answer " Paris"')
-    if needs_wrong and wrong is None:
+    if metric is MetricChoice.logit_difference and wrong is None:
         raise usage("a logit difference needs --wrong", "or --metric log-probability")
     none = () if wrong is None else (wrong,)
     right = (answer,) if answer is not None else (" ",)

@@ -7,27 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lensscope.cli.grouped import grouped
 from lensscope.cli.pairs import (
-    Answer,
-    Checkpoint,
-    Clean,
-    Corrupted,
     Direction,
+    Given,
+    Measuring,
     MetricChoice,
     Number,
-    PairSet,
-    Seed,
-    Wrong,
     metric_of,
     pairs_of,
 )
 from lensscope.cli.terminal import (
-    BackendChoice,
-    Html,
-    Json,
-    ModelName,
-    ProcessingChoice,
-    Quiet,
+    Output,
     Svg,
     deliver,
     errors,
@@ -40,6 +31,7 @@ from lensscope.cli.terminal import (
 
 if TYPE_CHECKING:
     from lensscope.pairs import Pairs
+    from lensscope.values.sites import Site
 
 Restored = Annotated[list[str], typer.Option(help="What is given back. May be given again.")]
 Positions = Annotated[
@@ -59,12 +51,10 @@ class Method(str, Enum):
     attribution = "attribution"
 
 
+@grouped
 def patch(
-    clean: Clean = None,
-    corrupted: Corrupted = None,
-    answer: Answer = None,
-    wrong: Wrong = None,
-    pairs: PairSet = None,
+    *,
+    pair: Given,
     n: Number = 50,
     site: Annotated[
         list[str],
@@ -77,51 +67,42 @@ def patch(
     window: Annotated[int, typer.Option(help="Layers that are patched together.")] = 1,
     verify: Annotated[int, typer.Option(help="Of attribution: run so many exactly.")] = 0,
     ig_steps: Annotated[int, typer.Option(help="Of attribution: steps of the gradient.")] = 1,
-    seed: Seed = 0,
-    model: ModelName = "demo",
-    backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
-    processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
-    checkpoint: Checkpoint = None,
+    how: Measuring,
     svg: Svg = None,
-    html: Html = None,
-    json: Json = None,
-    quiet: Quiet = False,
+    output: Output,
 ) -> None:
     """Put states of one run into another, and see what brings the answer back."""
-    with errors(quiet):
+    with errors(output.quiet):
         from lensscope.patching.activation import activation_patching
         from lensscope.patching.attribution import attribution_patching
-        from lensscope.values import sites
-        from lensscope.values.site_kinds import KINDS
 
-        unknown = [name for name in site if name not in KINDS]
-        if unknown:
-            raise usage(f"there is no site {unknown[0]!r}", f"write {', '.join(KINDS)}")
-        loaded = load(model, backend, processing, quiet)
-        found = pairs_of(loaded, clean, corrupted, answer, wrong, pairs, n, seed, metric)
+        kinds = _kinds(site)
+        loaded = load(how.model, how.loading, output.quiet)
+        found = pairs_of(loaded, pair, n, how.seed, metric)
         shared: dict[str, Any] = {
             "direction": direction.value,
             "positions": _positions(position, found),
             "window": window,
-            "checkpoint": checkpoint,
+            "checkpoint": how.checkpoint,
         }
         given = (list(found.clean), list(found.corrupted))
-        kinds = [getattr(sites, name) for name in site]
         measured = metric_of(metric, found)
         if method is Method.activation:
             if verify or ig_steps > 1:
                 raise usage("--verify and --ig-steps are of estimates", "add --method attribution")
             result = activation_patching(loaded, *given, kinds, measured, **shared)
         else:
-            more: dict[str, Any] = {"verify": verify, "ig_steps": ig_steps, "seed": seed}
+            more: dict[str, Any] = {"verify": verify, "ig_steps": ig_steps, "seed": how.seed}
             result = attribution_patching(loaded, *given, kinds, measured, **shared | more)
             if verify:
-                say(quiet, f"Checked by exact runs: {result.settings['verified']}")
-        picture(result, svg, quiet)
-        deliver(result, html, json, quiet)
+                say(output.quiet, f"Checked by exact runs: {result.settings['verified']}")
+        picture(result, svg, output.quiet)
+        deliver(result, output)
 
 
+@grouped
 def trace(
+    *,
     prompt: Annotated[str, typer.Option(help="A prompt that the model answers.")],
     subject: Annotated[str, typer.Option(help="What is blurred: part of the prompt.")],
     answer: Annotated[
@@ -131,26 +112,16 @@ def trace(
     samples: Annotated[int, typer.Option(help="Draws of noise.")] = 10,
     window: Annotated[int, typer.Option(help="Layers that are given back together.")] = 1,
     site: Restored = ["resid_post"],  # noqa: B006  typer's way
-    seed: Seed = 0,
-    model: ModelName = "demo",
-    backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge,
-    processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw,
-    checkpoint: Checkpoint = None,
+    how: Measuring,
     svg: Svg = None,
-    html: Html = None,
-    json: Json = None,
-    quiet: Quiet = False,
+    output: Output,
 ) -> None:
     """Blur the subject, give one state at a time back, and see where the answer comes back."""
-    with errors(quiet):
+    with errors(output.quiet):
         from lensscope.patching.tracing import causal_trace
-        from lensscope.values import sites
-        from lensscope.values.site_kinds import KINDS
 
-        unknown = [name for name in site if name not in KINDS]
-        if unknown:
-            raise usage(f"there is no site {unknown[0]!r}", f"write {', '.join(KINDS)}")
-        loaded = load(model, backend, processing, quiet)
+        kinds = _kinds(site)
+        loaded = load(how.model, how.loading, output.quiet)
         result = causal_trace(
             loaded,
             prompt,
@@ -159,12 +130,22 @@ def trace(
             noise,
             samples,
             window,
-            [getattr(sites, name) for name in site],
-            seed=seed,
-            checkpoint=checkpoint,
+            kinds,
+            seed=how.seed,
+            checkpoint=how.checkpoint,
         )
-        picture(result, svg, quiet)
-        deliver(result, html, json, quiet)
+        picture(result, svg, output.quiet)
+        deliver(result, output)
+
+
+def _kinds(names: list[str]) -> list[Site]:
+    from lensscope.values import sites
+    from lensscope.values.site_kinds import KINDS
+
+    unknown = [name for name in names if name not in KINDS]
+    if unknown:
+        raise usage(f"there is no site {unknown[0]!r}", f"write {', '.join(KINDS)}")
+    return [getattr(sites, name) for name in names]
 
 
 def _positions(position: list[str] | None, pairs: Pairs) -> Any:

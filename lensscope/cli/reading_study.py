@@ -7,36 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from lensscope.cli.study_options import (
-    Address,
-    Backend,
-    Draws,
-    ExecutorChoice,
-    ExecutorOption,
-    Gpus,
-    Layers,
-    Out,
-    Processing,
-    Resume,
-    Seed,
-    Workers,
-    layers_of,
-    readers_of,
-    run,
-)
-from lensscope.cli.terminal import (
-    BackendChoice,
-    Html,
-    Json,
-    ModelName,
-    ProcessingChoice,
-    Quiet,
-    errors,
-    load,
-)
+from lensscope.cli.grouped import grouped
+from lensscope.cli.study_options import Draws, Layers, Running, layers_of, readers_of
+from lensscope.cli.terminal import errors
 
 
+@grouped
 def reading_quality(
+    *,
     reader: Annotated[
         list[str],
         typer.Option(
@@ -68,23 +46,11 @@ def reading_quality(
     ] = True,
     candidates: Annotated[int, typer.Option(help="Among so many names.")] = 20,
     random_draws: Draws = 1,
-    seed: Seed = 0,
-    model: ModelName = "demo",
-    backend: Backend = BackendChoice.bridge,
-    processing: Processing = ProcessingChoice.raw,
-    out: Out = None,
-    resume: Resume = True,
-    executor: ExecutorOption = ExecutorChoice.local,
-    num_workers: Workers = None,
-    num_gpus: Gpus = 0,
-    address: Address = None,
-    html: Html = None,
-    json: Json = None,
-    quiet: Quiet = False,
+    how: Running,
 ) -> None:
     """How good readers are: what they say of names' states, beside what the model says of the
     names."""
-    with errors(quiet):
+    with errors(how.output.quiet):
         from lensscope import studies
         from lensscope.lenses.states import lines_of
 
@@ -93,7 +59,7 @@ def reading_quality(
             given = studies.entities(names, limit=limit)
         else:
             given = lines_of(names)[:limit]
-        loaded = load(model, backend, processing, quiet)
+        loaded = how.loaded(how.model)
         study = studies.reading_quality(
             loaded,
             readers_of(reader, loaded, question, block),
@@ -105,7 +71,6 @@ def reading_quality(
             identify=identify,
             n_candidates=candidates,
             random_draws=random_draws,
-            seed=seed,
+            seed=how.seed,
         )
-        folder = out or Path("lensscope-reading-quality")
-        run(study, folder, resume, executor, num_workers, num_gpus, address, html, json, quiet)
+        how.run(study, "lensscope-reading-quality")

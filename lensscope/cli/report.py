@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lensscope.cli.terminal import Json, Quiet, deliver, errors, say
+from lensscope.cli.terminal import Json, Output, Quiet, deliver, errors, say
 from lensscope.store.files import write
 
 
@@ -30,4 +30,4 @@ def report(
             if path is not None:
                 write(path, text())
                 say(quiet, f"Table written to {path}")
-        deliver(result, html or folder / "report.html", json, quiet)
+        deliver(result, Output(html or folder / "report.html", json, quiet))

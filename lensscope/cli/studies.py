@@ -7,39 +7,21 @@ from typing import Annotated
 
 import typer
 
+from lensscope.cli.grouped import grouped
 from lensscope.cli.study_options import (
-    Address,
-    Backend,
     Draws,
-    ExecutorChoice,
-    ExecutorOption,
-    Gpus,
+    Entities,
     Inspection,
     Layers,
+    Limit,
     MatchChoice,
-    Out,
-    Processing,
-    Resume,
-    Seed,
+    Running,
     Targets,
     Tokens,
-    Workers,
     layers_of,
-    run,
     targets_of,
 )
-from lensscope.cli.terminal import (
-    BackendChoice,
-    Html,
-    Json,
-    ModelName,
-    ProcessingChoice,
-    Quiet,
-    errors,
-    load,
-    numbers_of,
-    position_of,
-)
+from lensscope.cli.terminal import errors, numbers_of, position_of
 
 study_app = typer.Typer(
     help="The experiments of the Patchscopes paper, with controls. What is done is kept in --out; "
@@ -50,13 +32,11 @@ study_app = typer.Typer(
 
 
 @study_app.command("entity-resolution")
+@grouped
 def entity_resolution(
-    entities: Annotated[
-        Path | None, typer.Option(help="A .csv or .json with name, kind, reference, unresolved.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(help="So many entities, of each kind in turn.")] = (
-        None
-    ),
+    *,
+    entities: Entities = None,
+    limit: Limit = None,
     variant: Annotated[
         list[str],
         typer.Option(
@@ -73,27 +53,15 @@ def entity_resolution(
         str | None, typer.Option(help="Also score by this sentence model: a folder.")
     ] = None,
     random_draws: Draws = 2,
-    seed: Seed = 0,
-    model: ModelName = "demo",
-    backend: Backend = BackendChoice.bridge,
-    processing: Processing = ProcessingChoice.raw,
-    out: Out = None,
-    resume: Resume = True,
-    executor: ExecutorOption = ExecutorChoice.local,
-    num_workers: Workers = None,
-    num_gpus: Gpus = 0,
-    address: Address = None,
-    html: Html = None,
-    json: Json = None,
-    quiet: Quiet = False,
+    how: Running,
 ) -> None:
     """At which layer, and from which tokens, a model knows what a name is the name of."""
-    with errors(quiet):
+    with errors(how.output.quiet):
         from lensscope import studies
 
         given = studies.entities(entities, limit=limit)
         study = studies.entity_resolution(
-            load(model, backend, processing, quiet),
+            how.loaded(how.model),
             given,
             variants=variant,
             all_tokens=all_tokens,
@@ -103,14 +71,15 @@ def entity_resolution(
             max_new_tokens=max_new_tokens,
             similarity=similarity,
             random_draws=random_draws,
-            seed=seed,
+            seed=how.seed,
         )
-        folder = out or Path("lensscope-entity-resolution")
-        run(study, folder, resume, executor, num_workers, num_gpus, address, html, json, quiet)
+        how.run(study, "lensscope-entity-resolution")
 
 
 @study_app.command("attribute-extraction")
+@grouped
 def attribute_extraction(
+    *,
     relation: Annotated[
         str, typer.Option(help="capital, currency, … (see --list), or an LRE .json file.")
     ] = "capital",
@@ -133,22 +102,10 @@ def attribute_extraction(
         MatchChoice, typer.Option(help="What is correct: whole words, or any substring.")
     ] = MatchChoice.words,
     random_draws: Draws = 2,
-    seed: Seed = 0,
-    model: ModelName = "demo",
-    backend: Backend = BackendChoice.bridge,
-    processing: Processing = ProcessingChoice.raw,
-    out: Out = None,
-    resume: Resume = True,
-    executor: ExecutorOption = ExecutorChoice.local,
-    num_workers: Workers = None,
-    num_gpus: Gpus = 0,
-    address: Address = None,
-    html: Html = None,
-    json: Json = None,
-    quiet: Quiet = False,
+    how: Running,
 ) -> None:
     """Whether a subject's state holds the object of a relation; beside probes and lenses."""
-    with errors(quiet):
+    with errors(how.output.quiet):
         from lensscope import studies
         from lensscope.patchscope.lens_names import lens_of
 
@@ -160,7 +117,7 @@ def attribute_extraction(
         found = studies.relation(relation)
         readers = [lens_of(name) for name in lens]
         study = studies.attribute_extraction(
-            load(model, backend, processing, quiet),
+            how.loaded(how.model),
             found,
             subjects=subjects,
             sentences=sentences,
@@ -173,14 +130,15 @@ def attribute_extraction(
             probe=probe,
             match=match.value,
             random_draws=random_draws,
-            seed=seed,
+            seed=how.seed,
         )
-        folder = out or Path(f"lensscope-attribute-extraction-{Path(relation).stem}")
-        run(study, folder, resume, executor, num_workers, num_gpus, address, html, json, quiet)
+        how.run(study, f"lensscope-attribute-extraction-{Path(relation).stem}")
 
 
 @study_app.command("next-token")
+@grouped
 def next_token(
+    *,
     texts: Annotated[
         Path | None, typer.Option(help="A text file with a prompt a line; some come along.")
     ] = None,
@@ -191,40 +149,29 @@ def next_token(
     position: Annotated[str, typer.Option(help="-1, 2:5, or all.")] = "-1",
     layers: Layers = "all",
     random_draws: Draws = 1,
-    seed: Seed = 0,
-    model: ModelName = "demo",
-    backend: Backend = BackendChoice.bridge,
-    processing: Processing = ProcessingChoice.raw,
-    out: Out = None,
-    resume: Resume = True,
-    executor: ExecutorOption = ExecutorChoice.local,
-    num_workers: Workers = None,
-    num_gpus: Gpus = 0,
-    address: Address = None,
-    html: Html = None,
-    json: Json = None,
-    quiet: Quiet = False,
+    how: Running,
 ) -> None:
     """Which token is next? Precision@1 and surprisal of lenses, by layer."""
-    with errors(quiet):
+    with errors(how.output.quiet):
         from lensscope import studies
         from lensscope.patchscope.lens_names import lens_of
 
         study = studies.next_token(
-            load(model, backend, processing, quiet),
+            how.loaded(how.model),
             texts,
             [lens_of(name) for name in lens] if lens else None,
             positions=position_of(position),
             layers=layers_of(layers),
             random_draws=random_draws,
-            seed=seed,
+            seed=how.seed,
         )
-        folder = out or Path("lensscope-next-token")
-        run(study, folder, resume, executor, num_workers, num_gpus, address, html, json, quiet)
+        how.run(study, "lensscope-next-token")
 
 
 @study_app.command("multihop")
+@grouped
 def multihop(
+    *,
     questions: Annotated[
         Path | None, typer.Option(help="A .json list with first, bridge, second, answer.")
     ] = None,
@@ -235,84 +182,56 @@ def multihop(
     ),
     max_new_tokens: Tokens = 10,
     random_draws: Draws = 1,
-    seed: Seed = 0,
-    model: ModelName = "demo",
-    backend: Backend = BackendChoice.bridge,
-    processing: Processing = ProcessingChoice.raw,
-    out: Out = None,
-    resume: Resume = True,
-    executor: ExecutorOption = ExecutorChoice.local,
-    num_workers: Workers = None,
-    num_gpus: Gpus = 0,
-    address: Address = None,
-    html: Html = None,
-    json: Json = None,
-    quiet: Quiet = False,
+    how: Running,
 ) -> None:
     """Two-step questions: alone, by chain of thought in one patch, and by back-patching."""
-    with errors(quiet):
+    with errors(how.output.quiet):
         from lensscope import studies
 
         study = studies.multihop(
-            load(model, backend, processing, quiet),
+            how.loaded(how.model),
             studies.questions(questions, limit=limit),
             layers=layers_of(layers),
             target_layers=layers_of(target_layers),
             max_new_tokens=max_new_tokens,
             random_draws=random_draws,
-            seed=seed,
+            seed=how.seed,
         )
-        folder = out or Path("lensscope-multihop")
-        run(study, folder, resume, executor, num_workers, num_gpus, address, html, json, quiet)
+        how.run(study, "lensscope-multihop")
 
 
 @study_app.command("cross-model")
+@grouped
 def cross_model(
+    *,
     target: Annotated[str, typer.Option(help="The model that is written into.")],
     texts: Annotated[
         Path | None, typer.Option(help="A text file to fit the maps on; some come along.")
     ] = None,
-    entities: Annotated[
-        Path | None, typer.Option(help="A .csv or .json with name, kind, reference, unresolved.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(help="So many entities, of each kind in turn.")] = (
-        None
-    ),
+    entities: Entities = None,
+    limit: Limit = None,
     layers: Layers = "all",
     target_layers: Annotated[
         str, typer.Option(help="Target layers: proportional, all, or 3,5, or 0:12.")
     ] = "proportional",
     max_new_tokens: Tokens = 15,
     random_draws: Draws = 1,
-    seed: Seed = 0,
-    model: ModelName = "demo",
-    backend: Backend = BackendChoice.bridge,
-    processing: Processing = ProcessingChoice.raw,
-    out: Out = None,
-    resume: Resume = True,
-    executor: ExecutorOption = ExecutorChoice.local,
-    num_workers: Workers = None,
-    num_gpus: Gpus = 0,
-    address: Address = None,
-    html: Html = None,
-    json: Json = None,
-    quiet: Quiet = False,
+    how: Running,
 ) -> None:
     """Identity and entity patchscopes from --model into --target, through fitted affine maps."""
-    with errors(quiet):
+    with errors(how.output.quiet):
         from lensscope import studies
 
         targets = target_layers if target_layers in ("proportional", "all") else None
         study = studies.cross_model(
-            load(model, backend, processing, quiet),
-            load(target, backend, processing, quiet),
+            how.loaded(how.model),
+            how.loaded(target),
             texts,
             entities=studies.entities(entities, limit=limit),
             layers=layers_of(layers),
             target_layers=targets or numbers_of(target_layers),  # type: ignore[arg-type]
             max_new_tokens=max_new_tokens,
             random_draws=random_draws,
-            seed=seed,
+            seed=how.seed,
         )
-        folder = out or Path("lensscope-cross-model")
-        run(study, folder, resume, executor, num_workers, num_gpus, address, html, json, quiet)
+        how.run(study, "lensscope-cross-model")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lensscope.cli.terminal import BackendChoice, ProcessingChoice, deliver, numbers_of, say, usage
+from lensscope.cli.terminal import Loading, ModelName, Output, deliver, load, numbers_of, say, usage
 
 if TYPE_CHECKING:
     from lensscope.studies.study import Study
@@ -52,8 +53,10 @@ Inspection = Annotated[
 Tokens = Annotated[int, typer.Option(help="New tokens for each cell.")]
 Draws = Annotated[int, typer.Option(help="Random vectors for each layer.")]
 Seed = Annotated[int, typer.Option(help="Of everything that is drawn.")]
-Backend = Annotated[BackendChoice, typer.Option()]
-Processing = Annotated[ProcessingChoice, typer.Option()]
+Entities = Annotated[
+    Path | None, typer.Option(help="A .csv or .json with name, kind, reference, unresolved.")
+]
+Limit = Annotated[int | None, typer.Option(help="So many entities, of each kind in turn.")]
 
 
 def layers_of(text: str) -> list[int] | None:
@@ -82,38 +85,48 @@ def readers_of(given: list[str], model: Any, question: str | None, block: int) -
     return found
 
 
-def run(
-    study: Study,
-    out: Path,
-    resume: bool,
-    executor: ExecutorChoice,
-    num_workers: int | None,
-    num_gpus: float,
-    address: str | None,
-    html: Path | None,
-    json: str | None,
-    quiet: bool,
-) -> None:
-    """Run a study in its folder, and say what it found."""
-    from lensscope.studies.folder import Folder
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """How a study is run, and where what it finds goes."""
 
-    before = len(Folder(out).done())
-    if before and not resume:
-        raise usage(
-            f"{out} holds {before} finished parts", "leave out --no-resume, or name a new --out"
-        )
-    if before:
-        say(quiet, f"Going on in {out}, where {before} parts are finished")
-    start = time.monotonic()
-    try:
-        result = study.run(out, executor.value, num_workers, num_gpus, address)
-    except KeyboardInterrupt:
-        kept = len(Folder(out).done())
-        say(quiet, f"Broken off; {kept} parts are kept in {out}, and the same command goes on.")
-        raise
-    took = f"{time.monotonic() - start:.0f} s, {_peak():.1f} GB at most in this process"
-    say(quiet, f"All parts are in {out} ({took}); `lensscope report {out}` draws them again.")
-    deliver(result, html, json, quiet)
+    seed: Seed = 0
+    model: ModelName = "demo"
+    loading: Loading
+    out: Out = None
+    resume: Resume = True
+    executor: ExecutorOption = ExecutorChoice.local
+    num_workers: Workers = None
+    num_gpus: Gpus = 0
+    address: Address = None
+    output: Output
+
+    def loaded(self, name: str) -> Any:
+        """A model of the study."""
+        return load(name, self.loading, self.output.quiet)
+
+    def run(self, study: Study, name: str) -> None:
+        """Run a study in its folder, which is named so by default, and say what it found."""
+        from lensscope.studies.folder import Folder
+
+        out, quiet = self.out or Path(name), self.output.quiet
+        before = len(Folder(out).done())
+        if before and not self.resume:
+            raise usage(
+                f"{out} holds {before} finished parts", "leave out --no-resume, or name a new --out"
+            )
+        if before:
+            say(quiet, f"Going on in {out}, where {before} parts are finished")
+        start = time.monotonic()
+        try:
+            where = (self.num_workers, self.num_gpus, self.address)
+            result = study.run(out, self.executor.value, *where)
+        except KeyboardInterrupt:
+            kept = len(Folder(out).done())
+            say(quiet, f"Broken off; {kept} parts are kept in {out}, and the same command goes on.")
+            raise
+        took = f"{time.monotonic() - start:.0f} s, {_peak():.1f} GB at most in this process"
+        say(quiet, f"All parts are in {out} ({took}); `lensscope report {out}` draws them again.")
+        deliver(result, self.output)
 
 
 def _peak() -> float:

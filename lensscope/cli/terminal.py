@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -46,25 +47,42 @@ Svg = Annotated[
 ]
 
 
-def load(model: str, backend: BackendChoice, processing: ProcessingChoice, quiet: bool) -> Any:
+@dataclass(frozen=True)
+class Loading:
+    """How a model is loaded."""
+
+    backend: Annotated[BackendChoice, typer.Option()] = BackendChoice.bridge
+    processing: Annotated[ProcessingChoice, typer.Option()] = ProcessingChoice.raw
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where what is found goes."""
+
+    html: Html = None
+    json: Json = None
+    quiet: Quiet = False
+
+
+def load(model: str, how: Loading, quiet: bool) -> Any:
     """The model that was named."""
     from lensscope.model.loading import load_model
 
     say(quiet, f"Loading {model} …")
-    return load_model(model, backend=backend.value, processing=processing.value)
+    return load_model(model, backend=how.backend.value, processing=how.processing.value)
 
 
-def deliver(result: Any, html: Path | None, json: str | None, quiet: bool) -> None:
+def deliver(result: Any, output: Output) -> None:
     """A result as a page, as JSON, as a table, as far as they were asked for."""
-    if html is not None:
-        result.to_html(html)
-        say(quiet, f"Page written to {html}")
-    if json == "-":
+    if output.html is not None:
+        result.to_html(output.html)
+        say(output.quiet, f"Page written to {output.html}")
+    if output.json == "-":
         print(result.to_json())
-    elif json is not None:
-        result.to_json(json)
-        say(quiet, f"JSON written to {json}")
-    if not quiet and json != "-":
+    elif output.json is not None:
+        result.to_json(output.json)
+        say(output.quiet, f"JSON written to {output.json}")
+    if not output.quiet and output.json != "-":
         print_table(result)
 
 

@@ -55,13 +55,17 @@ def as_answers(value: Any, name: str, error: type[LensscopeError]) -> Any:
         return type(found)(as_answers(one, name, error) for one in found)
     found = checks.plain(found)
     if isinstance(found, bool) or not isinstance(found, str | int):
-        raise error(
-            "An answer is a token.",
-            got=checks.seen(value),
-            expected="its text, its id, or a tuple of several",
-            instead='" Paris", or (" Paris", " Lyon")',
-        )
+        raise _no_token(value, error)
     return found
+
+
+def _no_token(value: Any, error: type[LensscopeError] = PromptError) -> LensscopeError:
+    return error(
+        "An answer is a token.",
+        got=checks.seen(value),
+        expected="its text, its id, or a tuple of several",
+        instead='" Paris", or (" Paris", " Lyon")',
+    )
 
 
 def token_ids(case: Case, answers: Answers, which: str) -> list[int]:
@@ -96,12 +100,7 @@ def _token_id(case: Case, answer: str | int) -> int:
         try:
             number = operator.index(answer)
         except TypeError:
-            raise PromptError(
-                "An answer is a token.",
-                got=repr(answer),
-                expected="its text, its id, or a tuple of several",
-                instead='" Paris", or (" Paris", " Lyon")',
-            ) from None
+            raise _no_token(answer) from None
         if not 0 <= number < backend.d_vocab:
             raise PromptError(
                 "An answer is outside the vocabulary.",

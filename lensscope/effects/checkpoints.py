@@ -15,9 +15,8 @@ from torch import Tensor
 from lensscope.errors import CheckpointError
 from lensscope.progress import one_bar, progress
 from lensscope.store.checkpoints import check_checkpoint
-from lensscope.store.files import refusals
-from lensscope.store.json_text import conform
-from lensscope.store.tensors import DamagedError, read_tensors, write_tensors
+from lensscope.store.files import room_for
+from lensscope.store.tensors import read_kind, write_tensors
 
 _FORMAT: Final = "lensscope-lens-1"
 
@@ -75,16 +74,8 @@ def measured_each(
 
 def _save(path: Path, what: str, settings: Mapping[str, Any], held: Mapping[str, Tensor]) -> None:
     """Write what is measured; what is at ``path`` is replaced only once all is written."""
-    with refusals(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = path.is_dir()
-    if folder:
-        raise CheckpointError(
-            "A checkpoint is kept in a file.",
-            got=f"the folder {path}",
-            expected="the path of a file",
-            instead=f"checkpoint={str(path / 'checkpoint.safetensors')!r}",
-        )
+    instead = f"checkpoint={str(path / 'checkpoint.safetensors')!r}"
+    room_for(path, "A checkpoint is kept in a file.", instead, CheckpointError)
     write_tensors(path, {"format": _FORMAT, "kind": what, "settings": dict(settings)}, held)
 
 
@@ -95,24 +86,7 @@ def _resumed(
     such file yet."""
     if not path.exists():
         return like
-    try:
-        header, held = read_tensors(path)
-        conform(header, {"format": str, "kind": str}, "the header")
-        if header["format"] != _FORMAT:
-            raise DamagedError(f"format {header['format'][:80]!r}")
-    except ValueError as error:
-        raise CheckpointError(
-            f"{path} is not a checkpoint, or not whole.",
-            got=f"{type(error).__name__}: {error}"[:400],
-            expected=f"a safetensors file of format {_FORMAT}, as it was written",
-            instead=f"delete {path}, and the same call begins anew",
-        ) from error
-    if header["kind"] != what:
-        raise CheckpointError(
-            f"{path} holds something else.",
-            got=header["kind"][:80],
-            expected=what,
-            instead="another file",
-        )
+    instead = f"delete {path}, and the same call begins anew"
+    header, held = read_kind(path, _FORMAT, what, "checkpoint", CheckpointError, instead=instead)
     check_checkpoint(path, what, header, held, settings, like, CheckpointError)
     return {name: held[name] for name in like}

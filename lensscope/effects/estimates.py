@@ -60,10 +60,10 @@ class Estimate:
                 instead="ig_steps=1",
             )
         self._to = [runs.tokens(group)[0] for group in groups]
-        self._at = [runs.tokens(group)[1] for group in groups]
         self._owner = torch.tensor([n for n, to in enumerate(self._to) for _ in to])
-        to, at = ([t for tokens in several for t in tokens] for several in (self._to, self._at))
-        moved = set(zip(to, at, strict=True))
+        self._rows = [t for tokens in self._to for t in tokens]
+        self._read = [t for group in groups for t in runs.tokens(group)[1]]
+        moved = set(zip(self._rows, self._read, strict=True))
         self._moved = dict(sorted(moved))
         if self.fixed and len(moved) > len(self._moved):
             raise SweepError(
@@ -112,8 +112,7 @@ class Estimate:
 
     def _plain(self, site: Site, gradient: Tensor) -> Tensor:
         """Gradient times difference: ``[group]``, ``[group, head]``, or ``[group, head, key]``."""
-        to = [t for tokens in self._to for t in tokens]
-        at = [t for tokens in self._at for t in tokens]
+        to, at = self._rows, self._read
         source, base = self.runs.source_states(site)[at], self.runs.base_states(site)[to]
         gradient = gradient[to]
         if site.kind == "pattern" and any(group.clean for group in self.keys):  # not all together
@@ -129,7 +128,7 @@ class Estimate:
         base = self.runs_without[pattern(site.layer)][0]
         change = self._refocused[pattern(site.layer)][0] - base
         product = (change * gradient).sum(-1)
-        return self._grouped(product[[t for tokens in self._to for t in tokens]])
+        return self._grouped(product[self._rows])
 
     def _keys(self, site: Site, gradient: Tensor) -> Tensor:
         """What new keys make of the pattern, times the gradient there; ``[group, kv_head]``.

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lensscope.checks import whole_number
 from lensscope.engine.capture import SitesLike, as_sites
 from lensscope.errors import SiteError, SweepError
 from lensscope.model.backend import Backend
@@ -126,7 +125,6 @@ def grid_of(
             expected="at least one site",
             instead="sites=ls.resid_pre, or sites=[ls.head_out, ls.mlp_out]",
         )
-    number = whole_number(window, "window", 1, 1, SweepError)
     found: dict[str, dict[int, set[int]]] = {}
     for site in asked:
         layers = found.setdefault(site.kind, {})
@@ -151,7 +149,7 @@ def grid_of(
     return Grid(
         kinds,
         tuple({n: tuple(sorted(found[kind][n])) for n in sorted(found[kind])} for kind in kinds),
-        number,
+        window,
         backend.n_layers,
         keys,
         apart,
@@ -162,10 +160,8 @@ def _heads(backend: Backend, site: Site, heads: Any) -> list[int]:
     axis = KINDS[site.kind].head_axis
     if axis is None or (isinstance(heads, All) and site.head is None):
         return [NONE]
-    if site.head is not None:
-        return [site.head]
-    if heads is None:
-        return list(range(backend.n_heads if axis == "head" else backend.n_kv_heads))
+    if site.head is not None or heads is None:
+        return [one.head or 0 for one in backend.each_head(site)]
     several = list(heads) if isinstance(heads, list | tuple | range) else [heads]
     return [
         backend.concrete(Site(site.kind, site.layer)(site.layer, head))[0].head or 0

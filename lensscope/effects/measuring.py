@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -13,7 +13,6 @@ from lensscope.effects.answers import Case
 from lensscope.effects.metrics import Measure, PairMetric, checked
 from lensscope.effects.pairing import Pair, TokenGroup
 from lensscope.engine.run_many import run_many
-from lensscope.errors import SweepError
 from lensscope.model.backend import Backend
 from lensscope.values.cache import Cache
 from lensscope.values.prompts import TokenizedPrompt
@@ -139,25 +138,13 @@ def place(site: Site, tokens: Sequence[int]) -> list[Site]:
     return [site.at(token) for token in tokens]
 
 
-def written(site: Site, tokens: Sequence[int], values: Tensor) -> list[Patch]:
+def written(
+    site: Site,
+    tokens: Sequence[int],
+    values: Tensor,
+    verb: Callable[[Site, Tensor], Patch] = Site.set,
+) -> list[Patch]:
     """The patches that write a value at each of some tokens."""
     places = place(site, tokens)
-    if len(places) == 1:
-        return [places[0].set(values)]
-    return [one.set(value) for one, value in zip(places, values, strict=True)]
-
-
-def check_direction(direction: str) -> None:
-    """Refuse a direction that is none.
-
-    Raises:
-        SweepError: with the two that there are.
-    """
-    if direction not in ("denoising", "noising"):
-        raise SweepError(
-            "There is no such direction of patching.",
-            got=repr(direction),
-            expected='"denoising" (clean states into the corrupted run) or "noising" (the other '
-            "way round)",
-            instead='direction="denoising"',
-        )
+    each = [values] if len(places) == 1 else values
+    return [verb(one, value) for one, value in zip(places, each, strict=True)]

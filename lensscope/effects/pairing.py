@@ -98,10 +98,7 @@ def groups_of(pairs: Sequence[Pair], positions: PositionsLike) -> list[list[Toke
                 expected="at least one named group of tokens",
                 instead='positions={"subject": ls.span("The Eiffel Tower"), "last": -1}',
             )
-        return [
-            [_group(pair, n, len(pairs), label, where) for label, where in positions.items()]
-            for n, pair in enumerate(pairs)
-        ]
+        return _grouped(pairs, positions)
     if positions is None or isinstance(positions, All):
         for n, pair in enumerate(pairs):
             _check_aligned(pair, n)
@@ -119,6 +116,10 @@ def groups_of(pairs: Sequence[Pair], positions: PositionsLike) -> list[list[Toke
         )
     own = [isinstance(one, list) for one in several]
     named = _by_pair(several, len(pairs)) if all(own) else _named(several)
+    return _grouped(pairs, named)
+
+
+def _grouped(pairs: Sequence[Pair], named: Mapping[Any, Any]) -> list[list[TokenGroup]]:
     return [
         [_group(pair, n, len(pairs), label, where) for label, where in named.items()]
         for n, pair in enumerate(pairs)
@@ -133,7 +134,7 @@ def _named(positions: Sequence[Any]) -> dict[str | int, Any]:
     """
     named: dict[str | int, Any] = {}
     for where in positions:
-        label, found = _label(where), as_position(where)
+        label, found = label_of(where), as_position(where)
         if label in named and as_position(named[label]) != found:
             raise PositionError(
                 "Two positions have one name.",
@@ -160,21 +161,24 @@ def _by_pair(positions: Sequence[Any], pairs: int) -> dict[str | int, Any]:
         )
     named: dict[str | int, Any] = {}
     for n, column in enumerate(zip(*positions, strict=True)):
-        labels = {_label(where) for where in column}
+        labels = {label_of(where) for where in column}
         named[labels.pop() if len(labels) == 1 else f"position {n}"] = list(column)
     return named
 
 
-def _label(where: Any) -> str | int:
+def label_of(where: Any) -> str | int:
+    """What a group of tokens is called that is given by its position alone."""
     found = as_position(where)
     return found if isinstance(found, int | str) else getattr(found, "text", repr(found))
 
 
 def _token(pair: Pair, token: int) -> TokenGroup:
-    one, other = pair.clean.labels[token], pair.corrupted.labels[token]
-    return TokenGroup(
-        token, (token,), (token,), one if one == other else f"{one} / {other.strip()}"
-    )
+    return TokenGroup(token, (token,), (token,), _shown(pair, token, token))
+
+
+def _shown(pair: Pair, clean: int, corrupted: int) -> str:
+    one, other = pair.clean.labels[clean], pair.corrupted.labels[corrupted]
+    return one if one == other else f"{one} / {other.strip()}"
 
 
 def _group(pair: Pair, n: int, total: int, label: str | int, where: Any) -> TokenGroup:
@@ -201,12 +205,8 @@ def _group(pair: Pair, n: int, total: int, label: str | int, where: Any) -> Toke
             expected="as many tokens in both, which are patched one for one",
             instead="their last tokens: a substring in place of ls.span(…)",
         )
-    if len(clean) == 1:
-        one, other = pair.clean.labels[clean[0]], pair.corrupted.labels[corrupted[0]]
-        return TokenGroup(
-            label, clean, corrupted, one if one == other else f"{one} / {other.strip()}"
-        )
-    return TokenGroup(label, clean, corrupted)
+    token = _shown(pair, clean[0], corrupted[0]) if len(clean) == 1 else ""
+    return TokenGroup(label, clean, corrupted, token)
 
 
 def _resolved(where: Any, prompt: TokenizedPrompt, label: str | int) -> tuple[int, ...]:

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from lensscope.effects.grid import Cell
-from lensscope.effects.measuring import Both, Direction
-from lensscope.effects.pairing import PositionsLike, groups_of
+from lensscope.effects.measuring import Both
+from lensscope.effects.pairing import groups_of
 from lensscope.effects.receivers import ReceiversLike, check_order, precedes, receivers_of
 from lensscope.effects.sending import Paths
-from lensscope.effects.sweeping import Measured, Sweep
+from lensscope.effects.sweeping import How, Measured, Sweep
 from lensscope.engine.capture import SitesLike
-from lensscope.errors import SiteError, SweepError
-from lensscope.values.positions import ALL
+from lensscope.errors import SiteError
 from lensscope.values.prompts import PromptsLike
 
 _SENDERS: Final = ("embed", "head_out", "attn_out", "mlp_out")
@@ -31,37 +30,14 @@ def measured_paths(
     senders: SitesLike,
     receivers: ReceiversLike,
     metric: Any,
-    *,
-    direction: Direction = "denoising",
-    positions: PositionsLike = ALL,
-    heads: Any = None,
-    mlps: Literal["frozen", "live"] = "frozen",
+    how: How,
+    mlps: Literal["frozen", "live"],
     checkpoint: str | Path | None = None,
-    prepend_bos: bool | None = None,
-    memory_budget: int | None = None,
 ) -> Measured:
     """What `path_patching` finds, with its arguments, errors and warnings."""
-    sweep = Sweep.of(
-        model,
-        clean,
-        corrupted,
-        senders,
-        metric,
-        direction=direction,
-        positions=positions,
-        heads=heads,
-        prepend_bos=prepend_bos,
-        memory_budget=memory_budget,
-    )
+    sweep = Sweep.of(model, clean, corrupted, senders, metric, how)
     backend = sweep.backend
     groups_of(sweep.pairs, None)  # which refuses prompts of different lengths
-    if mlps not in ("frozen", "live"):
-        raise SweepError(
-            "MLPs on the way are frozen or live.",
-            got=f"mlps={mlps!r}",
-            expected='"frozen" or "live"',
-            instead='mlps="frozen"',
-        )
     wrong = [kind for kind in sweep.grid.kinds if kind not in _SENDERS]
     if wrong:
         raise SiteError(

@@ -8,7 +8,6 @@ from typing import Any, Final, Literal, TypeAlias
 from lensscope.effects.grid import Cell
 from lensscope.errors import SiteError, SweepError
 from lensscope.model.backend import Backend
-from lensscope.values.site_kinds import KINDS
 from lensscope.values.sites import Site, as_site
 
 LOGITS: Final = "logits"
@@ -45,12 +44,7 @@ def _each(backend: Backend, receivers: Any) -> Iterator[Receiver]:
             yield LOGITS
         elif isinstance(one := as_site(one), Site) and one.kind in (*_READS_ATTENTION, "mlp_out"):
             for site in backend.concrete(one):
-                axis = KINDS[site.kind].head_axis
-                heads: Sequence[int | None] = [site.head]
-                if axis is not None and site.head is None:
-                    heads = range(backend.n_heads if axis == "head" else backend.n_kv_heads)
-                for head in heads:
-                    yield Site(site.kind, site.layer, head, site.position, site.occurrence)
+                yield from backend.each_head(site)
         else:
             raise SiteError(
                 "This does not receive.",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from lensscope.effects.answers import Case
 from lensscope.effects.checkpoints import measured_each
 from lensscope.effects.grid import AXES, NONE, Cell, Grid, grid_of, position_of_sites
-from lensscope.effects.measuring import Both, Direction, both, check_direction, place, written
+from lensscope.effects.measuring import Both, Direction, both, written
 from lensscope.effects.metrics import PairMetric, as_metric
 from lensscope.effects.numbers import dataset
 from lensscope.effects.pairing import (
@@ -33,10 +33,11 @@ from lensscope.engine.capture import SitesLike
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.store.files import path_of
+from lensscope.store.json_text import hash_of
 from lensscope.values.positions import ALL, All
 from lensscope.values.prompts import PromptsLike
 from lensscope.values.provenance import Provenance
-from lensscope.values.sites import Patch
+from lensscope.values.sites import Patch, Site
 
 MeasurePair: TypeAlias = Callable[[int, Both, list[Cell]], tuple[Tensor, float]]
 """Of the number of a pair, its two runs and its cells: the metric of each cell, ``[cell, …]``, and
@@ -61,6 +62,19 @@ class Measured:
     values: Float[np.ndarray, "pair *axes"]
     clean: Float[np.ndarray, " pair"]
     corrupted: Float[np.ndarray, " pair"]
+
+
+@dataclass(frozen=True, eq=False)
+class How:
+    """How pairs are swept: arguments that `activation_patching` and its kin have in common."""
+
+    direction: Direction = "denoising"
+    positions: PositionsLike = None
+    heads: Any = None
+    keys: Any = ALL
+    window: int = 1
+    prepend_bos: bool | None = None
+    memory_budget: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,27 +109,19 @@ class Sweep:
         corrupted: PromptsLike,
         sites: SitesLike,
         metric: Any,
-        *,
-        direction: Direction = "denoising",
-        positions: PositionsLike = None,
-        heads: Any = None,
-        keys: Any = ALL,
-        window: int = 1,
-        prepend_bos: bool | None = None,
-        memory_budget: int | None = None,
+        how: How,
     ) -> Sweep:
         """What the arguments of `activation_patching` ask for."""
         backend = backend_of(model)
-        check_direction(direction)
         found = as_metric(metric)
-        pairs = pairs_of(backend, clean, corrupted, prepend_bos)
-        positions = position_of_sites(backend, sites, positions)
-        whole = isinstance(keys, All)
+        pairs = pairs_of(backend, clean, corrupted, how.prepend_bos)
+        positions = position_of_sites(backend, sites, how.positions)
+        whole = isinstance(how.keys, All)
         grid = grid_of(
             backend,
             sites,
-            heads,
-            window=window,
+            how.heads,
+            window=how.window,
             keys=not whole,
             apart=not isinstance(positions, All),
         )
@@ -123,11 +129,11 @@ class Sweep:
             groups_of(pairs, None)  # whose keys are tokens: refused unless these are aligned
         groups = groups_of(pairs, positions)
         every = [[TokenGroup("all", (), ())]] * len(pairs)
-        by_key = every if whole else groups_of(pairs, keys)
+        by_key = every if whole else groups_of(pairs, how.keys)
         check_pairs(pairs)
         for n, pair in enumerate(pairs):  # refused before anything runs
             found.bind(Case(backend, pair.clean, n, len(pairs), torch.zeros(backend.d_vocab)))
-        return cls(backend, pairs, groups, by_key, grid, found, direction, memory_budget)
+        return cls(backend, pairs, groups, by_key, grid, found, how.direction, how.memory_budget)
 
     def cells(self, n: int) -> list[Cell]:
         """The cells of a pair."""
@@ -155,12 +161,7 @@ class Sweep:
                 found += written(site, to, states)
                 continue
             columns, read = map(list, runs.tokens(self.keys[n][cell.key]))
-            places = place(site, to)
-            each = [states] if len(places) == 1 else states
-            found += [
-                one.map(_put(columns, value[..., read]))
-                for one, value in zip(places, each, strict=True)
-            ]
+            found += written(site, to, states[..., read], partial(_put, columns))
         return found
 
     def measured(
@@ -274,9 +275,9 @@ class Sweep:
     @property
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must have in common with a call, besides the settings."""
-        texts = repr([(pair.clean.ids, pair.corrupted.ids) for pair in self.pairs])
+        texts = [(pair.clean.ids, pair.corrupted.ids) for pair in self.pairs]
         return {
-            "texts": hashlib.sha256(texts.encode()).hexdigest()[:16],
+            "texts": hash_of(texts),
             "tokens": _tokens_of(self.groups),
             "keys": _tokens_of(self.keys),
             "answers": repr(self.metric.answers),
@@ -288,11 +289,11 @@ def _tokens_of(several: Sequence[Sequence[TokenGroup]]) -> str:
     return repr([[(group.clean, group.corrupted) for group in groups] for groups in several])
 
 
-def _put(columns: list[int], value: Tensor) -> Any:
+def _put(columns: list[int], site: Site, value: Tensor) -> Patch:
     """Write some keys of a pattern."""
 
     def put(pattern: Tensor) -> Tensor:
         pattern[..., columns] = value.expand_as(pattern[..., columns])
         return pattern
 
-    return put
+    return site.map(put)

@@ -222,18 +222,17 @@ class Batch:
 
     def tokens(self, backend: Backend) -> Int[Tensor, "row pos"]:
         """The padded prompts. What is padded with does not matter: it is masked."""
-        out = torch.zeros(len(self.rows), self.width, dtype=torch.long)
-        for b, (row, pad) in enumerate(zip(self.rows, self.pads, strict=True)):
-            out[b, pad : pad + len(row.prompt)] = torch.tensor(row.prompt.ids)
-        return out.to(backend.device)
+        return self._placed(backend, [row.prompt.ids for row in self.rows])
 
     def mask(self, backend: Backend) -> Int[Tensor, "row pos"] | None:
         """1 where a token is real; ``None`` where all are."""
-        if not self.padded:
-            return None
+        ones = [(1,) * len(row.prompt) for row in self.rows]
+        return self._placed(backend, ones) if self.padded else None
+
+    def _placed(self, backend: Backend, numbers: Sequence[Sequence[int]]) -> Tensor:
         out = torch.zeros(len(self.rows), self.width, dtype=torch.long)
-        for b, (row, pad) in enumerate(zip(self.rows, self.pads, strict=True)):
-            out[b, pad : pad + len(row.prompt)] = 1
+        for b, (own, pad) in enumerate(zip(numbers, self.pads, strict=True)):
+            out[b, pad : pad + len(own)] = torch.tensor(own)
         return out.to(backend.device)
 
     def keep(self, rows: Sequence[int]) -> None:

@@ -33,14 +33,7 @@ def check_finite(backend: Backend, logits: Tensor, rows: Sequence[Row]) -> None:
     for row in rows:
         layer = _first_layer(backend, row)
         if layer is not None:
-            raise ModelError(
-                "The model's own logits are not numbers.",
-                got=f"NaN or infinity from layer {layer} of {backend.name} on, in {_name(backend)}"
-                if layer < backend.n_layers
-                else f"NaN or infinity in the logits of {backend.name}, in {_name(backend)}",
-                expected="finite numbers",
-                instead="ls.load_model(…, dtype=torch.float32), or torch.bfloat16",
-            )
+            raise _not_finite("The model's own logits are not numbers.", backend, layer)
     raise PatchError(
         "The patched model's logits are not numbers.",
         got=f"NaN or infinity in {_name(backend)}; without patches they are finite",
@@ -62,12 +55,18 @@ def check_states(backend: Backend, kind: str, states: Mapping[int, Tensor]) -> N
     """
     for layer, state in states.items():
         if not bool(torch.isfinite(state).all()):
-            raise ModelError(
-                f"The states of {kind}({layer}) are not numbers.",
-                got=f"NaN or infinity from layer {layer} of {backend.name} on, in {_name(backend)}",
-                expected="finite numbers",
-                instead="ls.load_model(…, dtype=torch.float32), or torch.bfloat16",
-            )
+            raise _not_finite(f"The states of {kind}({layer}) are not numbers.", backend, layer)
+
+
+def _not_finite(what: str, backend: Backend, layer: int) -> ModelError:
+    from_layer = f"from layer {layer} of {backend.name} on"
+    where = from_layer if layer < backend.n_layers else f"in the logits of {backend.name}"
+    return ModelError(
+        what,
+        got=f"NaN or infinity {where}, in {_name(backend)}",
+        expected="finite numbers",
+        instead="ls.load_model(…, dtype=torch.float32), or torch.bfloat16",
+    )
 
 
 def _name(backend: Backend) -> str:

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -27,20 +28,13 @@ from lensscope.errors import PlanError
 from lensscope.values.operations import Apply
 from lensscope.values.site_kinds import Place
 
+_SWITCHES: Final = ("source", "prefix", "depth", "unchanged", "outputs", "chunks")
 PASS_TOKENS = {"cpu": 40, "cuda": 400}
 """What a forward costs beyond its tokens, in tokens: what splitting a sweep has to save. It decides
 how fast a sweep is, and no result."""
 
 
-@checks.constructor(
-    PlanError,
-    source=checks.flag,
-    prefix=checks.flag,
-    depth=checks.flag,
-    unchanged=checks.flag,
-    outputs=checks.flag,
-    chunks=checks.flag,
-)
+@checks.constructor(PlanError, **dict.fromkeys(_SWITCHES, checks.flag))
 @dataclass(frozen=True)
 class Plan:
     """Which savings a sweep may use; all by default. Switched off, results stay the same.
@@ -74,12 +68,11 @@ class Plan:
         """
         if plan is None or isinstance(plan, Plan):
             return plan or cls()
-        names = [field.name for field in fields(cls)]
-        if not isinstance(plan, Mapping) or not set(plan) <= set(names):
+        if not isinstance(plan, Mapping) or not set(plan) <= set(_SWITCHES):
             raise PlanError(
                 "There is no such plan.",
                 got=repr(plan),
-                expected=f"switches for {', '.join(names)}",
+                expected=f"switches for {', '.join(_SWITCHES)}",
                 instead="plan=ls.Plan(depth=False)",
             )
         return cls(**{name: bool(on) for name, on in plan.items()})
@@ -87,12 +80,12 @@ class Plan:
     @classmethod
     def none(cls) -> Plan:
         """Every row in full, all in one batch: the plain way."""
-        return cls(**dict.fromkeys((field.name for field in fields(cls)), False))
+        return cls(**dict.fromkeys(_SWITCHES, False))
 
     @property
     def off(self) -> tuple[str, ...]:
         """The savings that are switched off."""
-        return tuple(field.name for field in fields(self) if not getattr(self, field.name))
+        return tuple(name for name in _SWITCHES if not getattr(self, name))
 
 
 @dataclass(frozen=True)

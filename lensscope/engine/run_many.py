@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
-
-import torch
+from typing import Any, Final
 
 from lensscope import checks
 from lensscope.engine.capture import SitesLike, as_sites
@@ -25,6 +23,8 @@ from lensscope.values.cache import Cache
 from lensscope.values.positions import PositionsLike, resolve_each
 from lensscope.values.prompts import PromptsLike
 from lensscope.values.sites import Move, Patch
+
+_KEPT: Final = ("logits", "metric", "top_tokens", "top_log_probabilities")
 
 
 @checks.door(
@@ -103,14 +103,8 @@ def run_many(
             expected="one of the two",
             instead="grad=True with a metric of the logits",
         )
-    if grad and torch.is_inference_mode_enabled():
-        raise PlanError(
-            "Gradients do not flow in inference mode.",
-            got="grad=True inside torch.inference_mode()",
-            expected="a call outside of it",
-            instead="torch.no_grad() around what needs no gradients",
-        )
     if grad:
+        checks.gradients_flow("grad=True", PlanError)
         switches = replace(switches, prefix=False, unchanged=False)
     if isinstance(patchsets, Patch | Move):
         patchsets = [as_list(patchsets)]  # type: ignore[arg-type]  # which says what is wrong
@@ -157,10 +151,7 @@ def run_many(
     return Runs(
         axes=axes,
         positions=tuple(asked),
-        logits=outcome.kept.get("logits"),
-        metric=outcome.kept.get("metric"),
-        top_tokens=outcome.kept.get("top_tokens"),
-        top_log_probabilities=outcome.kept.get("top_log_probabilities"),
+        **{name: outcome.kept.get(name) for name in _KEPT},
         cache=outcome.cache,
         generation=outcome.generation,
         plan=outcome.plan,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from lensscope import checks
-from lensscope.checks import number, whole_number
 from lensscope.engine.capture import SitesLike
 from lensscope.errors import LensError
 from lensscope.lenses.corpus import Corpus, Piece, Texts, named
@@ -51,7 +50,7 @@ class AffineLens(LinearLens):
 
     Example:
         >>> from lensscope.lenses.corpus import python_docs
-        >>> lens = ls.AffineLens.fit(model, python_docs()[:2], sites=ls.resid_post(20))
+        >>> lens = ls.AffineLens.fit(model, python_docs()[:1], sites=ls.resid_post(20))
         >>> lens.at(ls.resid_post(20))
         affine[576 -> 576]
     """
@@ -105,15 +104,10 @@ class AffineLens(LinearLens):
         Example:
             >>> from lensscope.lenses.corpus import python_docs
             >>> halfway = ls.AffineLens.fit(
-            ...     model, python_docs()[:2], sites=ls.resid_post(5), target=ls.resid_post(15))
+            ...     model, python_docs()[:1], sites=ls.resid_post(5), target=ls.resid_post(15))
             >>> halfway.at(ls.resid_post(5))(torch.zeros(576)).shape
             torch.Size([576])
         """
-        length = whole_number(length, "length", 1, 64)
-        skip_first = whole_number(skip_first, "skip_first", 0, 1)
-        ridge = number(ridge, "ridge", 0, 1e-3)
-        if max_tokens is not None:
-            max_tokens = whole_number(max_tokens, "max_tokens", 1, 20_000)
         here = backend_of(model)
         there = here if target_model is None else backend_of(target_model)
         own_last = resid_post(there.n_layers - 1)

@@ -2,25 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from lensscope.errors import LensError
-
-
-def refuse_inference_mode() -> None:
-    """Refuse to fit where no gradients can flow.
-
-    Raises:
-        LensError: inside ``torch.inference_mode()``.
-    """
-    if torch.is_inference_mode_enabled():
-        raise LensError(
-            "Gradients do not flow in inference mode.",
-            got="a fit inside torch.inference_mode()",
-            expected="a call outside of it",
-            instead="torch.no_grad() around what needs no gradients",
-        )
 
 
 def refuse_nan(log_p: Tensor, what: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +25,7 @@ from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.progress import progress
 from lensscope.store.files import path_of
+from lensscope.store.json_text import hash_of
 from lensscope.values.positions import All, PositionsLike
 from lensscope.values.prompts import PromptsLike
 from lensscope.values.sites import Site, resid_post
@@ -104,7 +104,7 @@ def compare(
         "lenses": {lens.name: _identity(lens, needed=checkpoint is not None) for lens in several},
         "layers": [site.layer for site in sites],
         "prompts": len(reads),
-        "texts": _hash([(one.prompt.ids, one.tokens) for one in reads]),
+        "texts": hash_of([(one.prompt.ids, one.tokens) for one in reads]),
         "weights": backend.provenance().fingerprint,
     }
     several = [lens.on(backend.device) for lens in several]
@@ -144,10 +144,6 @@ def _identity(lens: Lens, *, needed: bool) -> str:
             instead="checkpoint=None",
         )
     return lens.signature or type(lens).__name__
-
-
-def _hash(value: object) -> str:
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
 
 
 class _Work:

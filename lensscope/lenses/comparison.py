@@ -150,15 +150,7 @@ class LensComparison(Shown, Lasting):
         lines = []
         for lens in self.data["lens"].values:
             own = self.data.sel(lens=lens).dropna("layer", subset=["entropy"])
-            lines.append(
-                Line(
-                    str(lens),
-                    tuple(own["layer"].values.tolist()),
-                    tuple(own[value].values.tolist()),
-                    tuple(own[f"{value}_low"].values.tolist()),
-                    tuple(own[f"{value}_high"].values.tolist()),
-                )
-            )
+            lines.append(Line.of(str(lens), own, "layer", value))
         return Chart(TITLES[value], "layer", TITLES[value], tuple(lines))
 
     @checks.door(LensError, every=checks.whole(1, instead=2))

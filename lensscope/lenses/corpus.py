@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from lensscope.lenses.states import lines_of
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import ids_of
+from lensscope.store.json_text import hash_of
 from lensscope.values.chats import Chat
 from lensscope.values.prompts import TokenizedPrompt, parts_of
 
@@ -139,10 +139,7 @@ def counted(backend: Backend, piece: Sequence[int], skip_first: int | None) -> t
             where it is no BOS. In most models that is an attention sink, whose states are of
             another kind and many times as long as all others.
     """
-    if skip_first is None:
-        first = int(not begins_with_bos(backend, piece))
-    else:
-        first = whole_number(skip_first, "skip_first", 0, 1)
+    first = int(not begins_with_bos(backend, piece)) if skip_first is None else skip_first
     return tuple(range(first, len(piece)))
 
 
@@ -234,7 +231,7 @@ class Corpus:
             )
         self._first, self._stream, self._next = first, stream, 0
         known = (self.held_out, first if self._list is None else self._list)
-        self.hash = hashlib.sha256(repr(known).encode()).hexdigest()[:16]
+        self.hash = hash_of(known)
 
     def batch(self, step: int) -> list[Piece]:
         """The pieces of a step; steps must not go back where texts are gone through once.

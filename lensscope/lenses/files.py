@@ -13,9 +13,8 @@ from torch import Tensor
 
 from lensscope.errors import LensError
 from lensscope.store.checkpoints import check_checkpoint
-from lensscope.store.files import path_of, refusals
-from lensscope.store.json_text import conform
-from lensscope.store.tensors import DamagedError, read_tensors, write_tensors
+from lensscope.store.files import path_of, room_for
+from lensscope.store.tensors import read_kind, write_tensors
 
 _FORMAT: Final = "lensscope-lens-1"
 _TRUST: Final = (
@@ -36,16 +35,8 @@ def save(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -
         FileError: the disk is full, or refuses.
     """
     path = path_of(path)
-    with refusals(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = path.is_dir()
-    if folder:
-        raise LensError(
-            "A lens is saved in a file.",
-            got=f"the folder {path}",
-            expected="the path of a file",
-            instead=f"lens.save({str(path / 'lens.safetensors')!r})",
-        )
+    instead = f"lens.save({str(path / 'lens.safetensors')!r})"
+    room_for(path, "A lens is saved in a file.", instead, LensError)
     # each on its own: safetensors refuses tensors that share memory
     whole = {n: tensor.detach().cpu().contiguous().clone() for n, tensor in tensors.items()}
     return write_tensors(path, {"format": _FORMAT, **header}, whole)
@@ -64,28 +55,13 @@ def load(path: Path, kind: str | None = None) -> tuple[dict[str, Any], dict[str,
     """
     path = path_of(path)
     refuse_pickle(path, _SAVED)
-    try:
-        header, tensors = read_tensors(path)
-        conform(header, {"format": str, "kind": str}, "the header")
-        if header["format"] != _FORMAT:
-            raise DamagedError(f"format {header['format'][:80]!r}")
-    except ValueError as error:
-        raise LensError(
-            f"{path} is not a lens, or not whole.",
-            got=f"{type(error).__name__}: {error}"[:400],
-            expected=f"a safetensors file of format {_FORMAT}, as it was written",
-            instead="lens.save(path) writes one; fit again what is damaged",
-        ) from error
-    if kind is not None and header["kind"] != kind:
-        raise LensError(
-            f"{path} holds something else.",
-            got=header["kind"][:80],
-            expected=kind,
-            instead=f"ls.{header['kind'][:80]}.load({str(path)!r})"
-            if header["kind"].endswith("Lens")
-            else "another file",
-        )
-    return header, tensors
+
+    def other(there: str) -> str:
+        lens = there.endswith("Lens")
+        return f"ls.{there[:80]}.load({str(path)!r})" if lens else "another file"
+
+    instead = "lens.save(path) writes one; fit again what is damaged"
+    return read_kind(path, _FORMAT, kind, "lens", LensError, instead=instead, other=other)
 
 
 def resume(

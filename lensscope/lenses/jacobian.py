@@ -12,9 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.checks import Layers, several, whole_number
+from lensscope.checks import Layers, several
 from lensscope.errors import BasisError, LensError
-from lensscope.lenses.checks import refuse_inference_mode
 from lensscope.lenses.components import as_residual
 from lensscope.lenses.corpus import Corpus, Texts, named
 from lensscope.lenses.files import load_pickled, resume, save
@@ -99,12 +98,7 @@ class JacobianLens(LinearLens):
             LensError: no piece long enough, a layer that has no Jacobian, another fit's checkpoint,
                 a Jacobian that is not finite.
         """
-        refuse_inference_mode()
-        length = whole_number(length, "length", 1, 128)
-        skip_first = whole_number(skip_first, "skip_first", 0, 16)
-        rows = whole_number(rows, "rows", 1, 16)
-        if max_pieces is not None:
-            max_pieces = whole_number(max_pieces, "max_pieces", 1, 100)
+        checks.gradients_flow("a fit", LensError)
         backend = backend_of(model)
         below = backend.n_layers - 1
         wanted = list(range(below))
@@ -233,22 +227,13 @@ class JacobianLens(LinearLens):
             for n, m in matrices.items()
         )
         if not whole or not matrices:
-            raise LensError(
-                f"{path} is not a Jacobian lens.",
-                got=", ".join(map(str, payload))[:200]
-                if isinstance(payload, dict)
-                else type(payload).__name__,
-                expected="a file with square matrices J by layer, and n_prompts",
-                instead="JacobianLens.save of TransformerLens writes one",
-            )
+            named = isinstance(payload, dict)
+            got = ", ".join(map(str, payload))[:200] if named else type(payload).__name__
+            raise _not_one(path, got, "a file with square matrices J by layer, and n_prompts")
         known, n_prompts = payload.get("metadata") or {}, payload.get("n_prompts") or 0
         if not isinstance(known, dict) or not isinstance(n_prompts, int) or min(matrices) < 0:
-            raise LensError(
-                f"{path} is not a Jacobian lens.",
-                got=f"n_prompts={n_prompts!r:.40}, metadata={known!r:.80}, layer {min(matrices)}",
-                expected="a number of prompts, metadata by name, layers from 0 on",
-                instead="JacobianLens.save of TransformerLens writes one",
-            )
+            got = f"n_prompts={n_prompts!r:.40}, metadata={known!r:.80}, layer {min(matrices)}"
+            raise _not_one(path, got, "a number of prompts, metadata by name, layers from 0 on")
         known = dict(known)
         if payload.get("target_layer") is not None:  # where the reference implementation has it
             known.setdefault("target_layer", payload["target_layer"])
@@ -306,6 +291,15 @@ class JacobianLens(LinearLens):
             d_model=there.d_model,
             metadata={name: value for name, value in names.items() if value is not None},
         )
+
+
+def _not_one(path: str | Path, got: str, expected: str) -> LensError:
+    return LensError(
+        f"{path} is not a Jacobian lens.",
+        got=got,
+        expected=expected,
+        instead="JacobianLens.save of TransformerLens writes one",
+    )
 
 
 def _resumed(

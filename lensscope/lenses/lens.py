@@ -17,7 +17,7 @@ from lensscope.engine.capture import SitesLike
 from lensscope.engine.rows import PatchLike
 from lensscope.errors import LensError, LensscopeError
 from lensscope.lenses.places import States, concrete
-from lensscope.lenses.reader import read
+from lensscope.lenses.reader import Wanted, read
 from lensscope.lenses.reading import LensReading
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
@@ -199,21 +199,9 @@ class Lens(ABC):
             >>> reading.data.predicted.sel(layer=29, position=8, rank=0).item()
             ' Paris'
         """
-        return read(
-            self,
-            model,
-            prompts,
-            sites,
-            positions,
-            top_k,
-            patches=patches,
-            names=names,
-            measures=measures,
-            targets=targets,
-            full=full,
-            prepend_bos=prepend_bos,
-            memory_budget=memory_budget,
-        )
+        kept = (measures, targets, full)
+        how = Wanted(top_k, patches, names, *kept, prepend_bos, memory_budget)
+        return read(self, model, prompts, sites, positions, how)
 
 
 def lenses_of(given: Any, error: type[LensscopeError] = LensError) -> list[Lens]:

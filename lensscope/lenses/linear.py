@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
@@ -18,11 +18,11 @@ from lensscope import checks
 from lensscope.errors import LensError
 from lensscope.lenses.corpus import Texts, drawn, named
 from lensscope.lenses.lens import Lens
-from lensscope.lenses.linear_file import read_lens, write_lens
-from lensscope.lenses.origin import Origin
+from lensscope.lenses.linear_file import Maps, read_lens, write_lens
 from lensscope.lenses.places import RESIDUAL, States
 from lensscope.lenses.scores import scores_frame, scores_on
-from lensscope.lenses.translators import Translator, as_input
+from lensscope.lenses.translators import Translator as Translator
+from lensscope.lenses.translators import as_input
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.head import unembed
@@ -36,23 +36,8 @@ _L = TypeVar("_L", bound="LinearLens")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LinearLens(Lens):
-    """A lens that takes a state to the last residual by an affine map of its site.
-
-    Attributes:
-        translators: by site. Block ``l``'s output and block ``l + 1``'s input are one place, and
-            the last block's output needs no translator.
-        origin: what it was fitted on.
-        name: what it is called.
-        settings: how it was fitted.
-        history: numbers of its fitting, by name.
-    """
-
-    translators: Mapping[Site, Translator]
-    origin: Origin
-    name: str = "linear lens"
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    history: Mapping[str, Tensor] = field(default_factory=dict)
+class LinearLens(Maps, Lens):
+    """A lens that takes a state to the last residual by an affine map of its site."""
 
     @property
     def to_the_end(self) -> bool:
@@ -199,7 +184,7 @@ class LinearLens(Lens):
 
         Example:
             >>> from lensscope.lenses.corpus import python_docs
-            >>> lens = ls.AffineLens.fit(model, python_docs()[:2], sites=ls.resid_post(20))
+            >>> lens = ls.AffineLens.fit(model, python_docs()[:1], sites=ls.resid_post(20))
             >>> story = "Once there was a girl who lived by the sea, and the sea was her friend."
             >>> scores = lens.scores(model, [story], corpus="a story")
             >>> scores[["site", "corpus"]].values.tolist()
@@ -252,16 +237,7 @@ class LinearLens(Lens):
             LensError: a folder.
             FileError: no path, a full disk, a refusal; what was there before stays.
         """
-        return write_lens(
-            path_of(path),
-            type(self).__name__,
-            self.name,
-            self.origin,
-            self.translators,
-            self.settings,
-            self.history,
-            self._header(),
-        )
+        return write_lens(path_of(path), self, self._header())
 
     _shape: ClassVar[Mapping[str, Any]] = {}
     """What else must be in a header."""

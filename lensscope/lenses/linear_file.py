@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,34 +26,45 @@ _HEADER: Final = {
 }
 
 
-def write_lens(
-    path: Path,
-    kind: str,
-    name: str,
-    origin: Origin,
-    translators: Mapping[Site, Translator],
-    settings: Mapping[str, Any],
-    history: Mapping[str, Tensor],
-    more: Mapping[str, Any],
-) -> Path:
+@dataclass(frozen=True, eq=False, repr=False)
+class Maps:
+    """The fields of a lens of affine maps, as its file has them.
+
+    Attributes:
+        translators: by site. Block ``l``'s output and block ``l + 1``'s input are one place, and
+            the last block's output needs no translator.
+        origin: what it was fitted on.
+        name: what it is called.
+        settings: how it was fitted.
+        history: numbers of its fitting, by name.
+    """
+
+    translators: Mapping[Site, Translator]
+    origin: Origin
+    name: str = "linear lens"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    history: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def write_lens(path: Path, lens: Maps, more: Mapping[str, Any]) -> Path:
     """Write the fields of a lens, and what more its kind keeps, to a safetensors file.
 
     Raises:
         LensError: a folder.
         FileError: a full disk, a refusal; what was there before stays.
     """
-    tensors = {f"history.{key}": value for key, value in history.items()}
-    for n, translator in enumerate(translators.values()):
+    tensors = {f"history.{key}": value for key, value in lens.history.items()}
+    for n, translator in enumerate(lens.translators.values()):
         tensors[f"{n}.matrix"] = translator.matrix
         if translator.bias is not None:
             tensors[f"{n}.bias"] = translator.bias
     header = {
-        "kind": kind,
-        "name": name,
-        "origin": origin.to_json(),
-        "sites": [[site.kind, site.layer] for site in translators],
-        "residual": [t.residual for t in translators.values()],
-        "settings": dict(settings),
+        "kind": type(lens).__name__,
+        "name": lens.name,
+        "origin": lens.origin.to_json(),
+        "sites": [[site.kind, site.layer] for site in lens.translators],
+        "residual": [t.residual for t in lens.translators.values()],
+        "settings": dict(lens.settings),
         **more,
     }
     return save(path, header, tensors)

@@ -15,6 +15,7 @@ from lensscope.model.head import head_hash
 from lensscope.values.provenance import HEADER as PROVENANCE
 from lensscope.values.provenance import Provenance
 
+_OWN: Final = "the model that it was fitted on, or a lens fitted on this one"
 HEADER: Final = {"provenance": PROVENANCE, "head": str, "unembed_hash": str}
 """What a file says of an origin: see `lensscope.store.json_text.conform`."""
 
@@ -78,41 +79,37 @@ class Origin:
         here, there = backend.provenance(), self.provenance
         own = (there.n_layers or here.n_layers, there.d_model)
         shape = (here.n_layers, here.d_model)
-        if shape != own:
-            raise BasisError(
-                f"{what} was fitted on another model.",
-                got=f"a lens of {there.model}: {own[0]} layers of width {own[1]}",
-                expected=f"{shape[0]} layers of width {shape[1]}, as in {here.model}",
-                instead="the model that it was fitted on, or a lens fitted on this one",
+
+        def elsewhere(how: str, got: str, expected: str, instead: str = _OWN) -> BasisError:
+            return BasisError(
+                f"{what} was fitted {how}.", got=got, expected=expected, instead=instead
             )
+
+        if shape != own:
+            got = f"a lens of {there.model}: {own[0]} layers of width {own[1]}"
+            expected = f"{shape[0]} layers of width {shape[1]}, as in {here.model}"
+            raise elsewhere("on another model", got, expected)
         if there.processing != here.processing or (
             there.fingerprint and (self.head == head_hash(backend))
         ):
             there.check_basis(here, what)
         elif there.fingerprint and there.fingerprint != here.fingerprint:
             same = there.model == here.model
-            raise BasisError(
-                f"{what} was fitted " + ("with another unembedding." if same else "elsewhere."),
-                got=f"a lens of {there.model} (weights {there.fingerprint}, head {self.head})",
-                expected=f"{here.model} (weights {here.fingerprint}, head {head_hash(backend)})",
-                instead="the model that it was fitted on, or a lens fitted on this one",
-            )
+            got = f"a lens of {there.model} (weights {there.fingerprint}, head {self.head})"
+            expected = f"{here.model} (weights {here.fingerprint}, head {head_hash(backend)})"
+            raise elsewhere("with another unembedding" if same else "elsewhere", got, expected)
         if self.unembed_hash:
             if self.unembed_hash not in unembed_hashes(backend):
-                raise BasisError(
-                    f"{what} was fitted with another unembedding.",
-                    got=f"unembed_hash {self.unembed_hash[:16]}… of {there.model}",
-                    expected=f"{unembed_hashes(backend)[0][:16]}… of {here.model}",
-                    instead="the model that it was fitted on, in the precision it was published in",
+                raise elsewhere(
+                    "with another unembedding",
+                    f"unembed_hash {self.unembed_hash[:16]}… of {there.model}",
+                    f"{unembed_hashes(backend)[0][:16]}… of {here.model}",
+                    "the model that it was fitted on, in the precision it was published in",
                 )
         elif not there.fingerprint and there.model and _last(there.model) != _last(here.model):
-            raise BasisError(
-                f"{what} was fitted on another model.",
-                got=there.model,
-                expected=here.model,
-                instead="the model that it was fitted on; a model of your own is told apart by "
-                "model.cfg.model_name",
-            )
+            own_name = "a model of your own is told apart by model.cfg.model_name"
+            instead = f"the model that it was fitted on; {own_name}"
+            raise elsewhere("on another model", there.model, here.model, instead)
 
 
 def _last(name: str) -> str:

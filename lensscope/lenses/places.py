@@ -45,7 +45,5 @@ def concrete(backend: Backend, sites: SitesLike) -> list[Site]:
                 instead=f"sites=ls.{site.kind}({site.layer}), positions={site.position!r}",
             )
         for one in backend.concrete(site):
-            heads = range(backend.n_heads) if one.kind == "head_out" else [None]
-            each = [one] if one.head is not None else [one.whole(one.layer, h) for h in heads]
-            found.update(dict.fromkeys(each))
+            found.update(dict.fromkeys(backend.each_head(one)))
     return list(found)

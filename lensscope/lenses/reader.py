@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
@@ -11,7 +12,6 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from lensscope.checks import whole_number
 from lensscope.engine.capture import SitesLike
 from lensscope.engine.rows import PatchLike, as_list
 from lensscope.errors import LensError
@@ -62,24 +62,30 @@ class Reads(Protocol):
         """Whether it reads each layer in its own way."""
 
 
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What of the arguments of `Lens.read` does not say what is read, but how."""
+
+    top_k: int
+    patches: Sequence[PatchLike]
+    names: Sequence[str] | str | None
+    measures: str | Iterable[str]
+    targets: Iterable[str | int]
+    full: bool
+    prepend_bos: bool | None
+    memory_budget: int | None
+
+
 def read(
     lens: Reads,
     model: Any,
     prompts: Any,
     sites: SitesLike | None,
     positions: PositionsLike | None,
-    top_k: int,
-    *,
-    patches: Sequence[PatchLike],
-    names: Sequence[str] | str | None,
-    measures: str | Iterable[str],
-    targets: Iterable[str | int],
-    full: bool,
-    prepend_bos: bool | None,
-    memory_budget: int | None,
+    how: Wanted,
 ) -> LensReading:
     """As `Lens.read`."""
-    backend, vectors = backend_of(model), vectors_of(prompts, names)
+    backend, vectors = backend_of(model), vectors_of(prompts, how.names)
     places = lens.sites(backend) if sites is None else concrete(backend, sites)
     if vectors is not None and sites is None:
         places = _anywhere(lens, places)
@@ -90,22 +96,22 @@ def read(
             expected="at least one site",
             instead="sites=ls.resid_post",
         )
-    wanted = _measures(measures)
-    whole_number(top_k, "top_k", 1, 10)
-    chosen = _targets(backend, targets)
+    wanted = _measures(how.measures)
+    chosen = _targets(backend, how.targets)
+    patches = how.patches
     lens.check(backend, places)
     signature = lens.signature or ""
     lens = lens.on(backend.device)
     needs_final = bool(set(wanted) - {"entropy"})
     if vectors is None:
-        reads = asked(backend, prompts, positions, prepend_bos)
+        reads = asked(backend, prompts, positions, how.prepend_bos)
         parts = gathered(
             backend,
             reads,
             places,
             final=needs_final,
             patches=as_list(patches),
-            memory_budget=memory_budget,
+            memory_budget=how.memory_budget,
         )
     else:
         vectors.refuse(patches=patches, positions=positions, measures=wanted if needs_final else ())
@@ -121,7 +127,7 @@ def read(
                 some = {site: values[rows] for site, values in part.states.items()}
                 for site, logits in lens.each(backend, some):
                     what = f"{lens.name} at {site!r}"
-                    found = measured(logits, top_k, wanted, chosen, final, what, full=full)
+                    found = measured(logits, how.top_k, wanted, chosen, final, what, full=how.full)
                     owners = [
                         (part.prompts[b], row - int(starts[b]))
                         for b, row in _owners(starts, first, len(logits))

@@ -10,21 +10,8 @@ from lensscope.checks import number, whole_number
 from lensscope.errors import LensError
 
 _WARM_UP: Final = 20
-_NUMBERS: Final[dict[str, Any]] = {
-    "steps": 250,
-    "batch_size": 4,
-    "length": 64,
-    "tokens_per_step": 64,
-    "learning_rate": 1e-3,
-    "momentum": 0.9,
-    "weight_decay": 0.0,
-    "clip": 1.0,
-    "n_held_out": 8,
-    "skip_first": 1,
-    "seed": 0,
-    "checkpoint_every": 25,
-}
-"""What is a number among the settings, and a good one."""
+_INSTEAD: Final[dict[str, Any]] = {"learning_rate": 1e-3, "skip_first": 1}
+"""Good numbers for settings that are none by default."""
 _OPTIONAL: Final = ("tokens_per_step", "learning_rate", "skip_first")
 _FROM_ZERO: Final = ("seed", "momentum", "weight_decay", "skip_first")
 
@@ -69,8 +56,11 @@ class Training:
     checkpoint_every: int = 25
 
     def __post_init__(self) -> None:
-        for name, instead in _NUMBERS.items():
-            value = getattr(self, name)
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
+            instead = _INSTEAD.get(name, field.default)
+            if isinstance(instead, str) or instead is None:
+                continue
             if value is not None or name not in _OPTIONAL:
                 check: Any = whole_number if isinstance(instead, int) else number
                 least: float = 0 if name in _FROM_ZERO else 1

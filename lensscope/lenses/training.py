@@ -26,6 +26,7 @@ from lensscope.model.tokens import tokenize
 from lensscope.progress import progress
 from lensscope.values.sites import Site
 
+_PAIR: Final = ("matrix", "bias")
 _KIND: Final = "TunedLens checkpoint"
 _SHOWN: Final = 5
 
@@ -229,16 +230,12 @@ class Trainer:
             return
         tensors = {"scale_in": self.scale_in, "scale_out": self.scale_out}
         tensors["losses"] = torch.tensor(self.losses, dtype=torch.float64)
-        for n, pair in enumerate(self.parameters):
-            for name, parameter in zip(("matrix", "bias"), pair, strict=True):
-                tensors[f"{n}.{name}"] = parameter
-                for key, value in self.optimizer.state[parameter].items():
-                    tensors[f"{n}.{name}.{key}"] = torch.as_tensor(value)
-        save(
-            self.checkpoint,
-            {"kind": _KIND, "step": self.step, "settings": self._header()},
-            tensors,
-        )
+        for name, parameter in self._named().items():
+            tensors[name] = parameter
+            for key, value in self.optimizer.state[parameter].items():
+                tensors[f"{name}.{key}"] = torch.as_tensor(value)
+        header = {"kind": _KIND, "step": self.step, "settings": self._header()}
+        save(self.checkpoint, header, tensors)
         self._saved = self.step
 
     def _needed(self) -> dict[str, Tensor]:
@@ -247,14 +244,17 @@ class Trainer:
         kept = ["exp_avg", "exp_avg_sq"] if t.optimizer == "adam" else []
         kept += ["momentum_buffer"] if t.optimizer == "sgd" and t.momentum else []
         needed = {"scale_in": self.scale_in, "scale_out": self.scale_out}
-        for n, pair in enumerate(self.parameters):
-            for name, parameter in zip(("matrix", "bias"), pair, strict=True):
-                needed |= dict.fromkeys(
-                    (f"{n}.{name}", *(f"{n}.{name}.{k}" for k in kept)), parameter
-                )
-                if t.optimizer == "adam":
-                    needed[f"{n}.{name}.step"] = torch.tensor(0.0)
+        for name, parameter in self._named().items():
+            needed |= dict.fromkeys((name, *(f"{name}.{key}" for key in kept)), parameter)
+            if t.optimizer == "adam":
+                needed[f"{name}.step"] = torch.tensor(0.0)
         return needed
+
+    def _named(self) -> dict[str, Tensor]:
+        pairs = enumerate(self.parameters)
+        return {
+            f"{n}.{which}": own for n, pair in pairs for which, own in zip(_PAIR, pair, strict=True)
+        }
 
     def _resume(self) -> None:
         found = resume(self.checkpoint, _KIND, self._header(), "training", self._needed(), ["step"])
@@ -274,15 +274,13 @@ class Trainer:
         self.scale_in = tensors["scale_in"].to(self.device)
         self.scale_out = tensors["scale_out"].to(self.device)
         with torch.no_grad():
-            for n, pair in enumerate(self.parameters):
-                for name, parameter in zip(("matrix", "bias"), pair, strict=True):
-                    own = f"{n}.{name}"
-                    parameter.copy_(tensors[own])
-                    self.optimizer.state[parameter] = {
-                        key.removeprefix(f"{own}."): value.clone()
-                        for key, value in tensors.items()
-                        if key.startswith(f"{own}.")
-                    }
+            for name, parameter in self._named().items():
+                parameter.copy_(tensors[name])
+                self.optimizer.state[parameter] = {
+                    key.removeprefix(f"{name}."): value.clone()
+                    for key, value in tensors.items()
+                    if key.startswith(f"{name}.")
+                }
 
 
 def _has_bf16(device: torch.device) -> bool:

@@ -12,7 +12,6 @@ import torch
 from lensscope import checks
 from lensscope.engine.capture import SitesLike
 from lensscope.errors import LensError
-from lensscope.lenses.checks import refuse_inference_mode
 from lensscope.lenses.corpus import Corpus, Texts, named, pieces
 from lensscope.lenses.linear import LinearLens
 from lensscope.lenses.origin import Origin
@@ -30,6 +29,7 @@ from lensscope.values.sites import Site, resid_post, resid_pre
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+_UNLESS_BOS: Final = "the first token where it is no BOS"
 _MOST_HELD_OUT: Final = 20_000
 """Pieces of text that a lens is measured on."""
 
@@ -113,7 +113,7 @@ class TunedLens(LinearLens):
             >>> lens.scores().columns.tolist()
             ['site', 'kl_before', 'kl_after', 'ce_before', 'ce_after', 'corpus']
         """
-        refuse_inference_mode()
+        checks.gradients_flow("a fit", LensError)
         backend = backend_of(model)
         training = Training.of(settings)
         own = training.n_held_out if held_out is None else 0
@@ -161,7 +161,7 @@ class TunedLens(LinearLens):
             name=name,
             settings={
                 **asdict(training),
-                **_first_token(training),
+                **({} if training.skip_first is not None else {"skip_first": _UNLESS_BOS}),
                 "texts": source.hash,
                 "bf16": trainer.bf16,
                 "corpus": called,
@@ -225,10 +225,3 @@ def _trained(backend: Backend, sites: SitesLike) -> list[Site]:
             instead="sites=ls.resid_pre, or [ls.resid_pre, ls.resid_mid]",
         )
     return places
-
-
-def _first_token(training: Training) -> dict[str, str]:
-    """What was done about first tokens, where no number says it."""
-    if training.skip_first is not None:
-        return {}
-    return {"skip_first": "the first token where it is no BOS"}

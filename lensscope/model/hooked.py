@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from lensscope.errors import ModelError
 from lensscope.model.agreement import Expected, check_agreement, expected_of
 from lensscope.model.checkpoints import failing_as_model_error, nothing_installed
+
+_FOLDS: Final = ("fold_ln", "center_writing_weights", "center_unembed", "fold_value_biases")
 
 
 def require_hooked_transformer() -> None:
@@ -64,6 +66,7 @@ def _converted(
 ) -> Any:
     from transformer_lens import HookedTransformer
 
+    folds = dict.fromkeys(_FOLDS, folded)
     if type(hf_model).__name__ != "LlamaForCausalLM":
         try:
             return HookedTransformer.from_pretrained(
@@ -72,10 +75,7 @@ def _converted(
                 tokenizer=tokenizer,
                 device=str(device),
                 dtype=dtype,
-                fold_ln=folded,
-                center_writing_weights=folded,
-                center_unembed=folded,
-                fold_value_biases=folded,
+                **folds,
             )
         except ValueError as error:
             raise ModelError(
@@ -93,10 +93,7 @@ def _converted(
     model = HookedTransformer(cfg, tokenizer=tokenizer)
     model.load_and_process_state_dict(
         convert_llama_weights(hf_model, cfg),
-        fold_ln=folded,
-        center_writing_weights=folded,
-        center_unembed=folded,
-        fold_value_biases=folded,
+        **folds,
     )
     model.generation_config = getattr(hf_model, "generation_config", None)  # its ends of text
     return model

@@ -9,7 +9,7 @@ refused with the reason. `lensscope.engine.support` shows all of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -122,17 +122,26 @@ def key_value_cache(backend: Backend) -> tuple[Trial, Way]:
             return Trial(name, False, backend.why_no_cache), way
         tokens = _alike(backend)
         expected = _alone(backend, tokens, way)
-        failed = None
-        for way in backend.ways("cache"):
-            pieces = partial(_in_pieces, backend, tokens, way)
-            trial = verdict(name, lambda p=pieces: (p(), expected), tolerance(backend))  # type: ignore[misc]
-            if trial.holds:
-                return trial, way
-            failed = failed or trial
-        assert failed is not None
-        return failed, way
+
+        def both(way: Way) -> tuple[Tensor, Tensor]:
+            return _in_pieces(backend, tokens, way), expected
+
+        return _first_that_holds(backend, "cache", name, both)
 
     return once(backend, "cache", find)
+
+
+def _first_that_holds(
+    backend: Backend, about: str, name: str, both: Callable[[Way], tuple[Tensor, Tensor]]
+) -> tuple[Trial, Way]:
+    failed = None
+    for way in backend.ways(about):
+        trial = verdict(name, partial(both, way), tolerance(backend))
+        if trial.holds:
+            return trial, way
+        failed = failed or trial
+    assert failed is not None
+    return failed, way
 
 
 def _in_pieces(backend: Backend, tokens: Tensor, way: Way) -> Tensor:
@@ -190,14 +199,7 @@ def padding(backend: Backend) -> tuple[Trial, Way]:
                 expected += [of_short[-1:], of_long[-1:]]
             return torch.cat(got), torch.cat(expected)
 
-        failed = None
-        for way in backend.ways("mask"):
-            found = verdict(name, partial(padded, way), tolerance(backend))
-            if found.holds:
-                return found, way
-            failed = failed or found
-        assert failed is not None
-        return failed, way
+        return _first_that_holds(backend, "mask", name, padded)
 
     return once(backend, "padding", find)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from string import Formatter
 
-from lensscope.checks import whole_number
 from lensscope.errors import PromptError
 from lensscope.model.backend import Backend
 from lensscope.pairs.alignment import PromptPair, continued, is_token, require_aligned
@@ -48,7 +47,7 @@ def aligned(backend: Backend, draft: Draft, labels: Sequence[str]) -> PromptPair
     positions: dict[str, slice | int] = {}
     for label in labels:
         first, last = places[label.removesuffix("+1")]
-        held = [i for i, (a, b) in enumerate(prompt.char_spans) if a < last and first < b]
+        held = prompt.holding(first, last)
         if label.endswith("+1"):  # the token that comes after the word
             held = [held[-1] + 1]
         positions[label] = held[0] if len(held) == 1 else slice(held[0], held[-1] + 1)
@@ -76,8 +75,7 @@ def drawn(
     Raises:
         PromptError: there are not so many, or n or seed is no whole number.
     """
-    n = whole_number(n, "n", 1, 100, PromptError)
-    rng = random.Random(whole_number(seed, "seed", 0, 0, PromptError))
+    rng = random.Random(seed)
     pairs: list[PromptPair] = []
     seen: set[tuple[str, str]] = set()
     misfit = "none"

@@ -11,7 +11,7 @@ from lensscope import checks
 from lensscope.effects.grid import Cell
 from lensscope.effects.measuring import Both, Direction
 from lensscope.effects.pairing import PositionsLike
-from lensscope.effects.sweeping import Sweep
+from lensscope.effects.sweeping import How, Sweep
 from lensscope.engine.capture import SitesLike
 from lensscope.errors import SweepError
 from lensscope.patching.result import PatchingResult, result_of
@@ -90,20 +90,8 @@ def activation_patching(
         >>> effect.data.effect.sel(position=3).item() > 0.5
         True
     """
-    sweep = Sweep.of(
-        model,
-        clean,
-        corrupted,
-        sites,
-        metric,
-        direction=direction,
-        positions=positions,
-        heads=heads,
-        keys=keys,
-        window=window,
-        prepend_bos=prepend_bos,
-        memory_budget=memory_budget,
-    )
+    how = How(direction, positions, heads, keys, window, prepend_bos, memory_budget)
+    sweep = Sweep.of(model, clean, corrupted, sites, metric, how)
 
     def measure(n: int, runs: Both, cells: list[Cell]) -> tuple[Tensor, float]:
         return runs.sweep([sweep.patches(n, runs, cell) for cell in cells]), runs.corrupted

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.checks import whole_number
 from lensscope.effects.estimates import Estimate
 from lensscope.effects.grid import Cell
 from lensscope.effects.measuring import Both, Direction
 from lensscope.effects.pairing import PositionsLike
-from lensscope.effects.sweeping import Sweep
+from lensscope.effects.sweeping import How, Sweep
 from lensscope.engine.capture import SitesLike
 from lensscope.errors import PlanError, SweepError
 from lensscope.patching.result import PatchingResult, result_of
@@ -102,36 +101,14 @@ def attribution_patching(
         >>> effect.data.effect.sizes
         Frozen({'pair': 1, 'layer': 30, 'position': 8})
     """
-    sweep = Sweep.of(
-        model,
-        clean,
-        corrupted,
-        sites,
-        metric,
-        direction=direction,
-        positions=positions,
-        heads=heads,
-        keys=keys,
-        window=window,
-        prepend_bos=prepend_bos,
-        memory_budget=memory_budget,
-    )
-    steps = whole_number(ig_steps, "ig_steps", 1, 5, SweepError)
-    top = whole_number(verify, "verify", 0, 10, SweepError)
-    others = whole_number(sample, "sample", 0, 20, SweepError)
-    whole_number(seed, "seed", 0, 0, SweepError)
-    if torch.is_inference_mode_enabled():
-        raise PlanError(
-            "Gradients do not flow in inference mode.",
-            got="attribution_patching inside torch.inference_mode()",
-            expected="a call outside of it",
-            instead="torch.no_grad() around what needs no gradients",
-        )
+    how = How(direction, positions, heads, keys, window, prepend_bos, memory_budget)
+    sweep = Sweep.of(model, clean, corrupted, sites, metric, how)
+    checks.gradients_flow("attribution_patching", PlanError)
     fixed = {"q", "k"} & set(sweep.grid.kinds) if qk_fix else set()
     blocks = range(sweep.backend.n_layers) if grad_drop else [None]
 
     def measure(n: int, runs: Both, cells: list[Cell]) -> tuple[Tensor, float]:
-        estimate = Estimate(sweep.backend, runs, sweep.groups[n], sweep.keys[n], fixed, steps)
+        estimate = Estimate(sweep.backend, runs, sweep.groups[n], sweep.keys[n], fixed, ig_steps)
         found = torch.zeros(len(cells))
         towards = math.copysign(1, runs.source_value - runs.base_value)  # where effects are above 0
         for block in blocks:
@@ -143,8 +120,8 @@ def attribution_patching(
         "attribution patching",
         measure,
         checkpoint,
-        ig_steps=steps,
+        ig_steps=ig_steps,
         qk_fix=sorted(fixed),
         grad_drop=grad_drop,
     )
-    return result_of(verified(sweep, found, top, others, seed) if top else found)
+    return result_of(verified(sweep, found, verify, sample, seed) if verify else found)

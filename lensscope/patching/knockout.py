@@ -16,14 +16,14 @@ from lensscope.effects.answers import most_probable
 from lensscope.effects.grid import Cell
 from lensscope.effects.measuring import Both, place
 from lensscope.effects.metrics import probability
-from lensscope.effects.pairing import GroupLike, groups_of
-from lensscope.effects.sweeping import Sweep
+from lensscope.effects.pairing import GroupLike, groups_of, label_of
+from lensscope.effects.sweeping import How, Sweep
 from lensscope.errors import SweepError
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
 from lensscope.patching.result import PatchingResult, result_of
 from lensscope.values.operations import Map
-from lensscope.values.positions import ALL, PositionLike, as_position
+from lensscope.values.positions import ALL, PositionLike
 from lensscope.values.prompts import PromptsLike
 from lensscope.values.sites import Patch, Site, pattern
 
@@ -90,19 +90,9 @@ def attention_knockout(
     if metric is None:
         metric = probability(most_probable(backend, prompts, memory_budget))
     numbers = [None] if layers is None else Layers(layers).among(backend.n_layers)
-    sweep = Sweep.of(
-        model,
-        prompts,
-        prompts,
-        [pattern(n) for n in numbers],
-        metric,
-        direction="noising",
-        positions=from_ if isinstance(from_, Mapping) else {_label(from_): from_},
-        heads=heads,
-        window=window,
-        prepend_bos=prepend_bos,
-        memory_budget=memory_budget,
-    )
+    positions = from_ if isinstance(from_, Mapping) else {str(label_of(from_)): from_}
+    how = How("noising", positions, heads, ALL, window, prepend_bos, memory_budget)
+    sweep = Sweep.of(model, prompts, prompts, [pattern(n) for n in numbers], metric, how)
     queries = [groups[0].clean for groups in groups_of(sweep.pairs, {"to": to})]
     for n, groups in enumerate(sweep.groups):
         for group in groups:
@@ -136,11 +126,6 @@ def attention_knockout(
         to=[list(tokens) for tokens in queries],
     )
     return result_of(found)
-
-
-def _label(where: Any) -> str:
-    found = as_position(where)
-    return found if isinstance(found, str) else getattr(found, "text", repr(found))
 
 
 def _zeroed(keys: tuple[int, ...]) -> Map:

@@ -10,6 +10,7 @@ from lensscope.effects.measuring import Direction
 from lensscope.effects.pairing import PositionsLike
 from lensscope.effects.paths import measured_paths
 from lensscope.effects.receivers import ReceiversLike
+from lensscope.effects.sweeping import How
 from lensscope.engine.capture import SitesLike
 from lensscope.errors import SweepError
 from lensscope.patching.result import PatchingResult, result_of
@@ -84,20 +85,8 @@ def path_patching(
         >>> effect.data.effect.sizes
         Frozen({'pair': 1, 'layer': 1, 'receiver': 2})
     """
-    return result_of(
-        measured_paths(
-            model,
-            clean,
-            corrupted,
-            senders,
-            receivers,
-            metric,
-            direction=direction,
-            positions=positions,
-            heads=heads,
-            mlps=mlps,
-            checkpoint=checkpoint,
-            prepend_bos=prepend_bos,
-            memory_budget=memory_budget,
-        )
+    how = How(direction, positions, heads, ALL, 1, prepend_bos, memory_budget)
+    found = measured_paths(
+        model, clean, corrupted, senders, receivers, metric, how, mlps, checkpoint
     )
+    return result_of(found)

@@ -12,21 +12,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.checks import number, whole_number
+from lensscope.checks import number
 from lensscope.effects.answers import Answers, as_answers, most_probable
 from lensscope.effects.grid import Cell
-from lensscope.effects.measuring import Both, place
+from lensscope.effects.measuring import Both, written
 from lensscope.effects.metrics import probability
 from lensscope.effects.pairing import GroupLike, PositionsLike, groups_of
-from lensscope.effects.sweeping import Sweep
+from lensscope.effects.sweeping import How, Sweep
 from lensscope.engine.capture import SitesLike, capture
 from lensscope.errors import SweepError
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
 from lensscope.patching.result import PatchingResult, result_of
-from lensscope.values.positions import span
+from lensscope.values.positions import ALL, span
 from lensscope.values.prompts import PromptsLike, TokenizedPrompt
-from lensscope.values.sites import Patch, embed, resid_post
+from lensscope.values.sites import Site, embed, resid_post
 
 
 @checks.door(SweepError, subject=checks.listed, answer=as_answers)
@@ -98,9 +98,6 @@ def causal_trace(
         True
     """
     backend = backend_of(model)
-    number(noise, "noise", 0, 3, SweepError)
-    whole_number(samples, "samples", 1, 10, SweepError)
-    whole_number(seed, "seed", 0, 0, SweepError)
     if isinstance(unit, str) and unit not in ("subjects", "vocabulary"):
         raise SweepError(
             "There is no such unit of noise.",
@@ -122,18 +119,8 @@ def causal_trace(
         metric = probability(
             most_probable(backend, prompts, memory_budget) if answer is None else answer
         )
-    sweep = Sweep.of(
-        model,
-        prompts,
-        prompts,
-        site,
-        metric,
-        positions=positions,
-        heads=heads,
-        window=window,
-        prepend_bos=prepend_bos,
-        memory_budget=memory_budget,
-    )
+    how = How("denoising", positions, heads, ALL, window, prepend_bos, memory_budget)
+    sweep = Sweep.of(model, prompts, prompts, site, metric, how)
     blurred = [groups[0].clean for groups in groups_of(sweep.pairs, {"subject": _whole(subject)})]
     with torch.no_grad():
         subjects = _embeddings(sweep, blurred)
@@ -143,7 +130,7 @@ def causal_trace(
         restored = [sweep.patches(n, runs, cell) for cell in cells]
         total = torch.zeros(1 + len(cells))
         for draw in _noise(subjects[n], deviation, samples, seed + n):
-            blur = _blur(blurred[n], draw)
+            blur = written(embed, blurred[n], draw, Site.add)
             total += runs.sweep([blur, *([*blur, *patches] for patches in restored)])
         total /= samples
         return total[1:], float(total[0])
@@ -211,10 +198,3 @@ def _noise(
     generator = torch.Generator().manual_seed(seed)
     draws = torch.randn(samples, *subject.shape, generator=generator)
     return list((draws * deviation).to(subject))
-
-
-def _blur(tokens: tuple[int, ...], draw: Tensor) -> list[Patch]:
-    places = place(embed, tokens)
-    if len(places) == 1:
-        return [places[0].add(draw)]
-    return [one.add(value) for one, value in zip(places, draw, strict=True)]

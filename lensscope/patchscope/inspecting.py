@@ -57,7 +57,7 @@ def inspected(
     """As `Patchscope.inspect`."""
     here = backend_of(model)
     target = here if scope.model is None else backend_of(scope.model)
-    _check_words(max_new_tokens, samples, sampling)
+    _check_words(samples, sampling)
     vectors, patches = vectors_of(source, names), as_list(patches)
     check_targets(scope.write, target_layers, None if vectors is None else layers)
     scope.inspection.placed(target)
@@ -127,15 +127,8 @@ def inspected(
     )
 
 
-def _check_words(max_new_tokens: int, samples: int, sampling: Mapping[str, Any]) -> None:
+def _check_words(samples: int, sampling: Mapping[str, Any]) -> None:
     """Refuse what no text, or no other text, would come of."""
-    if max_new_tokens < 1:
-        raise PatchError(
-            "A patchscope that writes nothing says nothing.",
-            got=f"max_new_tokens={max_new_tokens}",
-            expected="at least 1",
-            instead="max_new_tokens=1 for the next token alone",
-        )
     if samples > 1 and not sampling.get("temperature"):
         raise PatchError(
             "Samples of the most probable text are all the same.",

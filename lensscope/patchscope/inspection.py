@@ -186,11 +186,7 @@ class InspectionPrompt:
             )
         places = []
         for match in matches:
-            held = [
-                i
-                for i, (first, last) in enumerate(prompt.char_spans)
-                if first < match.end() and match.start() < last
-            ]
+            held = prompt.holding(match.start(), match.end())
             own = len(held) == 1 and prompt.labels[held[0]].strip() == self.placeholder.strip()
             if not own:
                 raise PromptError(

@@ -123,7 +123,7 @@ def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.
     )
     high, low = max(p.high for p in panels), min(p.low for p in panels)
     for n, panel in enumerate(panels):
-        row, column = n // across + 1, n % across + 1
+        at = {"row": n // across + 1, "col": n % across + 1}
         figure.add_trace(
             go.Heatmap(
                 z=panel.values,
@@ -140,23 +140,20 @@ def to_plotly(panels: Sequence[Panel], value_title: str, across: int = 1) -> go.
                 showscale=n == 0,
                 colorbar={"title": {"text": value_title}},
             ),
-            row=row,
-            col=column,
+            **at,
         )
         figure.update_yaxes(
             title_text=panel.y_title,
             tickvals=list(range(len(panel.y))),
             ticktext=[_html(y) for y in panel.y],
             autorange=True if panel.upwards else "reversed",
-            row=row,
-            col=column,
+            **at,
         )
         figure.update_xaxes(
             title_text=panel.x_title,
             tickvals=list(range(len(panel.x))),
             ticktext=[_html(x) for x in panel.x],
-            row=row,
-            col=column,
+            **at,
         )
     figure.update_layout(
         height=80 + 22 * sum(rows),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lensscope.show.colours import LINES as COLOURS
 from lensscope.show.colours import PALE_TEXT
@@ -28,6 +28,12 @@ class Line:
     y: tuple[float, ...]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, data: Any, x: str, value: str) -> Line:
+        """A variable of a data set by a coordinate, with its interval."""
+        columns = (data[one].values.tolist() for one in (x, value, f"{value}_low", f"{value}_high"))
+        return cls(name, *map(tuple, columns))
 
 
 @dataclass(frozen=True)

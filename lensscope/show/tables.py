@@ -12,14 +12,8 @@ _WIDEST: Final = 48
 """Characters of a cell; of a longer text, its beginning and its end are shown."""
 _LATEX: Final = str.maketrans(
     {
+        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
         "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
         "<": r"\textless{}",
@@ -33,19 +27,11 @@ _LATEX: Final = str.maketrans(
 )
 _MARKDOWN: Final = str.maketrans(
     {
-        "|": r"\|",
+        **{sign: f"\\{sign}" for sign in "|`*_~$[]\\"},
         # Markdown is HTML wherever it looks like it
         "&": "&amp;",
         "<": "&lt;",
         ">": "&gt;",
-        "`": r"\`",
-        "*": r"\*",
-        "_": r"\_",
-        "~": r"\~",
-        "$": r"\$",
-        "[": r"\[",
-        "]": r"\]",
-        "\\": r"\\",
     }
 )
 

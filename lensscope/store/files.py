@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from lensscope.errors import FileError
+from lensscope.errors import FileError, LensscopeError
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says of a disk that is full."""
@@ -147,6 +147,20 @@ def _check(path: Path, real: Path, *, folder: bool) -> None:
             expected="a new file, or one that may be replaced",
             instead="another path",
         )
+
+
+def room_for(path: Path, what: str, instead: str, error: type[LensscopeError]) -> None:
+    """Make the folder that a file goes into, and refuse a path that is a folder itself.
+
+    Raises:
+        LensscopeError: of the kind asked for: a folder.
+        FileError: the disk refuses.
+    """
+    with refusals(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = path.is_dir()
+    if folder:
+        raise error(what, got=f"the folder {path}", expected="the path of a file", instead=instead)
 
 
 @contextmanager

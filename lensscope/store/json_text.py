@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import zlib
@@ -87,6 +88,11 @@ def check_seal(value: Mapping[str, Any]) -> None:
 def _checksum(value: Mapping[str, Any]) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return f"{zlib.crc32(text.encode()):08x}"
+
+
+def hash_of(value: object) -> str:
+    """A short hash by which a plain value is known again."""
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
 
 
 _Shape = Any

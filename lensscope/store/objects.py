@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ import xarray as xr
 from torch import Tensor
 
 from lensscope.errors import FileError
-from lensscope.store.json_text import conform, read_json
+from lensscope.store.json_text import read_json
 from lensscope.store.tensors import DamagedError, read_tensors, write_tensors
 
 _FORMAT: Final = "lensscope-result-1"
@@ -65,10 +65,7 @@ def read_object(path: str | Path, kind: str, classes: Sequence[type]) -> Any:
         FileError: no such file, not whole, or something else.
     """
     try:
-        header, held = read_tensors(path)
-        conform(header, {"format": str, "kind": str}, "the header")
-        if header["format"] != _FORMAT:
-            raise DamagedError(f"format {header['format'][:80]!r}")
+        header, held = read_tensors(path, _FORMAT, kind=str)
         if header["kind"] != kind:
             raise DamagedError(f"a {header['kind'][:80]}")
         tree = read_json(bytes(held[_TREE].numpy()))
@@ -171,28 +168,24 @@ def _made(told: Any, held: Mapping[str, Tensor], classes: Mapping[str, type]) ->
     def made(one: Any) -> Any:
         return _made(one, held, classes)
 
-    if what == "float":
-        return float(inner)
-    if what == "tuple":
-        return tuple(map(made, inner))
-    if what == "slice":
-        return slice(*map(made, inner))
-    if what == "map":
-        return {made(key): made(value) for key, value in inner}
-    if what == "tensor":
-        return held[inner]
-    if what == "array":
-        return held[inner].numpy().copy()
-    if what == "items":
-        return _made_items(list(map(made, inner)), told["shape"], text=told["text"])
-    if what == "dataset":
-        return xr.Dataset(
-            *({n: (dims, made(values)) for n, dims, values in inner[p]} for p in ("data", "coords"))
-        )
-    if what == "frame":
-        return pd.DataFrame({made(name): made(values) for name, values in inner})
-    if what == "of":
-        return classes[inner](**{name: made(one) for name, one in told["fields"].items()})
+    def dataset() -> xr.Dataset:
+        parts = (inner[part] for part in ("data", "coords"))
+        return xr.Dataset(*({n: (dims, made(v)) for n, dims, v in part} for part in parts))
+
+    makers: dict[str, Callable[[], Any]] = {
+        "float": lambda: float(inner),
+        "tuple": lambda: tuple(map(made, inner)),
+        "slice": lambda: slice(*map(made, inner)),
+        "map": lambda: {made(key): made(value) for key, value in inner},
+        "tensor": lambda: held[inner],
+        "array": lambda: held[inner].numpy().copy(),
+        "items": lambda: _made_items(list(map(made, inner)), told["shape"], text=told["text"]),
+        "dataset": dataset,
+        "frame": lambda: pd.DataFrame({made(name): made(values) for name, values in inner}),
+        "of": lambda: classes[inner](**{name: made(v) for name, v in told["fields"].items()}),
+    }
+    if what in makers:
+        return makers[what]()
     raise ValueError(f"nothing is called {what[:40]!r}")
 
 

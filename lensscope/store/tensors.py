@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +13,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from lensscope.errors import LensscopeError
 from lensscope.store.files import aside, path_of, refused
 from lensscope.store.json_text import conform, json_text, read_json
 
@@ -142,7 +143,7 @@ class TensorFile:
         return found
 
 
-def read_tensors(path: str | Path) -> tuple[Any, dict[str, Tensor]]:
+def read_tensors(path: str | Path, form: str = "", **shape: Any) -> tuple[Any, dict[str, Tensor]]:
     """The header and all tensors of a file.
 
     Raises:
@@ -150,7 +151,53 @@ def read_tensors(path: str | Path) -> tuple[Any, dict[str, Tensor]]:
         FileError: no path.
     """
     file = TensorFile.open(path)
-    return file.header, {name: file.read(name) for name in sorted(file.shapes)}
+    held = {name: file.read(name) for name in sorted(file.shapes)}
+    if form:
+        conform(file.header, {"format": str, **shape}, "the header")
+        if file.header["format"] != form:
+            raise DamagedError(f"format {file.header['format'][:80]!r}")
+    return file.header, held
+
+
+def read_kind(
+    path: Path,
+    form: str,
+    kind: str | None,
+    what: str,
+    error: type[LensscopeError],
+    *,
+    instead: str,
+    other: Callable[[str], str] = lambda _: "another file",
+) -> tuple[Any, dict[str, Tensor]]:
+    """The header and tensors of a file of one kind.
+
+    Args:
+        path: of the file.
+        form: what its header says of its format.
+        kind: what its header must say of its kind; whatever it likes if not given.
+        what: what it should be, in a word.
+        error: what is raised.
+        instead: what to do where it is none.
+        other: what to do where it is of the kind that is given.
+
+    Raises:
+        LensscopeError: of the kind asked for: no such file, not whole, or of another kind.
+    """
+    try:
+        header, held = read_tensors(path, form, kind=str)
+    except ValueError as wrong:
+        raise error(
+            f"{path} is not a {what}, or not whole.",
+            got=f"{type(wrong).__name__}: {wrong}"[:400],
+            expected=f"a safetensors file of format {form}, as it was written",
+            instead=instead,
+        ) from wrong
+    if kind is not None and header["kind"] != kind:
+        there = header["kind"][:80]
+        raise error(
+            f"{path} holds something else.", got=there, expected=kind, instead=other(header["kind"])
+        )
+    return header, held
 
 
 def _state(path: Path) -> tuple[int, ...]:

@@ -43,14 +43,7 @@ def layer_chart(title: str, values: xr.Dataset, name: str, y_title: str) -> Char
         own = values.sel(condition=condition)
         if not np.isfinite(own[name]).any():
             continue
-        numbers = [own[name + end].values.tolist() for end in ("", "_low", "_high")]
-        lines.append(
-            Line(
-                TITLES.get(condition, condition),
-                tuple(own["source_layer"].values.tolist()),
-                *map(tuple, numbers),
-            )
-        )
+        lines.append(Line.of(TITLES.get(condition, condition), own, "source_layer", name))
     return Chart(title, "source layer", y_title, tuple(lines), top=0.5)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +13,7 @@ from lensscope.lenses.lens import Lens, lenses_of
 from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.layers import TargetLayers
 from lensscope.patchscope.scope import Patchscope
+from lensscope.store.json_text import hash_of
 from lensscope.values.transforms import Affine, ScaledTo, identity
 
 
@@ -68,11 +68,12 @@ def as_scope(given: Any) -> Patchscope:
 
 def as_layers(layers: Iterable[int] | int | None) -> tuple[int, ...] | None:
     """Source layers; ``None`` for all."""
-    if layers is None:
-        return None
-    if isinstance(layers, int):
-        return (layers,)
-    return tuple(dict.fromkeys(several(layers, "layers", "layers=[4, 8, 12]", StudyError)))
+    return None if layers is None else _numbers(layers, "layers", "layers=[4, 8, 12]")
+
+
+def _numbers(layers: Iterable[int] | int, name: str, instead: str) -> tuple[int, ...]:
+    given = [layers] if isinstance(layers, int) else layers
+    return tuple(dict.fromkeys(several(given, name, instead, StudyError)))
 
 
 def as_targets(targets: Any) -> TargetLayers:
@@ -81,19 +82,17 @@ def as_targets(targets: Any) -> TargetLayers:
     Raises:
         StudyError: something else.
     """
+    instead = "target_layers=[2, 4, 6]"
     if isinstance(targets, str):
         if targets not in ("same", "all"):
             raise StudyError(
                 "There is no such choice of target layers.",
                 got=repr(targets),
                 expected='"same", "all", one layer, or a list of layers',
-                instead="target_layers=[2, 4, 6]",
+                instead=instead,
             )
         return targets
-    if isinstance(targets, int):
-        return (targets,)
-    instead = "target_layers=[2, 4, 6]"
-    return tuple(dict.fromkeys(several(targets, "target_layers", instead, StudyError)))
+    return _numbers(targets, "target_layers", instead)
 
 
 def signature(transform: Any) -> str | None:
@@ -108,11 +107,11 @@ def signature(transform: Any) -> str | None:
     if isinstance(found, str):
         return found
     if isinstance(found, tuple):
-        return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
+        return hash_of(found)
     if isinstance(transform, Affine | ScaledTo) or transform is identity:
         numbers = list(vars(transform).values()) if transform is not identity else []
         parts = [v.tolist() if isinstance(v, Tensor) else v for v in numbers]
-        return hashlib.sha256(repr((type(transform).__name__, parts)).encode()).hexdigest()[:16]
+        return hash_of((type(transform).__name__, parts))
     raise StudyError(
         "Of a transform it cannot be told whether it is the same later.",
         got=repr(transform),

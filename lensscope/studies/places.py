@@ -134,5 +134,4 @@ def _tokens(
 ) -> tuple[TokenizedPrompt, tuple[int, ...]]:
     """A text, and the tokens that hold some of its characters."""
     (prompt,) = tokenize(backend, text, None)
-    spans = enumerate(prompt.char_spans)
-    return prompt, tuple(n for n, (first, last) in spans if first < stop and start < last)
+    return prompt, tuple(prompt.holding(start, stop))

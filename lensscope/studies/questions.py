@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 
 from lensscope import checks
-from lensscope.checks import whole_number
 from lensscope.errors import StudyError
 from lensscope.store.files import path_of
 from lensscope.store.json_text import read_json
@@ -113,9 +112,7 @@ def questions(path: str | Path | None = None, *, limit: int | None = None) -> li
     else:
         rows = _read(path_of(path))
     found = [_question(row, n, path) for n, row in enumerate(rows)]
-    if limit is not None:
-        found = found[: whole_number(limit, "limit", 1, 20, error=StudyError)]
-    return found
+    return found[:limit]
 
 
 def _read(path: Path) -> list[Any]:

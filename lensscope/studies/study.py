@@ -181,13 +181,6 @@ class Study(ABC):
             >>> study.run().data.sizes["source_layer"]
             1
         """
-        if executor not in ("local", "ray"):
-            raise StudyError(
-                "There is no such executor.",
-                got=repr(executor),
-                expected='"local" or "ray"',
-                instead='executor="local"',
-            )
         if executor == "local" and (num_workers not in (None, 1) or num_gpus or address):
             raise StudyError(
                 "Workers, GPUs of workers and addresses are Ray's.",

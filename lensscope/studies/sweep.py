@@ -18,7 +18,7 @@ from lensscope.patchscope.layers import TargetLayers, layers_of
 from lensscope.patchscope.mapping import check_models, mapped
 from lensscope.patchscope.scope import Patchscope
 from lensscope.studies.controls import of_no_item
-from lensscope.studies.given import told_of
+from lensscope.studies.given import as_layers, as_scopes, as_targets, told_of
 from lensscope.studies.items import Items, Sample
 from lensscope.studies.parts import CELLS, CONTROLS, Part
 from lensscope.studies.places import LEAD_IN
@@ -53,6 +53,15 @@ class Grid:
     max_new_tokens: int
     random_draws: int
     prompts_given: bool = True
+
+    @classmethod
+    def of(
+        cls, inspection: Any, usual: Any, layers: Any, targets: Any, tokens: int, draws: int
+    ) -> Grid:
+        """What the arguments of a study ask for; its usual inspection prompts if it has no own."""
+        scopes = as_scopes(usual if inspection is None else inspection)
+        where = (as_layers(layers), as_targets(targets))
+        return cls(scopes, *where, tokens, draws, inspection is not None)
 
     @property
     def read(self) -> Site:
@@ -163,7 +172,6 @@ class Sweep:
             SiteError, PromptError, PositionError: of layers, inspection prompts and sources.
             BasisError: two bases without a map, or a map that was fitted on other models.
         """
-        whole_number(self.grid.max_new_tokens, "max_new_tokens", 1, 20, error=StudyError)
         whole_number(self.grid.random_draws, "random_draws", 1, 2, error=StudyError)
         if not self.items.names:
             raise StudyError(

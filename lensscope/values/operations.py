@@ -35,7 +35,7 @@ class Operation(ABC):
     @property
     def numbers(self) -> tuple[float, ...]:
         """The numbers it works with, for checks of their size."""
-        return ()
+        return tuple(held for held in vars(self).values() if isinstance(held, float | int))
 
     @property
     def changes(self) -> bool:
@@ -101,10 +101,6 @@ class AddScaled(_Valued):
 
     factor: float
 
-    @property
-    def numbers(self) -> tuple[float, ...]:
-        return (self.factor,)
-
     def __call__(self, x: Tensor) -> Tensor:
         return x + self.value.to(x.device) * (self.factor * x.norm(dim=-1, keepdim=True))
 
@@ -114,10 +110,6 @@ class Lerp(_Valued):
     """``x + weight * (value - x)``."""
 
     weight: float
-
-    @property
-    def numbers(self) -> tuple[float, ...]:
-        return (self.weight,)
 
     def __call__(self, x: Tensor) -> Tensor:
         return torch.lerp(x, self.value.to(x.device).expand_as(x), self.weight)
@@ -129,10 +121,6 @@ class Resize(_Valued):
 
     weight: float
     times: float = 1.0
-
-    @property
-    def numbers(self) -> tuple[float, ...]:
-        return (self.weight, self.times)
 
     def __call__(self, x: Tensor) -> Tensor:
         value = self.value.to(x.device)
@@ -188,10 +176,6 @@ class Scale(Operation):
     @property
     def signature(self) -> tuple[object, ...]:
         return (type(self), self.factor)
-
-    @property
-    def numbers(self) -> tuple[float, ...]:
-        return (self.factor,)
 
     def __call__(self, x: Tensor) -> Tensor:
         y = x * self.factor

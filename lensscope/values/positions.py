@@ -175,11 +175,7 @@ def resolve(
     text = position if isinstance(position, str) else position.text
     window = _window(position, prompt)
     match = Match(*window, True) if text is None else found(text, prompt, occurrence, window)
-    holding = [
-        index
-        for index, (first, last) in enumerate(prompt.char_spans)
-        if first < match.stop and match.start < last
-    ]
+    holding = prompt.holding(match.start, match.stop)
     if not holding:
         raise PositionError(
             f"No token holds the substring {text!r}.",

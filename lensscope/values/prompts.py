@@ -47,6 +47,11 @@ class TokenizedPrompt:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def holding(self, start: int, stop: int) -> list[int]:
+        """The tokens that have a part in a range of characters of the text."""
+        spans = enumerate(self.char_spans)
+        return [n for n, (first, last) in spans if first < stop and start < last]
+
     def shown(self, limit: int = 24) -> str:
         """The tokens, numbered, for an error message."""
         numbered = [f"{i}:{label!r}" for i, label in enumerate(self.labels)]

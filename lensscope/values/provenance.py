@@ -12,21 +12,6 @@ from lensscope.errors import BasisError
 
 _ON_PURPOSE: Final = "Patchscope(…, model=target) to go from one model to another on purpose"
 
-HEADER: Final = {
-    "model": str,
-    "backend": str,
-    "fingerprint": str,
-    "processing": str,
-    "dtype": str,
-    "n_layers": int,
-    "d_model": int,
-    "n_heads": int,
-    "n_kv_heads": int,
-    "tokens": [[int]],
-    "versions": {str: str},
-}
-"""What a file says of a provenance: see `lensscope.store.json_text.conform`."""
-
 
 @dataclass(frozen=True)
 class Provenance:
@@ -90,6 +75,15 @@ class Provenance:
                 expected=f"{other.model} ({other.backend}, weights {other.fingerprint})",
                 instead=instead,
             )
+
+
+_SHAPES: Final[Mapping[str, Any]] = {"tokens": [[int]], "versions": {str: str}}
+_NUMBERS: Final = ("n_layers", "d_model", "n_heads", "n_kv_heads")
+HEADER: Final = dict.fromkeys((one.name for one in fields(Provenance)), str) | {
+    **dict.fromkeys(_NUMBERS, int),
+    **_SHAPES,
+}
+"""What a file says of a provenance: see `lensscope.store.json_text.conform`."""
 
 
 def versions_here() -> dict[str, str]:

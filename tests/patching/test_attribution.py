@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 import lensscope as ls
 from lensscope.effects.estimates import Estimate
-from lensscope.effects.sweeping import Sweep
+from lensscope.effects.sweeping import How, Sweep
 from lensscope.model.classes import backend_of
 from tests import families, oracle
 
@@ -307,9 +307,7 @@ def test_a_token_that_is_to_have_several_queries(llama):
 
 
 def estimate_of(model, site, positions, direction="denoising"):
-    sweep = Sweep.of(
-        model, CLEAN, CORRUPTED, site, difference, direction=direction, positions=positions
-    )
+    sweep = Sweep.of(model, CLEAN, CORRUPTED, site, difference, How(direction, positions))
     runs = sweep.runs(0)
     return runs, Estimate(sweep.backend, runs, sweep.groups[0], sweep.keys[0], {site.kind}, 1)
 

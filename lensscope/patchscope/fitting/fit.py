@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from lensscope.checks.extras import gradients_flow
 from lensscope.errors import LensError
-from lensscope.lenses.checks import refuse_inference_mode
 from lensscope.lenses.corpus import named
 from lensscope.model.backend import Backend
 from lensscope.patchscope.fitting.lessons import Descriptions, NextTokens, Teacher
@@ -34,7 +34,7 @@ def fitted(
     settings: FitSettings,
 ) -> tuple[LayerMaps, Trained]:
     """As `Patchscope.fit`: the maps, and what is known of their training."""
-    refuse_inference_mode()
+    gradients_flow("fit", LensError)
     _check(scope, backend)
     kind = Site((scope.read or scope.write).kind)
     sites = {n: kind(n) for n in layers_of(backend, kind, layers)}

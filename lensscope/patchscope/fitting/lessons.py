@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from lensscope.model.tokens import tokenize
 from lensscope.patchscope.fitting.settings import FitSettings
 from lensscope.patchscope.fitting.speech import Ids, Said, Speech
 from lensscope.progress import progress
+from lensscope.store.json_text import hash_of
 from lensscope.values.sites import Site, resid_post
 
 _AT_A_TIME = 256
@@ -108,7 +108,7 @@ class Descriptions:
         self.sample = {layer: held[self._first :] for layer, held in self._held.states.items()}
         n = len(order) - self._first
         self.steps = own.steps or max(1, round(n * own.passes / own.batch_size))
-        self.hash = _hash((order, [one.ids for one in self._held.said]))
+        self.hash = hash_of((order, [one.ids for one in self._held.said]))
 
     def _taught(self, names: Sequence[str]) -> Lessons:
         """All lessons: what is said of each name, and its states."""
@@ -232,7 +232,3 @@ def _read(backend: Backend, template: str, name: str) -> Asked:
         n for n, (first, last) in enumerate(prompt.char_spans) if first < end and first < last
     ]
     return Asked(prompt, ((held or inside)[-1],))
-
-
-def _hash(value: object) -> str:
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.checks import whole_number
 from lensscope.errors import StudyError
 from lensscope.lenses.lens import Lens
 from lensscope.lenses.logit import LogitLens
@@ -32,15 +31,15 @@ from lensscope.studies.experiments.attribute_extraction.probing import (
 )
 from lensscope.studies.experiments.attribute_extraction.summary import attribute_result
 from lensscope.studies.folder import Folder
-from lensscope.studies.given import as_layers, as_lenses, as_scopes, as_targets
+from lensscope.studies.given import as_lenses
 from lensscope.studies.parts import LENSES, PROBES, Part
 from lensscope.studies.relations import Relation
 from lensscope.studies.relations import relation as read_relation
 from lensscope.studies.result import StudyResult
 from lensscope.studies.scoring import Match
-from lensscope.studies.study import BUDGET, Study
-from lensscope.studies.sweep import Grid, Sweep
-from lensscope.studies.sweep_lines import measured
+from lensscope.studies.study import BUDGET
+from lensscope.studies.sweep import Grid
+from lensscope.studies.swept import SweptStudy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,10 +50,9 @@ _SUBJECTS: Final = 8
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class AttributeExtraction(Study):
+class AttributeExtraction(SweptStudy):
     """See `attribute_extraction`."""
 
-    grid: Grid
     relation: Relation
     lenses: tuple[Lens, ...]
     probe: bool
@@ -66,13 +64,6 @@ class AttributeExtraction(Study):
     def items(self) -> Subjects:
         """The subjects as they are read and scored."""
         return Subjects(self.backend, self.relation, self.match, self.only_known, self.seed)
-
-    @functools.cached_property
-    def sweep(self) -> Sweep:
-        """What is run of the patchscopes."""
-        layers = self.grid.within(self.backend)
-        models = (self.backend, self.backend)
-        return Sweep(self.items, self.grid, *models, layers, self.seed, self.memory_budget)
 
     @functools.cached_property
     def _probing(self) -> Probing | None:
@@ -104,23 +95,17 @@ class AttributeExtraction(Study):
         probes = [] if self._probing is None else range(len(self.sweep.sources))
         batches = range(-(-len(self.relation) // _SUBJECTS))
         return [
-            *self.sweep.parts(),
+            *super().parts(),
             *(PROBES.part(layer, 0) for layer in probes),
             *(LENSES.part(n, batch) for n in range(len(self.lenses)) for batch in batches),
         ]
 
     def check(self) -> None:
-        self.sweep.check()
+        super().check()
         self.items.others()
         for lens in self.lenses:
             readable = [s for s in self.sweep.sites if lens.knows(self.backend, s)]
             lens.check(self.backend, readable or self.sweep.sites)
-
-    def check_whole(self) -> None:
-        self.sweep.check_whole()
-
-    def prepare(self) -> Mapping[str, Tensor]:
-        return self.sweep.prepare()
 
     def measure(self, part: Part, shared: Mapping[str, Tensor]) -> pd.DataFrame:
         if part.kind == PROBES:
@@ -128,7 +113,7 @@ class AttributeExtraction(Study):
         if part.kind == LENSES:
             lens, batch = part.numbers
             return self._lens(self.lenses[lens], batch, shared)
-        return measured(self.sweep, part, shared)
+        return super().measure(part, shared)
 
     def _probe(self, source: int) -> pd.DataFrame:
         """A line a sample that the probe of a layer is tested on."""
@@ -256,9 +241,6 @@ def attribute_extraction(
         ('condition', 'variant', 'inspection', 'source_layer', 'target_layer')
     """
     found = relation if isinstance(relation, Relation) else read_relation(relation)
-    for name, value in (("subjects", subjects), ("sentences", sentences)):
-        if value is not None:
-            whole_number(value, name, 1, 2, error=StudyError)
     found = found.first(None, sentences)
     if subjects is not None:
         found = found.drawn(subjects, seed)
@@ -271,13 +253,8 @@ def attribute_extraction(
         model=model,
         seed=seed,
         memory_budget=memory_budget,
-        grid=Grid(
-            as_scopes(found.inspection if inspection is None else inspection),
-            as_layers(layers),
-            as_targets(target_layers),
-            max_new_tokens,
-            random_draws,
-            inspection is not None,
+        grid=Grid.of(
+            inspection, found.inspection, layers, target_layers, max_new_tokens, random_draws
         ),
         relation=found,
         lenses=() if none else as_lenses(lenses),

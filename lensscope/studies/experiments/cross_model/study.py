@@ -8,7 +8,6 @@ entity-description patchscopes read the source model in the words of the target 
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,6 @@ import torch
 from torch import Tensor
 
 from lensscope import checks
-from lensscope.checks import number, whole_number
 from lensscope.errors import StudyError
 from lensscope.lenses.affine import AffineLens
 from lensscope.lenses.corpus import python_docs
@@ -28,6 +26,7 @@ from lensscope.model.classes import backend_of
 from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.layers import layers_of
 from lensscope.patchscope.scope import Patchscope
+from lensscope.store.json_text import hash_of
 from lensscope.studies.controls import groups
 from lensscope.studies.described import Described, Scores
 from lensscope.studies.entities import Entity, entities_of
@@ -38,9 +37,10 @@ from lensscope.studies.folder import Folder
 from lensscope.studies.given import as_layers, as_scope, as_targets
 from lensscope.studies.parts import IDENTITY, Part
 from lensscope.studies.result import StudyResult
-from lensscope.studies.study import BUDGET, Study
+from lensscope.studies.study import BUDGET
 from lensscope.studies.sweep import Grid, Sweep
 from lensscope.studies.sweep_lines import measured
+from lensscope.studies.swept import SweptStudy
 from lensscope.studies.texts import Text, texts_of
 from lensscope.values.sites import resid_post
 from lensscope.values.transforms import Affine
@@ -55,10 +55,9 @@ _LAYERS: Final = 8
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CrossModel(Study):
+class CrossModel(SweptStudy):
     """See `cross_model`."""
 
-    grid: Grid
     given: tuple[Entity, ...]
     target_model: Any
     corpus: tuple[Text, ...]
@@ -142,8 +141,8 @@ class CrossModel(Study):
             "pairs": [list(pair) for pair in self.pairs()],
             "identity": [scope.inspection.told, scope.inspection.placeholder],
             "texts": [text if isinstance(text, str) else list(text) for text in held],
-            "fitted_on": _hash(fit),
-            "and_on_python_docs": _hash(python_docs()) if self.with_docs else None,
+            "fitted_on": hash_of(fit),
+            "and_on_python_docs": hash_of(python_docs()) if self.with_docs else None,
             "ridge": self.ridge,
             "max_tokens": self.max_tokens,
         }
@@ -158,9 +157,6 @@ class CrossModel(Study):
             StudyError: too few texts or entities.
             PromptError, SiteError, ModelError: of prompts, layers and models.
         """
-        number(self.ridge, "ridge", 0, 1e-3, error=StudyError)
-        if self.max_tokens is not None:
-            whole_number(self.max_tokens, "max_tokens", 1, 5000, error=StudyError)
         if len(self.corpus) < 3:
             raise StudyError(
                 "There are too few texts to fit on some and measure on others.",
@@ -226,10 +222,6 @@ class CrossModel(Study):
         arguments = folder.manifest()["arguments"]
         given = [Entity(**row) for row in arguments["entities"]]
         return cross_model_result(folder, Scores(given, None))
-
-
-def _hash(value: object) -> str:
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
 
 
 @checks.door(StudyError, source=checks.anything)

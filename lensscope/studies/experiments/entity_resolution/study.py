@@ -7,12 +7,10 @@ written into a prompt of described entities, and what is generated is compared w
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
-
-from torch import Tensor
 
 from lensscope import checks
 from lensscope.errors import StudyError
@@ -24,16 +22,14 @@ from lensscope.studies.entities import Entity, entities_of
 from lensscope.studies.entities import entities as read_entities
 from lensscope.studies.experiments.entity_resolution.summary import entity_result
 from lensscope.studies.folder import Folder
-from lensscope.studies.given import as_layers, as_scopes, as_targets
 from lensscope.studies.items import Sample
-from lensscope.studies.parts import Part
 from lensscope.studies.result import StudyResult
-from lensscope.studies.study import BUDGET, Study
-from lensscope.studies.sweep import Grid, Sweep
-from lensscope.studies.sweep_lines import measured
+from lensscope.studies.study import BUDGET
+from lensscope.studies.sweep import Grid
+from lensscope.studies.swept import SweptStudy
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 INSPECTIONS: Final = (
     ENTITY_DESCRIPTION,
@@ -44,10 +40,9 @@ INSPECTIONS: Final = (
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EntityResolution(Study):
+class EntityResolution(SweptStudy):
     """See `entity_resolution`."""
 
-    grid: Grid
     given: tuple[Entity, ...]
     ways: tuple[str, ...]
     all_tokens: bool
@@ -59,13 +54,6 @@ class EntityResolution(Study):
         """The entities as they are read and scored."""
         own = (self.given, self.ways, self.all_tokens, self.similarity, self.seed)
         return Described(self.backend, *own)
-
-    @functools.cached_property
-    def sweep(self) -> Sweep:
-        """What is run."""
-        layers = self.grid.within(self.backend)
-        models = (self.backend, self.backend)
-        return Sweep(self.items, self.grid, *models, layers, self.seed, self.memory_budget)
 
     def sample(self, item: int, variant: int) -> Sample:
         """Where an entity's states are read."""
@@ -86,21 +74,6 @@ class EntityResolution(Study):
             **self.items.arguments(),
             **self.sweep.places(),
         }
-
-    def parts(self) -> list[Part]:
-        return self.sweep.parts()
-
-    def check(self) -> None:
-        self.sweep.check()
-
-    def check_whole(self) -> None:
-        self.sweep.check_whole()
-
-    def prepare(self) -> Mapping[str, Tensor]:
-        return self.sweep.prepare()
-
-    def measure(self, part: Part, shared: Mapping[str, Tensor]) -> pd.DataFrame:
-        return measured(self.sweep, part, shared)
 
     @classmethod
     def summary(cls, folder: Folder) -> StudyResult:
@@ -167,7 +140,7 @@ def entity_resolution(
 
     Example:
         >>> study = ls.studies.entity_resolution(
-        ...     model, ls.studies.entities(limit=6), layers=[4, 8, 12], max_new_tokens=5)
+        ...     model, ls.studies.entities(limit=2), layers=[8], max_new_tokens=3)
         >>> result = study.run()
         >>> result.data.resolved.sel(condition="state").dims
         ('variant', 'inspection', 'source_layer')
@@ -195,14 +168,7 @@ def entity_resolution(
         model=model,
         seed=seed,
         memory_budget=memory_budget,
-        grid=Grid(
-            as_scopes(INSPECTIONS if inspection is None else inspection),
-            as_layers(layers),
-            as_targets(target_layers),
-            max_new_tokens,
-            random_draws,
-            inspection is not None,
-        ),
+        grid=Grid.of(inspection, INSPECTIONS, layers, target_layers, max_new_tokens, random_draws),
         given=entities_of(entities),
         ways=ways,
         all_tokens=all_tokens,
