@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lensscope.cli.beside import side_by_side
 from lensscope.cli.circuit import circuit
 from lensscope.cli.grouped import grouped
 from lensscope.cli.inspecting import inspect, read
 from lensscope.cli.lenses import compare, lens_app
 from lensscope.cli.patching import patch, trace
+from lensscope.cli.readers import best_block, train_reader
 from lensscope.cli.reading_study import reading_quality
 from lensscope.cli.report import report
 from lensscope.cli.studies import study_app
@@ -49,7 +51,7 @@ app = typer.Typer(
 app.add_typer(lens_app, name="lens")
 app.add_typer(study_app, name="study")
 study_app.command("reading-quality")(reading_quality)
-for command in (inspect, read, compare, patch, trace, circuit, report):
+for command in (inspect, read, train_reader, best_block, compare, patch, trace, circuit, report):
     app.command()(command)
 
 _MODELS_SHOWN = 40
@@ -61,7 +63,8 @@ def demo(
     html: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("lensscope-demo.html"),
     quiet: Quiet = False,
 ) -> None:
-    """What a real model thinks three names are, layer by layer, beside the logit lens."""
+    """What a real model thinks three names are, layer by layer, beside the logit lens; and, inside
+    a sentence, in the words of a raw and of a trained reader, beside those of another state."""
     with errors(quiet):
         say(quiet, "Loading the demo model …")
         from lensscope.model.loading import load_model
@@ -70,13 +73,20 @@ def demo(
 
         model = load_model()
         scope = Patchscope.entity_description()
-        sections = []
+        sections, read = [], []
         for entity in DEMO_ENTITIES:
             say(quiet, f"Inspecting {entity!r} at every layer …")
             result = scope.inspect(model, entity)
             sections.append(result.section())
             if not quiet:
                 print_table(result)
+        for entity in DEMO_ENTITIES:
+            say(quiet, f"Reading {entity!r} inside a sentence, raw and trained …")
+            table, found = side_by_side(model, entity)
+            read += found
+            if not quiet:
+                print_shown(table)
+        sections += read
         write(html, page("What the model thinks these are", sections))
         print(f"Page written to {html}")
 

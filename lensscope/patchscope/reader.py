@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from lensscope import checks
 from lensscope.errors import LensError, PromptError
 from lensscope.lenses.corpus import Texts
 from lensscope.model.classes import backend_of
+from lensscope.patchscope.fitting.alignment import spread_over
+from lensscope.patchscope.fitting.blocks import block_scores
 from lensscope.patchscope.fitting.fit import fitted
 from lensscope.patchscope.fitting.settings import FitSettings
-from lensscope.patchscope.layers import LayersLike
+from lensscope.patchscope.layers import LayersLike, layers_of
 from lensscope.patchscope.maps import LayerMaps
 from lensscope.patchscope.readers.given import Given
 from lensscope.patchscope.readers.loading import loaded
@@ -22,8 +25,11 @@ from lensscope.patchscope.reconstruction import Reconstruction
 from lensscope.patchscope.trained import Trained
 from lensscope.store.files import path_of
 from lensscope.values.rules import Rule, as_rule
-from lensscope.values.sites import resid_pre
+from lensscope.values.sites import Site, resid_pre
 from lensscope.values.transforms import Projection
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 R = TypeVar("R", bound="Reader")
 
@@ -135,6 +141,48 @@ class Reader:
         scope = cast(Any, self)
         maps, trained = fitted(scope, backend_of(model), texts, layers, where, own)
         return cast(R, replace(scope, transform=maps, trained=trained))
+
+    @checks.door(LensError, names=checks.listed)
+    def reading_blocks(
+        self,
+        model: Any,
+        names: Sequence[str],
+        *,
+        blocks: LayersLike = None,
+        layers: LayersLike = None,
+        **settings: Any,
+    ) -> pd.DataFrame:
+        """Into which block states are best written: what the model says of names, given their
+        states, by block and source layer.
+
+        Args:
+            model: the model, which is read and speaks.
+            names: names to try, some tens of them.
+            blocks: the blocks whose input is written; by default the first third of them.
+            layers: source layers; by default six of them, evenly spread.
+            **settings: ``template``, ``max_tokens`` and ``stop`` of `fit`.
+
+        Returns:
+            A frame with a line for each block and source layer: ``block``, ``source_layer``, and
+            ``nats`` a token of what the model itself says of the name; the lower, the better.
+
+        Raises:
+            LensError, PromptError, SiteError: as `fit`.
+
+        Example:
+            >>> scope = ls.Patchscope.definition()
+            >>> found = scope.reading_blocks(model, ["Japan", "Peru"], blocks=[2, 20], layers=[8])
+            >>> int(found.set_index("block").nats.idxmin())
+            2
+        """
+        backend = backend_of(model)
+        scope = cast(Any, self)
+        kind = Site((scope.read or scope.write).kind)
+        n = backend.n_layers
+        tried = layers_of(backend, resid_pre, blocks if blocks is not None else range(-(-n // 3)))
+        spread = layers_of(backend, kind, layers)
+        sites = {k: kind(k) for k in (spread if layers is not None else spread_over(spread, 6))}
+        return block_scores(scope, backend, names, tried, sites, FitSettings.of(settings))
 
     @checks.door(LensError)
     def save(self, path: str | Path) -> Path:

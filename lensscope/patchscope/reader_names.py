@@ -15,6 +15,7 @@ PRESETS: Final[Mapping[str, Callable[..., Patchscope]]] = {
     "token-identity": Patchscope.token_identity,
     "attribute": Patchscope.attribute,
     "selfie": Patchscope.selfie,
+    "definition": Patchscope.definition,
 }
 """Patchscopes that come along."""
 _EXAMPLE: Final = "The largest city in x"
@@ -52,12 +53,14 @@ def reader_of(
     name = text.replace("_", "-")
     if name in PRESETS:
         return _preset(name, question, block)
+    if name == "tuned" and block is None and question is None:
+        return Patchscope.tuned(model)
     path = Path(text).expanduser()
     if not path.exists():
         raise LensError(
             "There is no such reader.",
             got=repr(text),
-            expected=f"{', '.join(PRESETS)}, or the path of a reader",
+            expected=f"{', '.join(PRESETS)}, tuned (without a question), or the path of a reader",
             instead="entity-description; or what scope.save(path) wrote",
         )
     if block is not None:

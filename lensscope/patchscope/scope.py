@@ -10,20 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from typing import Any
 
 from torch import Tensor
 
 from lensscope import checks
 from lensscope.engine.capture import SitesLike
 from lensscope.engine.rows import PatchLike
-from lensscope.errors import LensError, LensscopeError, PatchError, PromptError, SiteError
+from lensscope.errors import LensError, LensscopeError, PatchError, SiteError
 from lensscope.model.adapters import Adapter
 from lensscope.model.classes import backend_of
 from lensscope.patchscope.inspecting import inspected
 from lensscope.patchscope.inspection import InspectionPrompt, an_inspection
 from lensscope.patchscope.layers import LayersLike, TargetLayers, read_at
 from lensscope.patchscope.lens import PatchscopeLens
+from lensscope.patchscope.presets import Presets
 from lensscope.patchscope.reader import Reader
 from lensscope.patchscope.result import PatchscopeResult
 from lensscope.patchscope.trained import Trained
@@ -32,26 +33,14 @@ from lensscope.values.operations import Map, Resize, as_value
 from lensscope.values.positions import ALL, PositionsLike
 from lensscope.values.prompts import PromptsLike
 from lensscope.values.rules import Rule, as_rule
-from lensscope.values.sites import Patch, Site, as_site, resid_post, resid_pre
+from lensscope.values.sites import Patch, Site, as_site, resid_post
 from lensscope.values.transforms import BySite
 from lensscope.values.vectors import VectorsLike
-
-ENTITY_DESCRIPTION: Final = (
-    "Syria: Country in the Middle East, Leonardo DiCaprio: American actor, Samsung: South Korean "
-    "multinational major appliance and consumer electronics corporation, x"
-)
-IDENTITY_WORDS: Final = ("cat", "1135", "hello")
 
 
 def _transform(value: Any, name: str, error: type[LensscopeError]) -> Any:
     """A check: a map, or what has one for each site."""
     return value if isinstance(value, BySite) else checks.function(value, name, error)
-
-
-def _words(value: Any, name: str, error: type[LensscopeError]) -> list[str]:
-    """A check: some words."""
-    instead = 'words=["cat", "1135", "hello"]'
-    return [checks.text(w, name, error) for w in checks.several(value, name, instead, error)]
 
 
 @checks.constructor(
@@ -63,7 +52,7 @@ def _words(value: Any, name: str, error: type[LensscopeError]) -> list[str]:
     trained=checks.optional(checks.instance("Trained", "ls.Patchscope.load(folder, model)")),
 )
 @dataclass(frozen=True)
-class Patchscope(Reader):
+class Patchscope(Presets, Reader):
     """Where and how a state is written, and what is decoded.
 
     Attributes:
@@ -143,50 +132,6 @@ class Patchscope(Reader):
                 expected="a kind without a layer",
                 instead=f"scope.inspect(model, prompt, sites=ls.{self.read!r}), without read=",
             )
-
-    # ---------------------------------------------------------------- presets
-
-    @classmethod
-    @checks.door(PromptError, words=_words)
-    def token_identity(cls, words: Sequence[str] = IDENTITY_WORDS, **kwargs: Any) -> Patchscope:
-        """``cat -> cat``, …, ``?``: which token is this state? (section 4.1)
-
-        Args:
-            words: what stands for itself in the prompt.
-            **kwargs: as of a `Patchscope`.
-        """
-        lines = "".join(f"{word} -> {word}\n" for word in words)
-        return cls(InspectionPrompt(lines + "?", "?"), **{"max_new_tokens": 1, **kwargs})
-
-    @classmethod
-    @checks.door(PromptError)
-    def entity_description(cls, **kwargs: Any) -> Patchscope:
-        """Three described entities and a placeholder: what is this the name of? (section 4.3)"""
-        return cls(InspectionPrompt(ENTITY_DESCRIPTION, "x"), **kwargs)
-
-    @classmethod
-    @checks.door(PromptError)
-    def attribute(cls, text: str, placeholder: str = "x", **kwargs: Any) -> Patchscope:
-        """An unfinished sentence: ``"The largest city in x"``. (section 4.2)"""
-        return cls(InspectionPrompt(text, placeholder), **kwargs)
-
-    @classmethod
-    @checks.door(PromptError)
-    def selfie(
-        cls,
-        text: str = "Message: _ _ _ _ _\nIn other words, the message says:",
-        placeholder: str = "_",
-        layer: int = 2,
-        **kwargs: Any,
-    ) -> Patchscope:
-        """Write at several placeholders into the input of an early block, and ask for a summary.
-
-        Chen et al. 2024, "SelfIE: Self-Interpretation of Large Language Model Embeddings". Reads
-        block outputs; with ``mix`` below 1 it interpolates, with ``match_norm=True`` the state
-        gets the length of the placeholder's own.
-        """
-        options = {"write": resid_pre(layer), "read": resid_post, "match_norm": True, **kwargs}
-        return cls(InspectionPrompt(text, placeholder), **options)
 
     @checks.door(LensError, name=checks.text, temperature=checks.real(1e-3, instead=0.7))
     def as_lens(

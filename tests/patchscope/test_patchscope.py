@@ -11,8 +11,8 @@ import torch
 import lensscope as ls
 from lensscope.model.classes import backend_of
 from lensscope.model.tokens import tokenize
+from lensscope.patchscope.presets import ENTITY_DESCRIPTION
 from lensscope.patchscope.result import FRAME_COLUMNS
-from lensscope.patchscope.scope import ENTITY_DESCRIPTION
 from lensscope.patchscope.writing import write_and_decode
 from tests import families, oracle
 from tests.oracle import Edit

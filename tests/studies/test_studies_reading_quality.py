@@ -22,8 +22,8 @@ from lensscope.stats.distributions import student
 from lensscope.studies.experiments.reading_quality import study as study_file
 from lensscope.studies.experiments.reading_quality.descriptions import (
     agreement,
+    brief_of,
     counted,
-    describes,
     ranked_first,
 )
 from lensscope.studies.scoring import rouge_l
@@ -276,21 +276,24 @@ def test_a_tuned_patchscope_is_read_by_its_maps(llama, tmp_path):
 
 def test_of_a_list_of_entities_the_first_description_counts(demo):
     scope = ls.Patchscope.entity_description()
-    assert describes(scope.inspection)
+    first = brief_of(scope.inspection)
+    assert first is not None
     for other in (ls.Patchscope.token_identity(), ls.Patchscope.selfie()):
-        assert not describes(other.inspection)
-    assert not describes(ls.InspectionPrompt("The largest city in x"))
+        assert brief_of(other.inspection) is None
+    assert brief_of(ls.InspectionPrompt("The largest city in x")) is None
+    sentence = brief_of(ls.Patchscope.definition().inspection)
+    assert sentence is not None and sentence(" a city, near Rome.\n\nWhat") == "a city, near Rome"
     from lensscope.model.classes import backend_of
 
     prompt = scope.inspection.tokens(demo)
     text = ": American film, The Beatles: English band"
     ids = demo.tokenizer(text, add_special_tokens=False)["input_ids"]
-    said = counted(backend_of(demo), prompt, ids, whole=False)
+    said = counted(backend_of(demo), prompt, ids, first)
     assert said.text == text and said.brief == "American film"
     assert demo.tokenizer.decode(said.counted) == ": American film"
-    whole = counted(backend_of(demo), prompt, ids, whole=True)
+    whole = counted(backend_of(demo), prompt, ids, None)
     assert whole.counted == tuple(ids) and whole.brief == text
-    own = counted(backend_of(demo), prompt, ids[:3], whole=False)
+    own = counted(backend_of(demo), prompt, ids[:3], first)
     assert agreement(said, own) == {"rouge_l": 1.0, "first_tokens": 0.0, "first_word": 1.0}
 
 

@@ -34,7 +34,7 @@ def fitted(
     settings: FitSettings,
 ) -> tuple[LayerMaps, Trained]:
     """As `Patchscope.fit`: the maps, and what is known of their training."""
-    gradients_flow("fit", LensError)
+    gradients_flow("a fit", LensError)
     _check(scope, backend)
     kind = Site((scope.read or scope.write).kind)
     sites = {n: kind(n) for n in layers_of(backend, kind, layers)}

@@ -74,6 +74,23 @@ class Teacher(Protocol):
         """Those of an update, the same whenever it is asked for."""
 
 
+def described(
+    speech: Speech, names: Sequence[str], sites: Mapping[int, Site], settings: FitSettings
+) -> Lessons:
+    """Names, each with its states inside a sentence and what the model says of the name itself."""
+    said: list[Said] = []
+    with progress(len(names), "what the model says of them", "name") as bar:
+        for first in range(0, len(names), _AT_A_TIME):
+            some = names[first : first + _AT_A_TIME]
+            said += speech.named(some, settings.max_tokens, settings.stop)
+            bar.update(len(some))
+    templates = settings.template
+    reads = [
+        _read(speech.backend, templates[n % len(templates)], name) for n, name in enumerate(names)
+    ]
+    return Lessons(_states(speech.backend, reads, sites), said)
+
+
 @dataclass(eq=False)
 class Descriptions:
     """Names inside a sentence, each with what the model says of the name itself."""
@@ -98,7 +115,7 @@ class Descriptions:
             )
         order = list(self.names)
         random.Random(own.seed).shuffle(order)
-        self._held = self._taught(order)
+        self._held = described(self.speech, order, self.sites, own)
         half = own.n_held_out // 2
         self.apart = (
             self._held.some(range(half)),
@@ -109,21 +126,6 @@ class Descriptions:
         n = len(order) - self._first
         self.steps = own.steps or max(1, round(n * own.passes / own.batch_size))
         self.hash = hash_of((order, [one.ids for one in self._held.said]))
-
-    def _taught(self, names: Sequence[str]) -> Lessons:
-        """All lessons: what is said of each name, and its states."""
-        own, backend = self.settings, self.speech.backend
-        said: list[Said] = []
-        with progress(len(names), "what the model says of them", "name") as bar:
-            for first in range(0, len(names), _AT_A_TIME):
-                some = names[first : first + _AT_A_TIME]
-                said += self.speech.named(some, own.max_tokens, own.stop)
-                bar.update(len(some))
-        reads = [
-            _read(backend, own.template[n % len(own.template)], name)
-            for n, name in enumerate(names)
-        ]
-        return Lessons(_states(backend, reads, self.sites), said)
 
     def lessons(self, step: int) -> Lessons:
         """Those of an update: texts of about one length, gone through in an order of their own

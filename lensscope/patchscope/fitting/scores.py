@@ -23,14 +23,14 @@ def scores_on(
     and the divergence of its distribution from the reader's."""
     found = []
     for layer, own in maps.items():
-        before = _measured(speech, lessons, layer, lambda x: x)
-        after = _measured(speech, lessons, layer, own)
+        before = measured(speech, lessons, layer, lambda x: x)
+        after = measured(speech, lessons, layer, own)
         values = (before[0], after[0], before[1], after[1])
         found.append({"layer": layer, **dict(zip(SCORES, values, strict=True))})
     return found
 
 
-def _measured(
+def measured(
     speech: Speech, lessons: Lessons, layer: int, own: Callable[[Tensor], Tensor]
 ) -> tuple[float, float]:
     """Nats a token, and the divergence a token."""

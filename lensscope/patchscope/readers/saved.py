@@ -123,19 +123,7 @@ def load_saved(given: Given) -> dict[str, Any]:
         BasisError: it is for another model.
         PromptError: there is nothing to ask, or the question has the placeholder in it.
     """
-    expected = f"a safetensors file of format {_FORMAT}, as scope.save(path) wrote it"
-    try:
-        header, tensors = read_tensors(given.path)
-        conform(header, {"format": str}, "the header")
-        if header["format"] != _FORMAT:
-            raise DamagedError(f"format {header['format'][:80]!r}")
-        conform(header, _HEADER, "the header")
-        fields = _fields(header, tensors)
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, LensscopeError) and not isinstance(error, LensError):
-            raise
-        got = f"{type(error).__name__}: {error}"[:400]
-        raise not_whole(given.path, "patchscope", got, expected) from error
+    fields = read_saved(given.path)
     trained, adapter = fields["trained"], fields["adapter"]
     if trained is not None:
         given.check_basis(trained.model.d_model, trained.kind, trained.model.processing)
@@ -145,6 +133,28 @@ def load_saved(given: Given) -> dict[str, Any]:
         fields |= {"rule": given.rule, "mix": 1.0, "match_norm": False}
     if given.question is not None:
         fields["inspection"] = fields["inspection"].asking(given.question)
+    return fields
+
+
+def read_saved(path: Path) -> dict[str, Any]:
+    """As `load_saved`, whatever model it is for.
+
+    Raises:
+        LensError: not whole, or of another version.
+    """
+    expected = f"a safetensors file of format {_FORMAT}, as scope.save(path) wrote it"
+    try:
+        header, tensors = read_tensors(path)
+        conform(header, {"format": str}, "the header")
+        if header["format"] != _FORMAT:
+            raise DamagedError(f"format {header['format'][:80]!r}")
+        conform(header, _HEADER, "the header")
+        fields = _fields(header, tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, LensscopeError) and not isinstance(error, LensError):
+            raise
+        got = f"{type(error).__name__}: {error}"[:400]
+        raise not_whole(path, "patchscope", got, expected) from error
     return fields
 
 

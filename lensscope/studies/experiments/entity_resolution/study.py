@@ -16,7 +16,8 @@ from lensscope import checks
 from lensscope.errors import StudyError
 from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.layers import TargetLayers
-from lensscope.patchscope.scope import ENTITY_DESCRIPTION, Patchscope
+from lensscope.patchscope.presets import ENTITY_DESCRIPTION
+from lensscope.patchscope.scope import Patchscope
 from lensscope.studies.described import VARIANTS, Described, Scores
 from lensscope.studies.entities import Entity, entities_of
 from lensscope.studies.entities import entities as read_entities

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import torch
@@ -37,36 +37,56 @@ class Said(NamedTuple):
     counted: tuple[int, ...]
 
 
-def describes(inspection: InspectionPrompt) -> bool:
-    """Whether what follows the placeholder is the description of an entity, and then the next one.
+def first_sentence(text: str) -> str:
+    """What a text says before its sentence ends.
 
     Example:
-        >>> from lensscope.studies.experiments.reading_quality.descriptions import describes
+        >>> from lensscope.studies.experiments.reading_quality.descriptions import first_sentence
+        >>> first_sentence(" a British actor.\\n\\nThe answer is")
+        'a British actor'
+    """
+    return re.split(r"[.!?\n]", text.lstrip(), maxsplit=1)[0].strip()
+
+
+def brief_of(inspection: InspectionPrompt) -> Callable[[str], str] | None:
+    """What of a text counts, by its prompt: of one that ends with a list of described entities, the
+    first description; of one that ends with a sentence just begun, after others, that sentence;
+    ``None`` where all counts.
+
+    Example:
+        >>> from lensscope.studies.experiments.reading_quality.descriptions import brief_of
         >>> scopes = ls.Patchscope.entity_description(), ls.Patchscope.selfie()
-        >>> [describes(scope.inspection) for scope in scopes]
-        [True, False]
+        >>> [brief_of(scope.inspection) is None for scope in scopes]
+        [False, True]
     """
     text = inspection.text
     if not isinstance(text, str):
-        return False
+        return None
     mark = re.escape(inspection.placeholder)
-    return re.search(rf"\w:\s[^:]+,\s{mark}\s*\Z", text) is not None
+    if re.search(rf"\w:\s[^:]+,\s{mark}\s*\Z", text):
+        return first_description
+    return first_sentence if re.search(rf"\.\s+{mark}(\s\w+){{1,3}}\s*\Z", text) else None
 
 
-def counted(backend: Backend, prompt: TokenizedPrompt, ids: Sequence[int], *, whole: bool) -> Said:
+def counted(
+    backend: Backend,
+    prompt: TokenizedPrompt,
+    ids: Sequence[int],
+    brief_of: Callable[[str], str] | None,
+) -> Said:
     """What was said after a prompt, as far as it counts.
 
     Args:
         backend: the model.
         prompt: what was gone on from.
         ids: the new tokens.
-        whole: whether all counts, and not the first description alone.
+        brief_of: gives the part of the text that counts; without it, all does.
     """
     own = tuple(ids)
     text = text_of(backend, own, prompt.ids)
-    if whole:
+    if brief_of is None:
         return Said(text, own, text.strip(), own)
-    brief = first_description(text)
+    brief = brief_of(text)
     end = text.find(brief) + len(brief)
     number = 1
     while number < len(own) and len(text_of(backend, own[:number], prompt.ids)) < end:

@@ -19,8 +19,8 @@ from lensscope.patchscope.writing import adapted, write_and_decode
 from lensscope.studies.experiments.reading_quality.descriptions import (
     Said,
     agreement,
+    brief_of,
     counted,
-    describes,
     nats_of,
     ranked_first,
 )
@@ -149,8 +149,8 @@ class Task:
     def _counted(
         self, inspection: InspectionPrompt, prompt: TokenizedPrompt, ids: Sequence[int]
     ) -> Said:
-        whole = self.whole or not describes(inspection)
-        return counted(self.backend, prompt, ids, whole=whole)
+        brief = None if self.whole else brief_of(inspection)
+        return counted(self.backend, prompt, ids, brief)
 
     def _nats(
         self,

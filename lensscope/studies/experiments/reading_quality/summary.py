@@ -43,8 +43,8 @@ TITLES: Final[Mapping[str, str]] = {
 
 
 _FIRST: Final = (
-    "Of a prompt that goes on from entity to entity, the first description counts, of the reader's "
-    "words and of the model's own."
+    "Of a prompt that goes on from entity to entity, or from sentence to sentence, the first one "
+    "counts, of the reader's words and of the model's own."
 )
 
 

@@ -1,0 +1,201 @@
+"""The commands that train a reader, and find where a raw one is best written."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lensscope.cli.grouped import grouped
+from lensscope.cli.terminal import (
+    Json,
+    Loading,
+    ModelName,
+    Quiet,
+    errors,
+    load,
+    numbers_of,
+    print_shown,
+    say,
+)
+from lensscope.store.files import write
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Names = Annotated[
+    Path | None, typer.Option(help="A text file with a name a line; some thousand come along.")
+]
+Layers = Annotated[str, typer.Option(help="Source layers: all, or 3,5, or 0:12.")]
+
+
+class Objective(str, Enum):
+    """What a reader is taught."""
+
+    description = "description"
+    next_token = "next_token"
+
+
+class MapKind(str, Enum):
+    """What is trained."""
+
+    scale = "scale"
+    low_rank = "low_rank"
+    full = "full"
+
+
+@grouped
+def train_reader(
+    *,
+    out: Annotated[Path, typer.Option(help="Where the reader goes.")] = Path("reader.safetensors"),
+    objective: Annotated[
+        Objective, typer.Option(help="What is taught: what names are, or what comes next.")
+    ] = Objective.description,
+    names: Names = None,
+    texts: Annotated[
+        Path | None, typer.Option(help="A text file, for next_token; Python's chapters by default.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="So many names, drawn by the seed.")] = 5000,
+    block: Annotated[
+        int, typer.Option(help="States are written into the input of this block.")
+    ] = 2,
+    question: Annotated[
+        str | None, typer.Option(help="The prompt, with its placeholder x, in place of our own.")
+    ] = None,
+    layers: Layers = "all",
+    map: Annotated[MapKind, typer.Option(help="What is trained.")] = MapKind.full,
+    rank: Annotated[int, typer.Option(help="Of low_rank.")] = 64,
+    keep_rank: Annotated[
+        int | None, typer.Option(help="Keep maps of this rank, which take less room.")
+    ] = None,
+    passes: Annotated[float, typer.Option(help="How often all names are gone through.")] = 2.0,
+    steps: Annotated[int | None, typer.Option(help="Updates, in place of --passes.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At its highest.")] = None,
+    half: Annotated[bool, typer.Option("--half", help="Keep numbers in half the room.")] = False,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Keep the training here; the same command goes on.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
+    model: ModelName = "demo",
+    loading: Loading,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a patchscope to say what states hold, and keep it; scores are of what it never saw."""
+    with errors(quiet):
+        import dataclasses
+        import random
+
+        import torch
+
+        from lensscope.patchscope.inspection import InspectionPrompt
+        from lensscope.patchscope.scope import Patchscope
+        from lensscope.values.sites import resid_post, resid_pre
+
+        sources = None if layers == "all" else numbers_of(layers)
+        where: dict[str, Any] = {"write": resid_pre(block), "read": resid_post}
+        taught: Any
+        if objective is Objective.description:
+            scope = Patchscope.definition(block)
+            taught = _names(names)
+            random.Random(seed).shuffle(taught)
+            taught = taught[:limit]
+        else:
+            scope = Patchscope.token_identity(**where)
+            taught = _texts(texts)
+        if question is not None:
+            scope = dataclasses.replace(scope, inspection=InspectionPrompt(question, "x"))
+        settings: dict[str, Any] = {"rank": rank, "seed": seed, "passes": passes, "steps": steps}
+        reader = scope.fit(
+            load(model, loading, quiet),
+            taught,
+            objective=objective.value,
+            layers=sources,
+            map=map.value,
+            checkpoint=checkpoint,
+            keep_rank=keep_rank,
+            learning_rate=learning_rate,
+            **settings,
+        )
+        if half:
+            maps: Any = reader.transform
+            reader = dataclasses.replace(reader, transform=maps.to(torch.float16))
+        reader.save(out)
+        say(quiet, f"Reader written to {out}")
+        assert reader.trained is not None
+        _deliver(
+            reader.trained.frame(),
+            "What the model itself says, given states of what the reader never saw",
+            json,
+            quiet,
+        )
+
+
+@grouped
+def best_block(
+    *,
+    names: Names = None,
+    limit: Annotated[int, typer.Option(help="So many names, drawn by the seed.")] = 60,
+    blocks: Annotated[str, typer.Option(help="Blocks: 0:10, or 1,2,3.")] = "0:10",
+    layers: Annotated[str, typer.Option(help="Source layers: six by default.")] = "",
+    seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
+    model: ModelName = "demo",
+    loading: Loading,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Into the input of which block a raw patchscope is best written, found on names."""
+    with errors(quiet):
+        import random
+
+        from lensscope.patchscope.scope import Patchscope
+
+        held = _names(names)
+        random.Random(seed).shuffle(held)
+        found = Patchscope.definition().reading_blocks(
+            load(model, loading, quiet),
+            held[:limit],
+            blocks=numbers_of(blocks),
+            layers=numbers_of(layers) if layers else None,
+        )
+        wide = found.pivot(index="block", columns="source_layer", values="nats")
+        wide["mean"] = wide.mean(axis=1)
+        best = int(wide["mean"].idxmin())
+        wide.columns = [str(name) for name in wide.columns]
+        title = (
+            f"Nats a token of what the model says of names, by block and source layer; best: {best}"
+        )
+        _deliver(wide.reset_index(), title, json, quiet)
+
+
+def _names(path: Path | None) -> list[str]:
+    from lensscope.lenses.states import lines_of
+    from lensscope.patchscope.names import names
+
+    return list(names()) if path is None else lines_of(path)
+
+
+def _texts(path: Path | None) -> Any:
+    from lensscope.lenses.corpus import python_docs
+
+    return python_docs() if path is None else path
+
+
+def _deliver(frame: pd.DataFrame, title: str, json: str | None, quiet: bool) -> None:
+    """A frame as JSON and as a table, as far as they were asked for."""
+    from lensscope.show.terminal import table_of
+    from lensscope.store.json_text import json_text, records
+
+    if json == "-":
+        print(json_text(records(frame)))
+    elif json is not None:
+        write(json, json_text(records(frame)))
+    if not quiet and json != "-":
+        rows = [
+            [f"{value:.3f}" if isinstance(value, float) else str(value) for value in row]
+            for row in frame.itertuples(index=False)
+        ]
+        columns = [str(name).replace("_", " ") for name in frame.columns]
+        print_shown(table_of(title, columns, rows, numbers=range(len(columns))))
