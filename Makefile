@@ -9,6 +9,7 @@ TL3 := transformer-lens==3.9.0
 VENV_NEWEST ?= .venv-newest
 CORE := $(addsuffix .py,$(addprefix tests/,$(addprefix engine/test_,micro laws engine traps) \
 	$(addprefix model/test_,trials token_texts loading) patchscope/test_patchscope))
+READER := lensscope/patchscope/data
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 export HF_HUB_OFFLINE ?= 1
 # Tests run side by side, each on one thread: most are too small to use more.
@@ -16,7 +17,7 @@ PYTEST_JOBS ?= 2
 # Neighbours in a file stay together, so that what a file makes once is made once.
 SIDE_BY_SIDE = -n $(PYTEST_JOBS) --dist worksteal
 
-.PHONY: demo test test-tl3 test-newest check format bench families notebooks clean
+.PHONY: demo test test-tl3 test-newest check format bench families reader notebooks clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lensscope demo --html lensscope-demo.html
@@ -54,6 +55,11 @@ bench: $(VENV)/.demo
 # What holds on which architecture family: docs/families.md.
 families: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.families --write
+
+# The trained reader that comes along, and its checksum.
+reader: $(VENV)/.demo
+	$(BIN)/lensscope train-reader --keep-rank 40 --half --out $(READER)/tuned.safetensors
+	cd $(READER) && sha256sum tuned.safetensors > tuned.sha256
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

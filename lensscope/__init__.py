@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from lensscope.patching.tracing import causal_trace as causal_trace
     from lensscope.patchscope.inspection import InspectionPrompt as InspectionPrompt
     from lensscope.patchscope.result import PatchscopeResult as PatchscopeResult
+    from lensscope.patchscope.names import names as names
     from lensscope.patchscope.scope import Patchscope as Patchscope
     from lensscope.values import rules as rules
     from lensscope.values.cache import Cache as Cache
@@ -119,6 +120,7 @@ _HOMES = {
     "patching.tracing": "causal_trace",
     "patchscope.inspection": "InspectionPrompt",
     "patchscope.result": "PatchscopeResult",
+    "patchscope.names": "names",
     "patchscope.scope": "Patchscope",
     "values.cache": "Cache",
     "values.chats": "chat",
@@ -130,7 +132,7 @@ _HOMES = {
 }
 # Modules that are used as such: `ls.pairs.ioi(model)`.
 _MODULES = {"pairs": "pairs", "rules": "values.rules", "studies": "studies"}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+_HOME_OF = {name: home for home, every in _HOMES.items() for name in every.split()}
 
 __version__ = "0.1.0"
 __all__ = sorted([*_HOME_OF, *_MODULES, "__version__"])
