@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     from lensscope.patching.result import PatchingResult as PatchingResult
     from lensscope.patching.tracing import causal_trace as causal_trace
     from lensscope.patchscope.inspection import InspectionPrompt as InspectionPrompt
-    from lensscope.patchscope.result import PatchscopeResult as PatchscopeResult
     from lensscope.patchscope.names import names as names
+    from lensscope.patchscope.result import PatchscopeResult as PatchscopeResult
     from lensscope.patchscope.scope import Patchscope as Patchscope
     from lensscope.values import rules as rules
     from lensscope.values.cache import Cache as Cache

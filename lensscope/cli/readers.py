@@ -57,7 +57,7 @@ def train_reader(
     texts: Annotated[
         Path | None, typer.Option(help="A text file, for next_token; Python's chapters by default.")
     ] = None,
-    limit: Annotated[int, typer.Option(help="So many names, drawn by the seed.")] = 5000,
+    limit: Annotated[int, typer.Option(help="So many names, drawn by the seed.")] = 4000,
     block: Annotated[
         int, typer.Option(help="States are written into the input of this block.")
     ] = 2,
@@ -73,6 +73,7 @@ def train_reader(
     passes: Annotated[float, typer.Option(help="How often all names are gone through.")] = 2.0,
     steps: Annotated[int | None, typer.Option(help="Updates, in place of --passes.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At its highest.")] = None,
+    held_out: Annotated[int, typer.Option(help="Names or tokens that are kept apart.")] = 200,
     half: Annotated[bool, typer.Option("--half", help="Keep numbers in half the room.")] = False,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Keep the training here; the same command goes on.")
@@ -108,6 +109,7 @@ def train_reader(
         if question is not None:
             scope = dataclasses.replace(scope, inspection=InspectionPrompt(question, "x"))
         settings: dict[str, Any] = {"rank": rank, "seed": seed, "passes": passes, "steps": steps}
+        settings |= {"n_held_out": held_out, "keep_rank": keep_rank, "learning_rate": learning_rate}
         reader = scope.fit(
             load(model, loading, quiet),
             taught,
@@ -115,8 +117,6 @@ def train_reader(
             layers=sources,
             map=map.value,
             checkpoint=checkpoint,
-            keep_rank=keep_rank,
-            learning_rate=learning_rate,
             **settings,
         )
         if half:

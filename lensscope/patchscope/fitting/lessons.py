@@ -19,11 +19,8 @@ from lensscope.model.head import unembed
 from lensscope.model.tokens import tokenize
 from lensscope.patchscope.fitting.settings import FitSettings
 from lensscope.patchscope.fitting.speech import Ids, Said, Speech
-from lensscope.progress import progress
 from lensscope.store.json_text import hash_of
 from lensscope.values.sites import Site, resid_post
-
-_AT_A_TIME = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +75,7 @@ def described(
     speech: Speech, names: Sequence[str], sites: Mapping[int, Site], settings: FitSettings
 ) -> Lessons:
     """Names, each with its states inside a sentence and what the model says of the name itself."""
-    said: list[Said] = []
-    with progress(len(names), "what the model says of them", "name") as bar:
-        for first in range(0, len(names), _AT_A_TIME):
-            some = names[first : first + _AT_A_TIME]
-            said += speech.named(some, settings.max_tokens, settings.stop)
-            bar.update(len(some))
+    said = speech.named(names, settings.max_tokens, settings.stop)
     templates = settings.template
     reads = [
         _read(speech.backend, templates[n % len(templates)], name) for n, name in enumerate(names)

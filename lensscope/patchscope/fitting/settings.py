@@ -33,7 +33,7 @@ _REAL: Final[Mapping[str, tuple[float, float]]] = {
     "weight_decay": (0.0, 0.0),
     "clip": (1e-30, 1.0),
 }
-_RATES: Final = {"scale": 2e-3, "low_rank": 1e-3, "full": 1e-4}
+_RATES: Final = {"scale": 2e-3, "low_rank": 1e-3, "full": 2e-4}
 
 
 @dataclass(frozen=True)

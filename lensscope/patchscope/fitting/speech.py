@@ -20,10 +20,11 @@ from lensscope.model.token_texts import labels_of
 from lensscope.model.tokens import eos_ids, tokenize
 from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.writing import Writer
+from lensscope.progress import progress
 from lensscope.values.sites import resid_post
 
 Ids = tuple[int, ...]
-_ROWS: Final = 64
+_ROWS: Final = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,11 +153,14 @@ class Speech:
             shared = _common(self._ids[: self._places[0]], prompt.ids)
             alike.setdefault((shared, len(prompt)), []).append(n)
         found: dict[int, Said] = {}
-        for (shared, _), every in alike.items():
-            for first in range(0, len(every), _ROWS):
-                some = every[first : first + _ROWS]
-                rows = [prompts[n].ids for n in some]
-                found |= dict(zip(some, self._written(shared, rows, max_tokens, stop), strict=True))
+        with progress(len(names), "what the model says of them", "name") as bar:
+            for (shared, _), every in alike.items():
+                for first in range(0, len(every), _ROWS):
+                    some = every[first : first + _ROWS]
+                    rows = [prompts[n].ids for n in some]
+                    said = self._written(shared, rows, max_tokens, stop)
+                    found |= dict(zip(some, said, strict=True))
+                    bar.update(len(some))
         return [found[n] for n in range(len(names))]
 
     @property
@@ -200,10 +204,14 @@ class Speech:
                 left = [left[i] for i in going]
         return [Said(tuple(i), torch.stack(s)) for i, s in zip(new, states, strict=True)]
 
+    @cached_property
+    def _eos(self) -> frozenset[int]:
+        return eos_ids(self.backend)
+
     def _ends(self, token: int, stop: Sequence[str]) -> bool:
         """Whether a text ends with this token."""
         (label,) = labels_of(self.backend, [token])
-        return token in eos_ids(self.backend) or any(text in label for text in stop)
+        return token in self._eos or any(text in label for text in stop)
 
     def log_p(self, last: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_vocab"]:
         """What the model says where it wrote a text, from the states that it wrote it from."""
