@@ -50,6 +50,7 @@ bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.lenses --write
 	$(BIN)/python -m benchmarks.patching --write
+	$(BIN)/python -m benchmarks.readers --write
 	$(BIN)/python -m benchmarks.sweeps --write
 
 # What holds on which architecture family: docs/families.md.

@@ -57,7 +57,7 @@ def train_reader(
     texts: Annotated[
         Path | None, typer.Option(help="A text file, for next_token; Python's chapters by default.")
     ] = None,
-    limit: Annotated[int, typer.Option(help="So many names, drawn by the seed.")] = 4000,
+    limit: Annotated[int, typer.Option(help="So many names, drawn by the seed.")] = 3000,
     block: Annotated[
         int, typer.Option(help="States are written into the input of this block.")
     ] = 2,
@@ -73,7 +73,7 @@ def train_reader(
     passes: Annotated[float, typer.Option(help="How often all names are gone through.")] = 2.0,
     steps: Annotated[int | None, typer.Option(help="Updates, in place of --passes.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At its highest.")] = None,
-    held_out: Annotated[int, typer.Option(help="Names or tokens that are kept apart.")] = 200,
+    held_out: Annotated[int, typer.Option(help="Names or tokens that are kept apart.")] = 120,
     half: Annotated[bool, typer.Option("--half", help="Keep numbers in half the room.")] = False,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Keep the training here; the same command goes on.")

@@ -16,7 +16,7 @@ _WHOLE: Final[Mapping[str, tuple[int, int]]] = {
     "rank": (1, 64),
     "batch_size": (1, 32),
     "max_tokens": (1, 10),
-    "n_held_out": (2, 200),
+    "n_held_out": (2, 120),
     "length": (2, 64),
     "seed": (0, 0),
     "checkpoint_every": (1, 50),
@@ -82,7 +82,7 @@ class FitSettings:
     learning_rate: float | None = None
     weight_decay: float = 0.0
     clip: float = 1.0
-    n_held_out: int = 200
+    n_held_out: int = 120
     length: int = 64
     seed: int = 0
     checkpoint_every: int = 50
