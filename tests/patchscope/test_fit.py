@@ -41,16 +41,23 @@ def ids_of(model, text):
     return list(ls.InspectionPrompt(text, text.split()[-1]).tokens(model).ids)
 
 
+def test_what_is_said_of_a_value_is_as_in_plain_forwards(tiny):
+    """Values, and gradients, of rows of different lengths."""
+    as_in_plain_forwards(tiny, "w5 w6 w7 w3")
+
+
 @pytest.mark.parametrize(
     ("prompt", "rule"),
     [
-        ("w5 w6 w7 w3", None),
         ("w7 w3 w7", ls.rules.add(times=2.0)),
         ("w5 w6 w7", ls.rules.replace(length="own")),
     ],
 )
-def test_what_is_said_of_a_value_is_as_in_plain_forwards(tiny, prompt, rule):
-    """Values, and gradients, of rows of different lengths."""
+def test_rules_and_several_placeholders_are_as_in_plain_forwards(llama, prompt, rule):
+    as_in_plain_forwards(llama, prompt, rule)
+
+
+def as_in_plain_forwards(tiny, prompt, rule=None):
     scope = ls.Patchscope(
         ls.InspectionPrompt(prompt, "w7"), ls.resid_pre(1), read=ls.resid_post, rule=rule
     )
