@@ -51,6 +51,7 @@ class Preset(str, Enum):
     token_identity = "token-identity"
     attribute = "attribute"
     selfie = "selfie"
+    definition = "definition"
 
 
 @grouped
@@ -113,14 +114,17 @@ def _scope(preset: Preset, text: str | None, placeholder: str | None) -> Patchsc
     )
 
 
-ReaderNames = "entity-description, token-identity, attribute, selfie, or the path of a reader."
+ReaderNames = (
+    "definition, tuned, entity-description, token-identity, attribute, selfie, or the path of a "
+    "reader."
+)
 
 
 @grouped
 def read(
     *,
     text: Annotated[str, typer.Argument(help="The prompt whose states are read.")],
-    reader: Annotated[str, typer.Option(help=ReaderNames)] = "entity-description",
+    reader: Annotated[str, typer.Option(help=ReaderNames)] = "definition",
     question: Annotated[
         str | None,
         typer.Option(help="What the reader is asked; of attribute, its prompt with an x in it."),

@@ -18,10 +18,10 @@ def reading_quality(
     reader: Annotated[
         list[str],
         typer.Option(
-            help="entity-description, token-identity, selfie, or the path of a reader; with "
+            help="definition, tuned, entity-description, or the path of a reader; with "
             "name=… to call it something. May be given again: each is set beside the first."
         ),
-    ] = ["entity-description"],  # noqa: B006  typer's way
+    ] = ["definition"],  # noqa: B006  typer's way
     question: Annotated[
         str | None, typer.Option(help="What the readers are asked, where they ask one.")
     ] = None,
