@@ -11,6 +11,7 @@ from lensscope.checks.extras import gradients_flow
 from lensscope.errors import LensError
 from lensscope.lenses.corpus import named
 from lensscope.model.backend import Backend
+from lensscope.patchscope.fitting.blending import blended
 from lensscope.patchscope.fitting.lessons import Descriptions, NextTokens, Teacher
 from lensscope.patchscope.fitting.scores import scores_on
 from lensscope.patchscope.fitting.settings import FitSettings
@@ -53,7 +54,7 @@ def fitted(
         teacher = NextTokens(backend, texts, sites, settings)
     trainer = MapTrainer(speech, teacher, list(sites), settings, checkpoint)
     trainer.run()
-    maps = trainer.maps()
+    maps = blended(speech, teacher.apart[0], trainer.maps())
     trainer.save()
     scores = scores_on(speech, teacher.apart[1], maps)
     provenance = backend.provenance()

@@ -101,6 +101,8 @@ class MapTrainer:
         """
         self._resume()
         steps = self.teacher.steps
+        if not self.looks:
+            self._look()  # where nothing is better than the start, the start is given
         every = max(1, -(-steps // _LOOKS))
         with progress(steps, "tuned patchscope", "step", initial=self.step) as bar:
             try:
