@@ -14,9 +14,9 @@ _TEXTS: Final = 8
 _WIDTH: Final = 34
 
 
-def side_by_side(model: Any, name: str) -> tuple[Table, list[str]]:
+def side_by_side(model: Any, name: str) -> Table:
     """What the raw and the trained reader say of a name inside a sentence, and the trained one of
-    another state; as a table, and the sections of a page."""
+    another state."""
     from lensscope.patchscope.controls import controlled
     from lensscope.patchscope.scope import Patchscope
     from lensscope.show.terminal import table_of
@@ -49,7 +49,7 @@ def side_by_side(model: Any, name: str) -> tuple[Table, list[str]]:
         ]
         for layer in _LAYERS
     ]
-    table = table_of(
+    return table_of(
         f"I have read about {name} …: the name is",
         ["layer", *columns],
         rows,
@@ -60,4 +60,3 @@ def side_by_side(model: Any, name: str) -> tuple[Table, list[str]]:
         ],
         numbers=[0],
     )
-    return table, [own.section() for own in found.values()]

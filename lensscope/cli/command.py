@@ -73,7 +73,7 @@ def demo(
 
         model = load_model()
         scope = Patchscope.entity_description()
-        sections, read = [], []
+        sections = []
         for entity in DEMO_ENTITIES:
             say(quiet, f"Inspecting {entity!r} at every layer …")
             result = scope.inspect(model, entity)
@@ -82,11 +82,8 @@ def demo(
                 print_table(result)
         for entity in DEMO_ENTITIES:
             say(quiet, f"Reading {entity!r} inside a sentence, raw and trained …")
-            table, found = side_by_side(model, entity)
-            read += found
             if not quiet:
-                print_shown(table)
-        sections += read
+                print_shown(side_by_side(model, entity))
         write(html, page("What the model thinks these are", sections))
         print(f"Page written to {html}")
 

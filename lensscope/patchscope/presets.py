@@ -115,8 +115,8 @@ class Presets:
 
         Example:
             >>> reader = ls.Patchscope.tuned(model)
-            >>> reader.inspect(model, "I have read about Japan", layers=[24]).frame()["text"][0]
-            ' a country in'
+            >>> reader.trained.kind, len(reader.transform.layers)
+            ('tuned patchscope', 30)
         """
         fields = read_saved(Path(str(files("lensscope.patchscope").joinpath(TUNED))))
         trained = fields["trained"]

@@ -13,6 +13,10 @@ import torch
 import lensscope as ls
 from lensscope.model.classes import backend_of
 from lensscope.patchscope.fitting import training
+from lensscope.patchscope.fitting.blending import blended, mixed
+from lensscope.patchscope.fitting.lessons import described
+from lensscope.patchscope.fitting.scores import measured
+from lensscope.patchscope.fitting.settings import FitSettings
 from lensscope.patchscope.fitting.speech import Speech
 from tests import families, oracle
 from tests.oracle import close
@@ -137,7 +141,7 @@ def test_a_map_begins_at_the_raw_write_and_learns(llama, kind):
 
 def test_layers_are_brought_to_the_one_that_is_read_best(llama):
     """Which needs no training: a map of one layer gives what stood at the anchor."""
-    still = {**SMALL, "learning_rate": 1e-25, "n_held_out": 4}
+    still = {**SMALL, "learning_rate": 1e-25, "n_held_out": 4, "blend": False}
     reader = SCOPE.fit(llama, NAMES, anchor=1, **still)
     ids = [ids_of(llama, f"w1 w2 {name} w4") for name in NAMES]
     states = [
@@ -163,6 +167,23 @@ def test_layers_are_brought_to_the_one_that_is_read_best(llama):
         assert gaps[0] < 0.35 * (whole - whole.mean(0)).norm()
         assert few.maps[n].down.shape == (llama.cfg.d_model, 2)
     lens_error("not among", lambda: SCOPE.fit(llama, NAMES, layers=[0], **{**SMALL, "anchor": 2}))
+
+
+def test_maps_of_early_layers_are_mixed_with_the_raw_write_as_is_best(llama):
+    settings = FitSettings.of(SMALL)
+    speech = Speech(backend_of(llama), SCOPE)
+    sites = {n: ls.resid_post(n) for n in range(3)}
+    lessons = described(speech, NAMES[:6], sites, settings)
+    maps = SCOPE.fit(llama, NAMES, **{**SMALL, "blend": False}).transform.maps
+    found = blended(speech, lessons, maps)
+    assert found[1] is maps[1] and found[2] is maps[2]
+    weights = (0.0, 0.25, 0.5, 0.75)
+    losses = [measured(speech, lessons, 0, mixed(maps[0], weight))[1] for weight in weights]
+    best = weights[losses.index(min(losses))]
+    x = lessons.states[0]
+    close(found[0](x), best * x + (1 - best) * maps[0](x))
+    full = SCOPE.fit(llama, NAMES, map="full", **{**SMALL, "blend": False}).transform.maps[0]
+    close(mixed(full, 0.25)(x), 0.25 * x + 0.75 * full(x))
 
 
 def test_scores_are_of_names_that_were_kept_apart(llama):

@@ -12,7 +12,7 @@ from lensscope.patchscope.fitting.scores import measured
 from lensscope.patchscope.fitting.speech import Speech
 from lensscope.values.transforms import Projection
 
-_WEIGHTS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+_WEIGHTS: Final = (0.0, 0.25, 0.5, 0.75)
 _FEW: Final = 24
 
 

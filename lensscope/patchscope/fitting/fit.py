@@ -54,7 +54,9 @@ def fitted(
         teacher = NextTokens(backend, texts, sites, settings)
     trainer = MapTrainer(speech, teacher, list(sites), settings, checkpoint)
     trainer.run()
-    maps = blended(speech, teacher.apart[0], trainer.maps())
+    maps = trainer.maps()
+    if settings.blend:
+        maps = blended(speech, teacher.apart[0], maps)
     trainer.save()
     scores = scores_on(speech, teacher.apart[1], maps)
     provenance = backend.provenance()

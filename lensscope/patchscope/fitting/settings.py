@@ -49,6 +49,7 @@ class FitSettings:
         start: ``"aligned"``: states of each layer are first brought to one layer, by regression, so
             that all maps begin at the raw write of that one; or ``"raw"``, each at its own.
         anchor: that layer; by default the one that is read best as it is.
+        blend: mix the maps of early layers with their raw write, as is best on what was kept apart.
         keep_rank: give the nearest maps of this rank, which take less room.
         template: the sentence that a name stands in, in which its states are read; several are
             used in turn.
@@ -72,6 +73,7 @@ class FitSettings:
     rank: int = 64
     start: str = "aligned"
     anchor: int | None = None
+    blend: bool = True
     keep_rank: int | None = None
     template: str | tuple[str, ...] = "I have read about {}"
     max_tokens: int = 10
