@@ -124,6 +124,7 @@ class Multihop(Study):
             StudyError: no questions, ones that cannot be told apart, no layer to go back to.
             PromptError, PositionError, SiteError: of prompts and layers.
         """
+        whole_number(self.max_new_tokens, "max_new_tokens", 1, 10, error=StudyError)
         whole_number(self.random_draws, "random_draws", 1, 1, error=StudyError)
         if not self.questions:
             raise StudyError(
