@@ -80,10 +80,9 @@ def demo(
             sections.append(result.section())
             if not quiet:
                 print_table(result)
-        for entity in DEMO_ENTITIES:
+        for entity in () if quiet else DEMO_ENTITIES:
             say(quiet, f"Reading {entity!r} inside a sentence, raw and trained …")
-            if not quiet:
-                print_shown(side_by_side(model, entity))
+            print_shown(side_by_side(model, entity))
         write(html, page("What the model thinks these are", sections))
         print(f"Page written to {html}")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lensscope.cli.grouped import grouped
+from lensscope.cli.study_options import Layers, layers_of
 from lensscope.cli.terminal import (
     Chat,
     Loading,
@@ -37,7 +38,6 @@ Position = Annotated[
 Occurrence = Annotated[
     int | None, typer.Option(help="Which match of a substring: 0 the first, -1 the last.")
 ]
-Layers = Annotated[str, typer.Option(help="Source layers: all, or 3,5, or 0:12.")]
 Tokens = Annotated[int | None, typer.Option(help="New tokens for each cell.")]
 Stop = Annotated[
     list[str] | None, typer.Option(help="A text that ends the texts. May be given again.")
@@ -81,7 +81,7 @@ def inspect(
     with errors(output.quiet):
         where = position_of(position)
         targets = target_layers if target_layers in ("same", "all") else numbers_of(target_layers)
-        sources = None if layers == "all" else numbers_of(layers)
+        sources = layers_of(layers)
         if preset is Preset.attribute and text is None:
             raise usage("--preset attribute needs --text", 'such as --text "The largest city in x"')
         result = _scope(preset, text, placeholder).inspect(
@@ -160,7 +160,7 @@ def read(
         if span is not None and position != "-1":
             raise usage("--span and --position are two places", "leave out one of them")
         where = position_of(position if span is None else f"span:{span}")
-        sources = None if layers == "all" else numbers_of(layers)
+        sources = layers_of(layers)
         from lensscope.lenses.states import lines_of
         from lensscope.patchscope.controls import controlled
         from lensscope.patchscope.reader_names import reader_of

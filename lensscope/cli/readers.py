@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lensscope.cli.grouped import grouped
+from lensscope.cli.study_options import Layers, layers_of
 from lensscope.cli.terminal import (
     Json,
     Loading,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 Names = Annotated[
     Path | None, typer.Option(help="A text file with a name a line; some thousand come along.")
 ]
-Layers = Annotated[str, typer.Option(help="Source layers: all, or 3,5, or 0:12.")]
 
 
 class Objective(str, Enum):
@@ -87,7 +87,6 @@ def train_reader(
     """Train a patchscope to say what states hold, and keep it; scores are of what it never saw."""
     with errors(quiet):
         import dataclasses
-        import random
 
         import torch
 
@@ -95,14 +94,12 @@ def train_reader(
         from lensscope.patchscope.scope import Patchscope
         from lensscope.values.sites import resid_post, resid_pre
 
-        sources = None if layers == "all" else numbers_of(layers)
+        sources = layers_of(layers)
         where: dict[str, Any] = {"write": resid_pre(block), "read": resid_post}
         taught: Any
         if objective is Objective.description:
             scope = Patchscope.definition(block)
-            taught = _names(names)
-            random.Random(seed).shuffle(taught)
-            taught = taught[:limit]
+            taught = _names(names, limit, seed)
         else:
             scope = Patchscope.token_identity(**where)
             taught = _texts(texts)
@@ -148,15 +145,11 @@ def best_block(
 ) -> None:
     """Into the input of which block a raw patchscope is best written, found on names."""
     with errors(quiet):
-        import random
-
         from lensscope.patchscope.scope import Patchscope
 
-        held = _names(names)
-        random.Random(seed).shuffle(held)
         found = Patchscope.definition().reading_blocks(
             load(model, loading, quiet),
-            held[:limit],
+            _names(names, limit, seed),
             blocks=numbers_of(blocks),
             layers=numbers_of(layers) if layers else None,
         )
@@ -170,11 +163,16 @@ def best_block(
         _deliver(wide.reset_index(), title, json, quiet)
 
 
-def _names(path: Path | None) -> list[str]:
+def _names(path: Path | None, limit: int, seed: int) -> list[str]:
+    """So many names of a file, or of those that come along, drawn by a seed."""
+    import random
+
     from lensscope.lenses.states import lines_of
     from lensscope.patchscope.names import names
 
-    return list(names()) if path is None else lines_of(path)
+    found = list(names()) if path is None else lines_of(path)
+    random.Random(seed).shuffle(found)
+    return found[:limit]
 
 
 def _texts(path: Path | None) -> Any:

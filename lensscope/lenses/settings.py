@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from lensscope.checks import number, whole_number
 from lensscope.errors import LensError
@@ -14,6 +14,33 @@ _INSTEAD: Final[dict[str, Any]] = {"learning_rate": 1e-3, "skip_first": 1}
 """Good numbers for settings that are none by default."""
 _OPTIONAL: Final = ("tokens_per_step", "learning_rate", "skip_first")
 _FROM_ZERO: Final = ("seed", "momentum", "weight_decay", "skip_first")
+
+S = TypeVar("S")
+
+
+def falling(rate: float, step: int, steps: int) -> float:
+    """The learning rate of a step: up to its highest in a short warm-up, then linearly to zero."""
+    warm = max(1, min(_WARM_UP, steps // 3))
+    return rate * min(1.0, (step + 1) / warm) * (1 - step / steps)
+
+
+def settings_of(kind: type[S], options: Mapping[str, Any], instead: str) -> S:
+    """Settings, a dataclass, from what a user gave.
+
+    Raises:
+        LensError: names that it does not have, or values that make no sense.
+    """
+    of_kind: Any = kind
+    known = [f.name for f in fields(of_kind)]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise LensError(
+            "There is no such setting of training.",
+            got=", ".join(unknown),
+            expected=", ".join(known),
+            instead=instead,
+        )
+    return kind(**options)
 
 
 @dataclass(frozen=True)
@@ -82,8 +109,7 @@ class Training:
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step."""
-        warm = max(1, min(_WARM_UP, self.steps // 3))
-        return self.rate * min(1.0, (step + 1) / warm) * (1 - step / self.steps)
+        return falling(self.rate, step, self.steps)
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Training:
@@ -92,13 +118,4 @@ class Training:
         Raises:
             LensError: names that it does not have, or values that make no sense.
         """
-        known = [f.name for f in fields(cls)]
-        unknown = [name for name in options if name not in known]
-        if unknown:
-            raise LensError(
-                "There is no such setting of training.",
-                got=", ".join(unknown),
-                expected=", ".join(known),
-                instead="steps=250",
-            )
-        return cls(**options)
+        return settings_of(cls, options, "steps=250")

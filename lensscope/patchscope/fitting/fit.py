@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,7 +60,7 @@ def fitted(
     scores = scores_on(speech, teacher.apart[1], maps)
     provenance = backend.provenance()
     told: Mapping[str, Any] = {
-        **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()},
+        **settings.told,
         "texts": named(texts),
         "lessons": teacher.hash,
         "steps": teacher.steps,

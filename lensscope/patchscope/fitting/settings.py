@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from lensscope.checks import number, whole_number
 from lensscope.errors import LensError
+from lensscope.lenses.settings import falling, settings_of
 
 OBJECTIVES: Final = ("description", "next_token")
 MAPS: Final = ("scale", "low_rank", "full")
@@ -59,7 +60,7 @@ class FitSettings:
         steps: updates, in place of ``passes``.
         batch_size: rows of an update.
         learning_rate: at its highest, after a short warm-up; it falls to zero linearly.
-        weight_decay: towards the raw write.
+        weight_decay: towards where the maps begin.
         clip: the largest norm of the gradient.
         n_held_out: names, or pieces of text, kept apart: one half says when to stop, the other is
             scored before and after.
@@ -134,8 +135,12 @@ class FitSettings:
 
     def rate_at(self, step: int, steps: int) -> float:
         """The learning rate of a step."""
-        warm = max(1, min(20, steps // 3))
-        return self.rate * min(1.0, (step + 1) / warm) * (1 - step / steps)
+        return falling(self.rate, step, steps)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """All of them, as JSON has them."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> FitSettings:
@@ -144,13 +149,4 @@ class FitSettings:
         Raises:
             LensError: names that it does not have, or values that make no sense.
         """
-        known = [f.name for f in fields(cls)]
-        unknown = [name for name in options if name not in known]
-        if unknown:
-            raise LensError(
-                "There is no such setting of training.",
-                got=", ".join(unknown),
-                expected=", ".join(known),
-                instead="passes=2, rank=64",
-            )
-        return cls(**options)
+        return settings_of(cls, options, "passes=2, rank=64")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,10 +83,15 @@ class MapTrainer:
         self.size = size.clamp_min(1e-4)
         self.best = self._copy()
 
+    @property
+    def _few(self) -> Lessons:
+        apart = self.teacher.apart[0]
+        return apart.some(range(min(_FEW, len(apart))))
+
     def _anchor(self) -> int:
         """The layer whose states are read best as they are."""
         tried = spread_over(self.layers, _TRIED)
-        few = self.teacher.apart[0].some(range(min(_FEW, len(self.teacher.apart[0]))))
+        few = self._few
         with torch.no_grad():
             losses = {n: float(self._of_values(few.states[n].float(), few)) for n in tried}
         return min(losses, key=lambda layer: losses[layer])
@@ -170,7 +175,7 @@ class MapTrainer:
 
     def _look(self) -> None:
         """Measure some of what is kept apart to say when to stop, and keep the best so far."""
-        few = self.teacher.apart[0].some(range(min(_FEW, len(self.teacher.apart[0]))))
+        few = self._few
         found = []
         with torch.no_grad():
             for layer in spread_over(self.layers, _SOME):
@@ -229,7 +234,7 @@ class MapTrainer:
     def _header(self) -> dict[str, Any]:
         """What must be the same for a training to go on."""
         return {
-            **{k: v for k, v in _plain(asdict(self.settings)).items() if k != "checkpoint_every"},
+            **{k: v for k, v in self.settings.told.items() if k != "checkpoint_every"},
             "lessons": self.teacher.hash,
             "weights": self.speech.backend.provenance().fingerprint,
             "layers": list(self.layers),
@@ -282,8 +287,3 @@ class MapTrainer:
                 self.best[name] = tensors[f"best.{name}"].to(parameter.device)
                 keys = ("exp_avg", "exp_avg_sq", "step")
                 self.optimizer.state[parameter] = {k: tensors[f"{name}.{k}"].clone() for k in keys}
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as JSON has them."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
