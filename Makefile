@@ -57,7 +57,7 @@ bench: $(VENV)/.demo
 families: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.families --write
 
-# The trained reader that comes along, and its checksum.
+# Train the reader that comes along anew, with its checksum.
 reader: $(VENV)/.demo
 	$(BIN)/lensscope train-reader --keep-rank 40 --half --out $(READER)/tuned.safetensors
 	cd $(READER) && sha256sum tuned.safetensors > tuned.sha256

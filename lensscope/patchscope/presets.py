@@ -105,7 +105,7 @@ class Presets:
     @checks.door(LensError)
     def tuned(cls: type[P], model: Any = None) -> P:
         """The trained reader of the demo model that comes with lensscope: `definition`, with a map
-        for each source layer, made by ``make reader``.
+        for each source layer. ``make reader`` trains such a one anew.
 
         Args:
             model: the model that it is to read; if it is given, its weights are looked at.

@@ -303,7 +303,10 @@ def test_what_cannot_be_trained_is_refused(llama, tmp_path):
 
     lens_error("cannot be trained", fit(dataclasses.replace(SCOPE, write=ls.resid_pre)))
     lens_error("cannot be trained", fit(dataclasses.replace(SCOPE, transform=ls.identity)))
-    lens_error("too few names", fit(names=NAMES[:9]))
+    for head in (0, 1):
+        own = dataclasses.replace(SCOPE, read=ls.Site("head_out", None, head))
+        lens_error("cannot be trained", fit(own))
+    lens_error(r"too few names(?s:.)*ls\.names\(\)", fit(names=NAMES[:9]))
     lens_error("no such setting", fit(rnak=3))
     lens_error("no such map", fit(map="lowrank"))
     lens_error("no such objective", fit(objective="next"))

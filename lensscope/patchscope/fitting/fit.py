@@ -83,8 +83,9 @@ def _check(scope: Writer, backend: Backend) -> None:
         "a transform of its own": scope.transform is not None,
         "a model of its own": scope.model is not None,
         "an adapter": scope.adapter is not None,
-        "the output of a head": scope.write.head is not None
-        or bool(scope.read and scope.read.head),
+        "the output of a head": any(
+            site is not None and site.head is not None for site in (scope.write, scope.read)
+        ),
     }
     wrong = [name for name, holds in why.items() if holds]
     if wrong:

@@ -103,7 +103,7 @@ class Descriptions:
                 "There are too few names to train on.",
                 got=f"{len(self.names)} names, {own.n_held_out} of them held out",
                 expected="more than are held out; some thousand, or the map learns them by heart",
-                instead="ls.Patchscope.names(), or a smaller n_held_out=",
+                instead="ls.names(), or a smaller n_held_out=",
             )
         order = list(self.names)
         random.Random(own.seed).shuffle(order)
