@@ -12,6 +12,8 @@ CORE := $(addsuffix .py,$(addprefix tests/,$(addprefix engine/test_,micro laws e
 READER := lensscope/patchscope/data
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 export HF_HUB_OFFLINE ?= 1
+# Every process that a test starts would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 # Tests run side by side, each on one thread: most are too small to use more.
 PYTEST_JOBS ?= 2
 # Neighbours in a file stay together, so that what a file makes once is made once.
