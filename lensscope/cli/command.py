@@ -6,6 +6,7 @@ import codecs
 import io
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,18 +73,15 @@ def demo(
         from lensscope.show.pages import page
 
         model = load_model()
-        scope = Patchscope.entity_description()
-        sections = []
-        for entity in DEMO_ENTITIES:
-            say(quiet, f"Inspecting {entity!r} at every layer …")
-            result = scope.inspect(model, entity)
-            sections.append(result.section())
-            if not quiet:
-                print_table(result)
-        for entity in () if quiet else DEMO_ENTITIES:
-            say(quiet, f"Reading {entity!r} inside a sentence, raw and trained …")
-            print_shown(side_by_side(model, entity))
-        write(html, page("What the model thinks these are", sections))
+        say(quiet, "Inspecting three names at every layer …")
+        result = Patchscope.entity_description().inspect(model, list(DEMO_ENTITIES))
+        if not quiet:
+            for n in range(len(DEMO_ENTITIES)):
+                print_table(replace(result, data=result.data.isel(prompt=[n])))
+            say(quiet, "Reading them inside a sentence, raw and trained …")
+            for table in side_by_side(model, DEMO_ENTITIES):
+                print_shown(table)
+        write(html, page("What the model thinks these are", [result.section()]))
         print(f"Page written to {html}")
 
 

@@ -57,10 +57,14 @@ def train_reader(
     texts: Annotated[
         Path | None, typer.Option(help="A text file, for next_token; Python's chapters by default.")
     ] = None,
-    limit: Annotated[int, typer.Option(help="So many names, drawn by the seed.")] = 3000,
+    limit: Annotated[int, typer.Option(help="So many names, drawn by the seed.")] = 3300,
     block: Annotated[
-        int, typer.Option(help="States are written into the input of this block.")
-    ] = 2,
+        int | None,
+        typer.Option(
+            help="States are written into the input of this block; by default of 2, and for "
+            "next_token each at its own layer."
+        ),
+    ] = None,
     question: Annotated[
         str | None, typer.Option(help="The prompt, with its placeholder x, in place of our own.")
     ] = None,
@@ -70,7 +74,7 @@ def train_reader(
     keep_rank: Annotated[
         int | None, typer.Option(help="Keep maps of this rank, which take less room.")
     ] = None,
-    passes: Annotated[float, typer.Option(help="How often all names are gone through.")] = 2.0,
+    passes: Annotated[float, typer.Option(help="How often all names are gone through.")] = 1.3,
     steps: Annotated[int | None, typer.Option(help="Updates, in place of --passes.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At its highest.")] = None,
     held_out: Annotated[int, typer.Option(help="Names or tokens that are kept apart.")] = 120,
@@ -95,13 +99,13 @@ def train_reader(
         from lensscope.values.sites import resid_post, resid_pre
 
         sources = layers_of(layers)
-        where: dict[str, Any] = {"write": resid_pre(block), "read": resid_post}
         taught: Any
         if objective is Objective.description:
-            scope = Patchscope.definition(block)
+            scope = Patchscope.definition(2 if block is None else block)
             taught = _names(names, limit, seed)
         else:
-            scope = Patchscope.token_identity(**where)
+            write = resid_post if block is None else resid_pre(block)
+            scope = Patchscope.token_identity(write=write, read=resid_post)
             taught = _texts(texts)
         if question is not None:
             scope = dataclasses.replace(scope, inspection=InspectionPrompt(question, "x"))

@@ -103,7 +103,9 @@ class Reader:
         A tuned patchscope is to a patchscope what the tuned lens is to the logit lens: the model is
         left as it is, and only the map is trained, by gradient through the model that speaks. What
         stands before the placeholder is run once; a row costs what follows it. Maps begin at the
-        raw write, and the ones that did best on what was kept apart are given.
+        raw write, and the ones that did best on what was kept apart are given. Of a patchscope that
+        always writes at one layer, source layers share what is learnt, beside a scale and a bias of
+        each; of one that writes each state at its own layer, each learns by itself.
 
         Args:
             model: the model, which is read and speaks.

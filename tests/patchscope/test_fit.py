@@ -283,6 +283,30 @@ def test_next_tokens_are_taught_from_texts(llama):
     assert len(again.trained.settings["losses"]) == 40
 
 
+@pytest.mark.parametrize("kind", ["scale", "low_rank", "full"])
+def test_layers_written_at_their_own_learn_by_themselves(llama, kind, tmp_path):
+    prompt = ls.InspectionPrompt("w5 w6 w3 w7", "w7")
+    scope = ls.Patchscope(prompt, ls.resid_post, max_new_tokens=3)
+    texts = [families.prompt(40, seed=n) for n in range(12)]
+    settings = {"n_held_out": 32, "length": 20, "batch_size": 16, "steps": 40, "rank": 8}
+    settings |= {"objective": "next_token", "map": kind, "blend": False, "learning_rate": 3e-3}
+    both = scope.fit(llama, texts, layers=[0, 1], **settings)
+    frame = both.trained.frame()
+    assert (frame.kl_after < frame.kl_before).all()
+    alone = scope.fit(llama, texts, layers=[1], **settings)
+    for name, held in alone.transform.maps[1].tensors.items():
+        if kind != "low_rank":  # which begins at other random numbers
+            close(both.transform.maps[1].tensors[name], held, 1e-4)
+    again = ls.Patchscope.load(both.save(tmp_path / "reader.safetensors"), llama)
+    state = ls.capture(llama, "w1 w8 w9", ls.resid_post(1))[ls.resid_post(1)][0, -1]
+    said = again.inspect(llama, "w1 w8 w9", layers=[1], positions=-1).frame()
+    value = both.transform.maps[1](state)
+    ids, (place,) = prompt.tokens(llama).ids, prompt.places(llama)
+    edit = oracle.Edit("resid_post", 1, place, lambda h: value)
+    (first, *_) = oracle.logits(llama, list(ids), [edit])[-1].softmax(-1).sort().values.flip(0)
+    assert said.first_token_probability[0] == pytest.approx(float(first), abs=1e-5)
+
+
 def test_a_selfie_adapter_is_written_where_it_is_one(llama, tmp_path):
     prompt = ls.InspectionPrompt("w5 w6 w7 w3", "w7", prepend_bos=False)
     scope = ls.Patchscope(prompt, ls.resid_pre(0), read=ls.resid_post, max_new_tokens=50)
@@ -301,7 +325,8 @@ def test_what_cannot_be_trained_is_refused(llama, tmp_path):
     def fit(scope=SCOPE, names=NAMES, **settings):
         return lambda: scope.fit(llama, names, **{**SMALL, **settings})
 
-    lens_error("cannot be trained", fit(dataclasses.replace(SCOPE, write=ls.resid_pre)))
+    own_layers = dataclasses.replace(SCOPE, write=ls.resid_pre)
+    lens_error("cannot be trained", fit(own_layers, anchor=1))
     lens_error("cannot be trained", fit(dataclasses.replace(SCOPE, transform=ls.identity)))
     for head in (0, 1):
         own = dataclasses.replace(SCOPE, read=ls.Site("head_out", None, head))

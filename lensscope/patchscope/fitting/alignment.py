@@ -24,19 +24,17 @@ class Alignment:
     to; the same item's state at a layer between is known, so that map needs no training.
 
     Attributes:
-        anchor: the layer.
         matrices: ``[layer, d, d]``.
         biases: ``[layer, d]``.
     """
 
-    anchor: int
     matrices: Float[Tensor, "layer d d"]
     biases: Float[Tensor, "layer d"]
 
     @classmethod
-    def none(cls, anchor: int, n: int, d: int) -> Alignment:
+    def none(cls, n: int, d: int) -> Alignment:
         """States as they are."""
-        return cls(anchor, torch.eye(d).repeat(n, 1, 1), torch.zeros(n, d))
+        return cls(torch.eye(d).repeat(n, 1, 1), torch.zeros(n, d))
 
     @classmethod
     def of(cls, states: Mapping[int, Float[Tensor, "row d"]], anchor: int) -> Alignment:
@@ -51,11 +49,49 @@ class Alignment:
                 matrix, bias = sums.solve(_RIDGE)
             matrices.append(matrix.float())
             biases.append(bias.float())
-        return cls(anchor, torch.stack(matrices), torch.stack(biases))
+        return cls(torch.stack(matrices), torch.stack(biases))
 
     def to(self, device: torch.device) -> Alignment:
         """The same on a device."""
-        return Alignment(self.anchor, self.matrices.to(device), self.biases.to(device))
+        return Alignment(self.matrices.to(device), self.biases.to(device))
+
+
+def composed(
+    held: Mapping[str, Tensor],
+    brought: tuple[Float[Tensor, "d d"], Float[Tensor, " d"]],
+    typical: tuple[Float[Tensor, " d"], Float[Tensor, " d"]],
+    keep: int | None,
+    states: Float[Tensor, "row d"],
+) -> Projection:
+    """What was learnt for one layer, after what brings its states to where they are learnt on, as
+    one map in the coordinates of the states.
+
+    Args:
+        held: ``scale`` and ``bias``, and ``matrix``, or ``down`` and ``up``; see `MapTrainer`.
+        brought: the map that comes before.
+        typical: the middle and the size of each entry, in which ``held`` counts.
+        keep: give the nearest map of this rank, on these states.
+        states: of the layer.
+    """
+    (first, shift), (middle, size) = brought, typical
+    scale, bias = 1 + float(held["scale"]), size * held["bias"]
+    plain = bool((first == torch.eye(len(bias))).all()) and not shift.any()
+    rank = held["down"].shape[-1] if "down" in held else 0
+    if plain and "matrix" not in held and (keep is None or keep >= rank):
+        if not rank:
+            return Projection(scale, bias=bias, normalize=False)
+        down, up = held["down"] / size[:, None], held["up"] * size[:, None]
+        bias = bias - up @ (down.mT @ middle)
+        return Projection(scale, down=down, up=up, bias=bias, normalize=False)
+    inner = held.get("matrix", torch.zeros_like(first))
+    if rank:
+        inner = held["up"] @ held["down"].mT
+    own = size[:, None] * inner / size
+    matrix = (own + scale * torch.eye(len(bias))) @ first
+    bias = bias + scale * shift + own @ (shift - middle)
+    if keep is not None:
+        return of_rank(matrix, bias, keep, states, size)
+    return Projection(None, matrix=matrix, bias=bias, normalize=False)
 
 
 def of_rank(

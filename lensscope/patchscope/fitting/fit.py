@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ from lensscope.patchscope.writing import Writer
 from lensscope.values.sites import Site
 
 KIND: Final = "tuned patchscope"
+_APART: Final = 1e-3
+"""A good learning rate where each layer learns by itself, from every lesson."""
 
 
 def fitted(
@@ -35,7 +38,9 @@ def fitted(
 ) -> tuple[LayerMaps, Trained]:
     """As `Patchscope.fit`: the maps, and what is known of their training."""
     gradients_flow("a fit", LensError)
-    _check(scope, backend)
+    _check(scope, backend, settings)
+    if scope.write.layer is None and settings.learning_rate is None:
+        settings = replace(settings, learning_rate=_APART)
     kind = Site((scope.read or scope.write).kind)
     sites = {n: kind(n) for n in layers_of(backend, kind, layers)}
     if settings.anchor is not None and settings.anchor not in sites:
@@ -53,7 +58,7 @@ def fitted(
         teacher = NextTokens(backend, texts, sites, settings)
     trainer = MapTrainer(speech, teacher, list(sites), settings, checkpoint)
     trainer.run()
-    maps = trainer.maps()
+    maps = trainer.learnt.maps()
     if settings.blend:
         maps = blended(speech, teacher.apart[0], maps)
     trainer.save()
@@ -65,13 +70,13 @@ def fitted(
         "lessons": teacher.hash,
         "steps": teacher.steps,
         "losses": trainer.losses,
-        "looks": [list(look) for look in trainer.looks],
+        "looks": [[step, sum(losses) / len(losses)] for step, losses in trainer.looks],
     }
     trained = Trained(KIND, provenance, tuple(sites), settings=told, scores=tuple(scores))
     return LayerMaps(kind.kind, maps, provenance), trained
 
 
-def _check(scope: Writer, backend: Backend) -> None:
+def _check(scope: Writer, backend: Backend, settings: FitSettings) -> None:
     """Refuse what cannot be trained.
 
     Raises:
@@ -79,7 +84,8 @@ def _check(scope: Writer, backend: Backend) -> None:
         PromptError: the placeholder.
     """
     why = {
-        "write= without a layer": scope.write.layer is None,
+        "anchor= where each layer is written at its own": scope.write.layer is None
+        and settings.anchor is not None,
         "a transform of its own": scope.transform is not None,
         "a model of its own": scope.model is not None,
         "an adapter": scope.adapter is not None,
@@ -92,8 +98,7 @@ def _check(scope: Writer, backend: Backend) -> None:
         raise LensError(
             "This patchscope cannot be trained.",
             got=f"{repr(scope)[:200]}: {', '.join(wrong)}",
-            expected="one that always writes at one early layer of the model that it reads, as it "
-            "is",
+            expected="one that writes into the model that it reads, as it is",
             instead="ls.Patchscope(prompt, write=ls.resid_pre(2), read=ls.resid_post).fit(…)",
         )
     scope.inspection.placed(backend)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,9 @@ from lensscope.patchscope.fitting.settings import FitSettings
 from lensscope.patchscope.fitting.speech import Ids, Said, Speech
 from lensscope.store.json_text import hash_of
 from lensscope.values.sites import Site, resid_post
+
+_PIECES: Final = 32
+"""Of a text, that are run at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +149,11 @@ class Descriptions:
 
 @dataclass(eq=False)
 class NextTokens:
-    """Tokens of a text, each with what the model says after it."""
+    """Tokens of a text, each with what the model says after it.
+
+    Some pieces are run at a time, and their tokens then drawn from for as many updates as use them
+    up, since a forward costs more than what is learnt from one token of it.
+    """
 
     backend: Backend
     texts: Any
@@ -159,12 +166,11 @@ class NextTokens:
 
     def __post_init__(self) -> None:
         own = self.settings
-        pieces = max(1, own.batch_size // 8)
         self._corpus = Corpus(
             self.backend,
             self.texts,
             own.length,
-            pieces,
+            _PIECES,
             shortest=3,
             n_held_out=max(2, own.n_held_out // 8),
             seed=own.seed,
@@ -175,19 +181,24 @@ class NextTokens:
             self._of(held[:half], own.n_held_out // 2, 0),
             self._of(held[half:], own.n_held_out - own.n_held_out // 2, 1),
         )
-        prompts = [tokenize(self.backend, list(piece))[0] for piece in held[:half]]
-        reads = [Asked(p, counted(self.backend, p.ids, None)) for p in prompts]
-        self.sample = _states(self.backend, reads, self.sites)
+        self._chunk = (0, self._of(self._corpus.batch(0), None, 2))
+        self.sample = self._chunk[1].states
         self.steps = own.steps or 300
         self.hash = self._corpus.hash
 
     def lessons(self, step: int) -> Lessons:
-        """Some tokens of the pieces of an update."""
-        return self._of(self._corpus.batch(step), self.settings.batch_size, step + 2)
+        """Some tokens of the pieces that are at hand."""
+        own = self.settings
+        at = step // max(1, _PIECES * (own.length - 1) // own.batch_size)
+        if self._chunk[0] != at:
+            self._chunk = (at, self._of(self._corpus.batch(at), None, 2))
+        held = self._chunk[1]
+        return held.some(some_rows(len(held), own.batch_size, own.seed, step + 2).tolist())
 
-    def _of(self, pieces: Iterable[Sequence[int]], wanted: int, step: int) -> Lessons:
+    def _of(self, pieces: Iterable[Sequence[int]], wanted: int | None, step: int) -> Lessons:
         prompts = [tokenize(self.backend, list(piece))[0] for piece in pieces]
         every = [(n, t) for n, p in enumerate(prompts) for t in counted(self.backend, p.ids, None)]
+        wanted = len(every) if wanted is None else wanted
         chosen = some_rows(len(every), wanted, self.settings.seed, step).tolist()
         tokens = sorted(every[i] for i in chosen)
         reads = [

@@ -39,7 +39,7 @@ def measured(
     with torch.no_grad():
         for first in range(0, len(lessons), _ROWS):
             some = lessons.some(range(first, min(first + _ROWS, len(lessons))))
-            logits = speech.logits(own(some.states[layer]), some.ids)
+            logits = speech.logits(own(some.states[layer]), some.ids, layer)
             tokens = torch.tensor([t for ids in some.ids for t in ids], device=logits.device)
             log_q = logits.float().log_softmax(-1)
             nats -= float(log_q.gather(-1, tokens[:, None]).sum())

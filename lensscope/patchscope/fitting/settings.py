@@ -48,7 +48,8 @@ class FitSettings:
             ``rank``) or ``"full"`` (a matrix and a bias). Layers share the matrices.
         rank: of ``"low_rank"``.
         start: ``"aligned"``: states of each layer are first brought to one layer, by regression, so
-            that all maps begin at the raw write of that one; or ``"raw"``, each at its own.
+            that all maps begin at the raw write of that one; or ``"raw"``, each at its own, as is
+            always so where each is written at its own layer.
         anchor: that layer; by default the one that is read best as it is.
         blend: mix the maps of early layers with their raw write, as is best on what was kept apart.
         keep_rank: give the nearest maps of this rank, which take less room.

@@ -65,9 +65,10 @@ class Speech:
     def _places(self) -> tuple[int, ...]:
         return self.inspection.placed(self.backend)
 
-    @cached_property
-    def _point(self) -> Any:
-        (site,) = self.backend.concrete(self.scope.write)
+    def _point(self, layer: int | None) -> Any:
+        """Where states of a layer are written: always at one, or each at its own."""
+        write = self.scope.write
+        (site,) = self.backend.concrete(write(layer) if write.layer is None else write)
         return self.backend.hook_point(site)
 
     @cached_property
@@ -97,7 +98,7 @@ class Speech:
     # ---------------------------------------------------------------- written
 
     def logits(
-        self, values: Float[Tensor, "row d"], said: Sequence[Ids]
+        self, values: Float[Tensor, "row d"], said: Sequence[Ids], layer: int | None = None
     ) -> Float[Tensor, "token d_vocab"]:
         """The logits that come before each token of what is said, once values are written.
 
@@ -105,6 +106,7 @@ class Speech:
             values: one a row, written at every placeholder.
             said: the tokens that follow the prompt in each row, at least one; the rows' tokens come
                 one after another.
+            layer: what the values are of, for a patchscope that writes each at its own layer.
         """
         first = self._places[0]
         shared, held = self._before(self._ids[:first])
@@ -129,7 +131,7 @@ class Speech:
         def pick(last: Tensor) -> Tensor:
             return last[:, len(own) - 1 :][counted][None]
 
-        with self.backend.attached({self._point: [write]}):
+        with self.backend.attached({self._point(layer): [write]}):
             found = self.backend.run(self._tokens(rows), key_values=key_values, pick=pick)
         assert found is not None
         return found[0]

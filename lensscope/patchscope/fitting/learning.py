@@ -1,0 +1,124 @@
+"""Maps of some layers while they are learnt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lensscope.patchscope.fitting.alignment import Alignment, composed
+from lensscope.patchscope.fitting.settings import FitSettings
+from lensscope.values.transforms import Projection
+
+_OWN: Final = ("scale", "bias")
+"""What each layer has for itself, whatever it shares."""
+
+
+class Learnt:
+    """Maps of some layers on their way from where they begin.
+
+    States ``x`` of all layers are first brought to one, the anchor (see `Alignment`), and then
+    mapped as ``(1 + a) x + s * (M ((x - m) / s) + b)``, with the typical size ``s`` of each entry,
+    so that one learning rate does for entries that differ a thousandfold. ``M`` is the same for all
+    layers, each of which has its own ``a`` and ``b``; all begin at zero. Where each state is
+    written at its own layer, nothing is brought anywhere and nothing is shared: each layer has its
+    ``M``.
+
+    Args:
+        states: of each layer, of the same items.
+        settings: of the training.
+        anchor: the layer that states are brought to; ``None`` for each layer apart.
+        device: where to learn.
+    """
+
+    def __init__(
+        self,
+        states: Mapping[int, Float[Tensor, "row d"]],
+        settings: FitSettings,
+        anchor: int | None,
+        device: torch.device,
+    ) -> None:
+        self.apart = anchor is None
+        self.states, self.rank, self.most = states, settings.keep_rank, settings.clip
+        n, d = len(states), next(iter(states.values())).shape[-1]
+        k = n if self.apart else 1
+        generator = torch.Generator().manual_seed(settings.seed)
+        made = {"scale": torch.zeros(n), "bias": torch.zeros(n, d)}
+        if settings.map == "low_rank":
+            made["down"] = torch.randn(k, d, settings.rank, generator=generator) / math.sqrt(d)
+            made["up"] = torch.zeros(k, d, settings.rank)
+        if settings.map == "full":
+            made["matrix"] = torch.zeros(k, d, d)
+        self.parameters = {name: held.to(device).requires_grad_() for name, held in made.items()}
+        references = list(states.values()) if anchor is None else [states[anchor]]
+        aligned = Alignment.none(n, d)
+        if anchor is not None and settings.start == "aligned":
+            aligned = Alignment.of(states, anchor)
+        self.aligned = aligned.to(device)
+        self.middle = torch.stack([held.float().median(0).values for held in references])
+        # 1.48 medians, which a few enormous states do not move
+        sizes = [
+            1.4826 * (held.float() - middle).abs().median(0).values
+            for held, middle in zip(references, self.middle, strict=True)
+        ]
+        self.size = torch.stack(sizes).clamp_min(1e-4)
+        self.best = {n: held.detach().clone() for n, held in self.parameters.items()}
+
+    def _place(self, n: int) -> int:
+        """Where what layers may share is kept, for one of them."""
+        return n if self.apart else 0
+
+    def written(
+        self, states: Float[Tensor, "row d"], at: Int[Tensor, " row"]
+    ) -> Float[Tensor, "row d"]:
+        """What is written of states, by the places of their layers; of one layer where each learns
+        apart."""
+        held, place = self.parameters, self._place(int(at[0]))
+        brought = torch.einsum("nd,ned->ne", states, self.aligned.matrices[at])
+        brought = brought + self.aligned.biases[at]
+        size = self.size[place]
+        own = (brought - self.middle[place]) / size
+        out = held["bias"][at]
+        if "down" in held:
+            out = out + own @ held["down"][place] @ held["up"][place].mT
+        if "matrix" in held:
+            out = out + own @ held["matrix"][place].mT
+        return brought * (1 + held["scale"][at])[:, None] + size * out
+
+    def follow(self, gradients: Sequence[Tensor]) -> None:
+        """Set gradients, shortened where they are too long: all as one, or those of each layer."""
+        rows = [gradient.reshape(len(gradient), -1).square().sum(1) for gradient in gradients]
+        if self.apart:
+            norms = torch.stack(rows).sum(0).sqrt()
+        else:
+            norms = torch.cat(rows).sum().sqrt()[None]
+        fit = (self.most / (norms + 1e-6)).clamp(max=1)
+        for parameter, gradient in zip(self.parameters.values(), gradients, strict=True):
+            parameter.grad = gradient * fit.reshape(-1, *[1] * (gradient.ndim - 1))
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Keep what is learnt so far as the best: of the layers at these places, or, where layers
+        share, all of it if there is any."""
+        for name, held in self.parameters.items():
+            now = held.detach().clone()
+            if not self.apart and places:
+                self.best[name] = now
+            elif places:
+                self.best[name][list(places)] = now[list(places)]
+
+    def maps(self) -> dict[int, Projection]:
+        """The best maps so far by layer, in the coordinates of the states."""
+        return {
+            layer: self._map(n, states) for n, (layer, states) in enumerate(self.states.items())
+        }
+
+    def _map(self, n: int, states: Float[Tensor, "row d"]) -> Projection:
+        place = self._place(n)
+        held = {name: own[n if name in _OWN else place].cpu() for name, own in self.best.items()}
+        brought = (self.aligned.matrices[n].cpu(), self.aligned.biases[n].cpu())
+        typical = (self.middle[place].cpu(), self.size[place].cpu())
+        return composed(held, brought, typical, self.rank, states)
