@@ -239,7 +239,7 @@ def description(model: Any, rounds: int) -> Work:
         return texts
 
     def inspect() -> list[str]:
-        return list(scope.inspect(model, ENTITY).frame()["text"])
+        return list(scope.inspect(model, ENTITY, target_layers="same").frame()["text"])
 
     n = len(layers)
     title = f"Entity-description patchscope, {n} layers, {NEW_TOKENS} new tokens each"

@@ -73,13 +73,14 @@ def words_of(
         states[node] = own if node.head is None else own[node.head]
     if isinstance(scope, Lens):
         return {node: _tokens(backend, scope, node, state) for node, state in states.items()}
+    asked = scope.settled((backend if scope.model is None else backend_of(scope.model)).n_layers)
     layers: dict[int, list[tuple[Site, Tensor]]] = {}
     for node, state in states.items():
         vector = as_residual(backend, node, state[None])[0]
         layers.setdefault(node.layer or 0, []).append((node, vector))
     words: dict[Site, str] = {}
     for layer, nodes in layers.items():
-        said = scope.inspect(model, torch.stack([v for _, v in nodes]), layers=[layer])
+        said = asked.inspect(model, torch.stack([v for _, v in nodes]), layers=[layer])
         texts = said.frame()["text"].tolist()
         words |= {node: str(text) for (node, _), text in zip(nodes, texts, strict=True)}
     return words

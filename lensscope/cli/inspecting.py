@@ -70,7 +70,9 @@ def inspect(
     ] = None,
     placeholder: Annotated[str | None, typer.Option(help="What marks the place to write.")] = None,
     layers: Layers = "all",
-    target_layers: Annotated[str, typer.Option(help="same, all, or 3,5.")] = "same",
+    target_layers: Annotated[
+        str, typer.Option(help="own, where the inspection prompt is read best; same; all; or 3,5.")
+    ] = "own",
     max_new_tokens: Tokens = None,
     stop: Stop = None,
     chat: Chat = False,
@@ -80,7 +82,8 @@ def inspect(
     """Read hidden states of a prompt and let the model describe each."""
     with errors(output.quiet):
         where = position_of(position)
-        targets = target_layers if target_layers in ("same", "all") else numbers_of(target_layers)
+        words = ("own", "same", "all")
+        targets = target_layers if target_layers in words else numbers_of(target_layers)
         sources = layers_of(layers)
         if preset is Preset.attribute and text is None:
             raise usage("--preset attribute needs --text", 'such as --text "The largest city in x"')

@@ -124,7 +124,7 @@ def controlled(
     source: PromptsLike,
     position: PositionsLike = -1,
     layers: LayersLike = None,
-    target_layers: TargetLayers = "same",
+    target_layers: TargetLayers = "own",
     *,
     texts: Sequence[str],
     max_new_tokens: int | None = None,
@@ -145,7 +145,7 @@ def controlled(
         source: one prompt.
         position: which tokens, as in `Patchscope.inspect`.
         layers: source layers.
-        target_layers: where states are written, of a patchscope that leaves it open.
+        target_layers: where states are written, as in `Patchscope.inspect`.
         texts: other texts. The mean is over all their tokens but the first of each, which is an
             attention sink; the other state is of the last token of the first of them.
         max_new_tokens: how much is said of each; the patchscope's own number by default.

@@ -59,6 +59,10 @@ def inspected(
     target = here if scope.model is None else backend_of(scope.model)
     _check_words(samples, sampling)
     vectors, patches = vectors_of(source, names), as_list(patches)
+    if target_layers == "own":
+        if vectors is None or layers is None:
+            scope = scope.settled(target.n_layers)
+        target_layers = "same"
     check_targets(scope.write, target_layers, None if vectors is None else layers)
     scope.inspection.placed(target)
     reads: list[Asked] = []

@@ -26,6 +26,8 @@ DEFINITION: Final = (
 IDENTITY_WORDS: Final = ("cat", "1135", "hello")
 
 
+TARGET: Final = 1
+"""The output of this block is the input of block 2."""
 TUNED: Final = "data/tuned.safetensors"
 
 
@@ -43,6 +45,8 @@ class Presets:
     def token_identity(cls: type[P], words: Sequence[str] = IDENTITY_WORDS, **kwargs: Any) -> P:
         """``cat -> cat``, …, ``?``: which token is this state? (section 4.1)
 
+        As in the article, it writes at the layer that it reads, where tokens are read best.
+
         Args:
             words: what stands for itself in the prompt.
             **kwargs: as of a `Patchscope`.
@@ -53,14 +57,32 @@ class Presets:
     @classmethod
     @checks.door(PromptError)
     def entity_description(cls: type[P], **kwargs: Any) -> P:
-        """Three described entities and a placeholder: what is this the name of? (section 4.3)"""
-        return _made(cls, InspectionPrompt(ENTITY_DESCRIPTION, "x"), **kwargs)
+        """Three described entities and a placeholder: what is this the name of? (section 4.3)
+
+        Unlike the article's, which writes at the layer that it reads, it writes into the input of
+        block 2 (at the output of block 1), where names are read best: `reading_blocks`, or
+        ``lensscope best-block``, says where that is in a model. The article's way is
+        ``inspect(…, target_layers="same")``.
+
+        Args:
+            **kwargs: as of a `Patchscope`.
+        """
+        return _made(cls, InspectionPrompt(ENTITY_DESCRIPTION, "x"), **_early(kwargs))
 
     @classmethod
     @checks.door(PromptError)
     def attribute(cls: type[P], text: str, placeholder: str = "x", **kwargs: Any) -> P:
-        """An unfinished sentence: ``"The largest city in x"``. (section 4.2)"""
-        return _made(cls, InspectionPrompt(text, placeholder), **kwargs)
+        """An unfinished sentence: ``"The largest city in x"``. (section 4.2)
+
+        It writes where `entity_description` does, and ``inspect(…, target_layers="all")``, as in
+        the article, everywhere.
+
+        Args:
+            text: the sentence.
+            placeholder: what stands in it for the state.
+            **kwargs: as of a `Patchscope`.
+        """
+        return _made(cls, InspectionPrompt(text, placeholder), **_early(kwargs))
 
     @classmethod
     @checks.door(PromptError)
@@ -130,6 +152,12 @@ class Presets:
                     instead="ls.Patchscope.definition().fit(model, names), which takes minutes",
                 )
         return _made(cls, **fields)
+
+
+def _early(fields: dict[str, Any]) -> dict[str, Any]:
+    """Written early, unless a user says where."""
+    chosen = {"write", "target_layer"} & set(fields)
+    return fields if chosen else {"target_layer": TARGET, **fields}
 
 
 def _made(cls: type[P], *given: Any, **fields: Any) -> P:

@@ -78,7 +78,8 @@ class Reader:
             >>> scope = ls.Patchscope.entity_description(max_new_tokens=5)
             >>> path = scope.save("described.safetensors")
             >>> scope = ls.Patchscope.load(path, model)
-            >>> scope.inspect(model, "Jurassic Park", layers=[12]).frame()["text"][0]
+            >>> result = scope.inspect(model, "Jurassic Park", layers=[12], target_layers="same")
+            >>> result.frame()["text"][0]
             ': American film franchise,'
             >>> path.unlink()
         """
@@ -140,8 +141,9 @@ class Reader:
         """
         own = FitSettings.of({"objective": objective, "map": map, **settings})
         where = None if checkpoint is None else path_of(checkpoint)
-        scope = cast(Any, self)
-        maps, trained = fitted(scope, backend_of(model), texts, layers, where, own)
+        backend = backend_of(model)
+        scope = cast(Any, self).settled(backend.n_layers)
+        maps, trained = fitted(scope, backend, texts, layers, where, own)
         return cast(R, replace(scope, transform=maps, trained=trained))
 
     @checks.door(LensError, names=checks.listed)

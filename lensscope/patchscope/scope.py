@@ -50,6 +50,7 @@ def _transform(value: Any, name: str, error: type[LensscopeError]) -> Any:
     rule=checks.optional(as_rule),
     adapter=checks.optional(checks.instance("Adapter", "ls.Patchscope.load(folder, model)")),
     trained=checks.optional(checks.instance("Trained", "ls.Patchscope.load(folder, model)")),
+    target_layer=checks.optional(checks.whole(0, 1)),
 )
 @dataclass(frozen=True)
 class Patchscope(Presets, Reader):
@@ -69,6 +70,8 @@ class Patchscope(Presets, Reader):
         rule: how it is written, one of `lensscope.rules`, in place of ``mix`` and ``match_norm``.
         adapter: what is added to the target model while it speaks, and only then; see `load`.
         trained: what is known of how it was trained, of a reader that was.
+        target_layer: where `inspect` writes unless its ``target_layers`` says otherwise; the last
+            layer, of a model that has not so many. ``None`` for the layer that is read.
 
     Example:
         >>> scope = ls.Patchscope.attribute("The largest city in x", max_new_tokens=4)
@@ -88,6 +91,7 @@ class Patchscope(Presets, Reader):
     rule: Rule | None = None
     adapter: Adapter | None = None
     trained: Trained | None = None
+    target_layer: int | None = None
 
     def __repr__(self) -> str:
         inspection = self.inspection
@@ -109,6 +113,13 @@ class Patchscope(Presets, Reader):
                 expected="rule=, or mix= and match_norm=",
                 instead="rule=ls.rules.replace(length='own') for match_norm=True, "
                 "ls.rules.interpolate(0.5) for mix=0.5",
+            )
+        if self.target_layer is not None and self.write.layer is not None:
+            raise PatchError(
+                "A patchscope always writes at one layer, or at one unless told otherwise.",
+                got=f"write={self.write!r}, target_layer={self.target_layer}",
+                expected="a layer in one of the two",
+                instead=f"write=ls.{self.write.kind}, target_layer={self.target_layer}",
             )
         for name in ("write", "read"):
             site = as_site(getattr(self, name))
@@ -133,11 +144,30 @@ class Patchscope(Presets, Reader):
                 instead=f"scope.inspect(model, prompt, sites=ls.{self.read!r}), without read=",
             )
 
+    def settled(self, n_layers: int) -> Patchscope:
+        """The same, where the layer that it writes at unless told otherwise is one that it always
+        writes at.
+
+        Args:
+            n_layers: of the target model.
+
+        Example:
+            >>> ls.Patchscope.entity_description().settled(30).write
+            resid_post(1)
+        """
+        if self.target_layer is None:
+            return self
+        layer = min(self.target_layer, n_layers - 1)
+        return replace(self, write=self.write(layer), target_layer=None)
+
     @checks.door(LensError, name=checks.text, temperature=checks.real(1e-3, instead=0.7))
     def as_lens(
         self, *others: Patchscope, name: str | None = None, temperature: float = 1.0
     ) -> PatchscopeLens:
         """This patchscope as a lens, which reads the distribution of the next token.
+
+        Each state is written at its own layer, unless ``write`` has one: what comes next is read
+        best there, whatever `inspect` does.
 
         Args:
             *others: more of them; the distributions are averaged.
@@ -164,7 +194,7 @@ class Patchscope(Presets, Reader):
         source: PromptsLike | VectorsLike,
         position: PositionsLike = -1,
         layers: LayersLike = None,
-        target_layers: TargetLayers = "same",
+        target_layers: TargetLayers = "own",
         max_new_tokens: int | None = None,
         *,
         sites: SitesLike | None = None,
@@ -190,8 +220,10 @@ class Patchscope(Presets, Reader):
                 of lists, ``[["Diana"], ["Paris", -1]]``, has one for each prompt.
             layers: source layers, by number, as a list or a slice; by default all, or those that a
                 reader was trained on.
-            target_layers: ``"same"`` as the source layer, ``"all"``, or such layers; raw vectors
-                have no layer of their own, so for them ``"same"`` means each of ``layers``.
+            target_layers: ``"own"``, where the patchscope itself writes: at its ``target_layer``,
+                or where it reads; ``"same"`` as the source layer, as in the article; ``"all"``; or
+                such layers. Raw vectors have no layer of their own: for them ``"same"`` means each
+                of ``layers``, and so does ``"own"`` where ``layers`` is given.
             max_new_tokens: how much is written; the patchscope's own number by default.
             sites: what is read, in place of ``layers`` and of the kind that the patchscope reads:
                 ``ls.mlp_out(3)``.
@@ -223,7 +255,8 @@ class Patchscope(Presets, Reader):
 
         Example:
             >>> scope = ls.Patchscope.entity_description(max_new_tokens=5)
-            >>> scope.inspect(model, "Jurassic Park", layers=[12]).frame()["text"][0]
+            >>> result = scope.inspect(model, "Jurassic Park", layers=[12], target_layers="same")
+            >>> result.frame()["text"][0]
             ': American film franchise,'
         """
         scope = self

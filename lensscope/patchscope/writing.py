@@ -65,6 +65,9 @@ class Writer(Protocol):
     def adapter(self) -> Adapter | None:
         """What is added to the target model while it says something."""
 
+    def settled(self, n_layers: int) -> Writer:
+        """The same, writing at its own layer always."""
+
     @property
     def trained(self) -> Trained | None:
         """How it was trained; ``None`` if it was not."""

@@ -46,7 +46,9 @@ READINGS = [
 @pytest.fixture(scope="module")
 def every_layer(demo):
     """Readings of an entity at every layer, made once."""
-    return functools.cache(lambda source: E().inspect(demo, source, max_new_tokens=10))
+    return functools.cache(
+        lambda source: E().inspect(demo, source, target_layers="same", max_new_tokens=10)
+    )
 
 
 @pytest.mark.parametrize(("scope", "source", "layer", "target", "text"), READINGS)
@@ -83,6 +85,33 @@ def test_the_identity_patchscope_into_the_last_layer_is_the_logit_lens(demo):
     assert data.logit_lens_probability.sel(source_layer=17) == pytest.approx(
         float(expected.max()), abs=1e-4
     )
+
+
+def test_presets_write_early_unless_told_otherwise(demo, llama, tmp_path):
+    names, few = ["Jurassic Park", "Toyota"], {"layers": [4, 20], "max_new_tokens": 3}
+    early = E().inspect(demo, names, **few)
+    fixed = ls.Patchscope(ENTITY_DESCRIPTION, ls.resid_post(1)).inspect(demo, names, **few)
+    assert early.frame().equals(fixed.frame())
+    assert early.data.text.dims == ("prompt", "position", "source_layer")
+    assert set(early.frame()["target_layer"]) == {1}
+    same = E().inspect(demo, names, target_layers="same", **few).frame()
+    assert same["target_layer"].tolist() == same["source_layer"].tolist()
+    assert same.equals(E(write=ls.resid_post).inspect(demo, names, **few).frame())
+    city = ls.Patchscope.attribute("The largest city in x", target_layer=3)
+    assert set(city.inspect(demo, names, **few).frame()["target_layer"]) == {3}
+    vectors = torch.stack([torch.ones(576), torch.zeros(576)])
+    assert set(E().inspect(demo, vectors).frame()["target_layer"]) == {1}
+    own = E().inspect(demo, vectors, layers=[5, 9], max_new_tokens=1)
+    assert set(own.frame()["target_layer"]) == {5, 9}
+    again = ls.Patchscope.load(E().save(tmp_path / "scope.safetensors"), demo)
+    assert again == E() and again.target_layer == 1
+    # a model that has not so many layers
+    deep = ls.Patchscope(W, target_layer=7, max_new_tokens=1)
+    assert set(deep.inspect(llama, families.prompt(5)).frame()["target_layer"]) == {2}
+    with pytest.raises(ls.PatchError, match="unless told otherwise"):
+        ls.Patchscope("x", ls.resid_pre(2), target_layer=1)
+    with pytest.raises(ls.LensscopeError, match="target_layer"):
+        ls.Patchscope("x", target_layer=-1)
 
 
 def test_each_row_equals_what_it_gives_alone(demo):

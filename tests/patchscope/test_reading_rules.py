@@ -103,6 +103,7 @@ def test_one_rule_and_texts_that_end(demo):
     with pytest.raises(ls.PatchError, match="no rule of writing"):
         ls.Patchscope("x", rule="add")
     scope = ls.Patchscope.entity_description(max_new_tokens=8)
-    (free,) = scope.inspect(demo, "Jurassic Park", layers=[12]).frame()["text"]
-    (short,) = scope.inspect(demo, "Jurassic Park", layers=[12], stop=",").frame()["text"]
+    same = {"layers": [12], "target_layers": "same"}
+    (free,) = scope.inspect(demo, "Jurassic Park", **same).frame()["text"]
+    (short,) = scope.inspect(demo, "Jurassic Park", stop=",", **same).frame()["text"]
     assert short == free.split(",")[0] == ": American film franchise"

@@ -29,7 +29,9 @@ def block_scores(
     """As `Patchscope.reading_blocks`."""
     import pandas as pd
 
-    speeches = {n: Speech(backend, replace(scope, write=resid_pre(n))) for n in blocks}
+    speeches = {
+        n: Speech(backend, replace(scope, write=resid_pre(n), target_layer=None)) for n in blocks
+    }
     first = speeches[blocks[0]]
     lessons = described(first, as_names(names), sites, settings)
     rows = []

@@ -43,6 +43,7 @@ _HEADER: Final = {
     "mix": (int, float),
     "match_norm": bool,
     "max_new_tokens": int,
+    "target_layer?": (int, None),
     "adapter": (dict, None),
     "trained": (dict, None),
 }
@@ -59,6 +60,10 @@ class Saveable(Writer, Protocol):
     @property
     def max_new_tokens(self) -> int:
         """How much is written."""
+
+    @property
+    def target_layer(self) -> int | None:
+        """Where it is written unless told otherwise."""
 
 
 def write_scope(path: Path, scope: Saveable) -> Path:
@@ -93,6 +98,7 @@ def write_scope(path: Path, scope: Saveable) -> Path:
         "mix": scope.mix,
         "match_norm": scope.match_norm,
         "max_new_tokens": scope.max_new_tokens,
+        "target_layer": scope.target_layer,
         "adapter": None,
         "trained": None,
     }
@@ -195,6 +201,7 @@ def _fields(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[st
         "mix": header["mix"],
         "match_norm": header["match_norm"],
         "max_new_tokens": header["max_new_tokens"],
+        "target_layer": header.get("target_layer"),
         "adapter": adapter,
         "trained": trained,
     }

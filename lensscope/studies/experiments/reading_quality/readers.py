@@ -48,7 +48,7 @@ class NamedReader:
 
     def target(self, model: Backend, layer: int) -> int:
         """Where it writes a state of a layer."""
-        return targets_of(model, self.scope.write, layer, "same")[0]
+        return targets_of(model, self.scope.settled(model.n_layers).write, layer, "same")[0]
 
     def inspection(self, layer: int) -> InspectionPrompt:
         """Its prompt for states of a layer."""
@@ -77,7 +77,7 @@ class NamedReader:
             **told_of(self.scope),
             "adapter": adapter and adapter.signature,
             "read": repr(self.kind),
-            "write": repr(self.scope.write),
+            "write": repr(self.scope.settled(model.n_layers).write),
             "layers": layers,
             "max_new_tokens": self.max_new_tokens,
             "notes": [] if trained is None else list(trained.notes_on(model, layers)),
