@@ -103,7 +103,7 @@ class Presets:
         return _made(cls, InspectionPrompt(text, placeholder), **options)
 
     @classmethod
-    @checks.door(PromptError, block=checks.whole(0, 2))
+    @checks.door(PromptError, block=checks.whole(0, instead=2))
     def definition(cls: type[P], block: int = 2, **kwargs: Any) -> P:
         """Four things told in a sentence each, and a placeholder: what is this?
 

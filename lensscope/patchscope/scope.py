@@ -50,7 +50,7 @@ def _transform(value: Any, name: str, error: type[LensscopeError]) -> Any:
     rule=checks.optional(as_rule),
     adapter=checks.optional(checks.instance("Adapter", "ls.Patchscope.load(folder, model)")),
     trained=checks.optional(checks.instance("Trained", "ls.Patchscope.load(folder, model)")),
-    target_layer=checks.optional(checks.whole(0, 1)),
+    target_layer=checks.optional(checks.whole(0, instead=1)),
 )
 @dataclass(frozen=True)
 class Patchscope(Presets, Reader):

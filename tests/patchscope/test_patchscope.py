@@ -108,6 +108,7 @@ def test_presets_write_early_unless_told_otherwise(demo, llama, tmp_path):
     # a model that has not so many layers
     deep = ls.Patchscope(W, target_layer=7, max_new_tokens=1)
     assert set(deep.inspect(llama, families.prompt(5)).frame()["target_layer"]) == {2}
+    assert ls.Patchscope.definition(block=5).write == ls.resid_pre(5)
     with pytest.raises(ls.PatchError, match="unless told otherwise"):
         ls.Patchscope("x", ls.resid_pre(2), target_layer=1)
     with pytest.raises(ls.LensscopeError, match="target_layer"):
