@@ -294,7 +294,7 @@ def cross_model(
         seed=seed,
         memory_budget=memory_budget,
         grid=Grid(
-            (as_scope(inspection or Patchscope.entity_description()),),
+            (as_scope(Patchscope.entity_description() if inspection is None else inspection),),
             as_layers(layers),
             # the same relative depth is the same layer, in models of as many layers
             as_targets("same" if target_layers == "proportional" else target_layers),
@@ -306,7 +306,7 @@ def cross_model(
         target_model=target,
         corpus=texts_of(texts),
         with_docs=texts is None,
-        identity=as_scope(identity or Patchscope.token_identity()),
+        identity=as_scope(Patchscope.token_identity() if identity is None else identity),
         ridge=ridge,
         max_tokens=max_tokens,
     )
