@@ -133,6 +133,9 @@ FAIR: dict[str, Callable[[Any], bool]] = {
 }
 """Whether an argument could be meant; a name that is not here may be many things."""
 
+NO_GAP = {"noise": lambda value: plain(value) == 0}
+"""Where the runs do not differ and an effect, a share of what lies between, is NaN, as it says."""
+
 QUIET = {
     *("memory_budget", "padding_side", "use_cache", "stop_at_eos", "prepend_bos", "plan", "seed"),
     *("checkpoint", "path", "resamples", "level", "keep", "temperature", "top_p", "top_k", "out"),

@@ -35,7 +35,7 @@ import xarray as xr
 
 import lensscope as ls
 from tests.doors import Bench, Door
-from tests.fair import FAIR, QUIET, spelling
+from tests.fair import FAIR, NO_GAP, QUIET, spelling
 from tests.hostile import NUMBERS, SMALL, THINGS
 
 SECONDS = 20.0
@@ -113,7 +113,8 @@ class Judge:
             except ls.LensscopeError:
                 self.expected[door.name] = None
         known, found = self.expected[door.name], digest(result)
-        if known is not None and nans(found) > 0 and nans(known) == 0:
+        told = any(name in NO_GAP and NO_GAP[name](value) for name, value in hostile.items())
+        if known is not None and nans(found) > 0 and nans(known) == 0 and not told:
             return Outcome("FAILED", "NaN came out")
         loud = [n for n in hostile if n in door.valid and n not in QUIET]
         same = known is not None and json.dumps(found) == json.dumps(known)

@@ -49,7 +49,8 @@ class PatchingResult(Shown, Lasting):
             the corrupted run and 1 for the clean run (the same, when denoising); ``clean`` and
             ``corrupted`` are the metric of the two runs, ``token`` the tokens. Where estimates were
             run, ``exact`` and ``exact_metric`` are what that gave. Where a site has no such layer,
-            head or position, there is NaN; its own layer or head is -1.
+            head or position, there is NaN; its own layer or head is -1. Where the two runs do not
+            differ, there is no gap to be a share of: ``effect`` and ``normalised`` are NaN.
         provenance: of the model.
         settings: how it was done.
     """

@@ -65,7 +65,8 @@ def causal_trace(
             prompts a list with one for each.
         answer: whose probability is measured; by default the token that the model finds most
             probable. For several prompts one for all, or a list.
-        noise: its standard deviation, in units of ``unit``.
+        noise: its standard deviation, in units of ``unit``; 0 blurs nothing, and every effect is
+            NaN.
         samples: draws of noise.
         window: so many layers around each are given back together (Meng et al.: 10 for
             ``attn_out`` and ``mlp_out``).
