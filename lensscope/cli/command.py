@@ -56,6 +56,8 @@ for command in (inspect, read, train_reader, best_block, compare, patch, trace, 
     app.command()(command)
 
 _MODELS_SHOWN = 40
+_TOKENS = 14
+"""Of a description in the demo: its own, and the beginning of the next one."""
 DEMO_ENTITIES = ("Diana, Princess of Wales", "Jurassic Park", "Alexander the Great")
 
 
@@ -74,7 +76,9 @@ def demo(
 
         model = load_model()
         say(quiet, "Inspecting three names at every layer …")
-        result = Patchscope.entity_description().inspect(model, list(DEMO_ENTITIES))
+        scope = Patchscope.entity_description()
+        tokens = min(scope.max_new_tokens, _TOKENS)
+        result = scope.inspect(model, list(DEMO_ENTITIES), max_new_tokens=tokens)
         if not quiet:
             for n in range(len(DEMO_ENTITIES)):
                 print_table(replace(result, data=result.data.isel(prompt=[n])))
