@@ -15,7 +15,7 @@ from lensscope.values.sites import Site
 LayersLike: TypeAlias = SupportsIndex | Iterable[SupportsIndex] | slice | All | str | None
 TargetLayers: TypeAlias = Literal["own", "same"] | LayersLike
 """Of both: ``"all"`` is every layer; of the second, ``"same"`` the one that is read, and ``"own"``
-what a patchscope has for itself."""
+what a patchscope has for itself, which `Patchscope.inspect` looks up."""
 
 
 def layers_of(backend: Backend, kind: Site, layers: LayersLike) -> list[int]:
@@ -46,22 +46,17 @@ def targets_of(backend: Backend, write: Site, layer: int, target_layers: TargetL
         backend: the target model.
         write: the kind of site that is written; with a layer, always that layer.
         layer: where the state was read.
-        target_layers: ``"same"``, which is also ``"own"``, ``"all"``, one or some.
+        target_layers: ``"same"``, ``"all"``, one or some.
 
     Raises:
         SiteError: out of range.
     """
     if write.layer is not None:
         return layers_of(backend, write.whole, [write.layer])
-    if _is_open(target_layers):
+    if target_layers == "same":
         return layers_of(backend, write.whole, [layer])
     wanted: Any = None if isinstance(target_layers, str) else target_layers
     return layers_of(backend, write.whole, wanted)
-
-
-def _is_open(target_layers: TargetLayers) -> bool:
-    """Whether each state goes where it comes from, if the patchscope has no place of its own."""
-    return isinstance(target_layers, str) and target_layers in ("own", "same")
 
 
 def check_targets(write: Site, target_layers: TargetLayers, vector_layers: LayersLike) -> None:
@@ -75,21 +70,21 @@ def check_targets(write: Site, target_layers: TargetLayers, vector_layers: Layer
     Raises:
         SiteError: no such choice, or two at once.
     """
-    if isinstance(target_layers, str) and target_layers not in ("own", "same", "all"):
+    if isinstance(target_layers, str) and target_layers not in ("same", "all"):
         raise SiteError(
             "There is no such choice of target layers.",
             got=repr(target_layers),
             expected='"own", "same", "all", one layer, a list or a slice of layers',
             instead="target_layers=[3, 5]",
         )
-    if write.layer is not None and not _is_open(target_layers):
+    if write.layer is not None and target_layers != "same":
         raise SiteError(
             "This patchscope always writes at one layer.",
             got=f"target_layers={target_layers!r}, and write={write!r}",
             expected="no target layers, or write= without a layer",
             instead=f"dataclasses.replace(scope, write=ls.{write.kind})",
         )
-    if vector_layers is not None and not _is_open(target_layers):
+    if vector_layers is not None and target_layers != "same":
         raise SiteError(
             "Raw vectors come from no layer.",
             got=f"layers={vector_layers!r}, target_layers={target_layers!r}",

@@ -45,7 +45,7 @@ class Presets:
     def token_identity(cls: type[P], words: Sequence[str] = IDENTITY_WORDS, **kwargs: Any) -> P:
         """``cat -> cat``, …, ``?``: which token is this state? (section 4.1)
 
-        As in the article, it writes at the layer that it reads, where tokens are read best.
+        As in the article, it writes at the layer that it reads.
 
         Args:
             words: what stands for itself in the prompt.
@@ -60,8 +60,8 @@ class Presets:
         """Three described entities and a placeholder: what is this the name of? (section 4.3)
 
         Unlike the article's, which writes at the layer that it reads, it writes into the input of
-        block 2 (at the output of block 1), where names are read best: `reading_blocks`, or
-        ``lensscope best-block``, says where that is in a model. The article's way is
+        block 2 (at the output of block 1), since names are read best in an early block:
+        `reading_blocks`, or ``lensscope best-block``, says in which one. The article's way is
         ``inspect(…, target_layers="same")``.
 
         Args:

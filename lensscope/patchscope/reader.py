@@ -128,8 +128,8 @@ class Reader:
             that were kept apart, before and after, and `save` keeps all of it.
 
         Raises:
-            LensError: no layer to write at, too few names, settings that make no sense, another
-                training's checkpoint, a loss that is not finite (the last checkpoint stays).
+            LensError: a map or a model of its own, too few names, settings that make no sense,
+                another training's checkpoint, a loss that is not finite (the last checkpoint stays).
             PromptError: a name that is empty or there twice, a placeholder that is not one token.
 
         Example:

@@ -80,7 +80,7 @@ def _check(scope: Writer, backend: Backend, settings: FitSettings) -> None:
     """Refuse what cannot be trained.
 
     Raises:
-        LensError: no layer to write at, a map or a model of its own.
+        LensError: an anchor that nothing is brought to, a map or a model of its own.
         PromptError: the placeholder.
     """
     why = {

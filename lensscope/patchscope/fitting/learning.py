@@ -103,12 +103,10 @@ class Learnt:
     def keep(self, places: Sequence[int]) -> None:
         """Keep what is learnt so far as the best: of the layers at these places, or, where layers
         share, all of it if there is any."""
-        for name, held in self.parameters.items():
-            now = held.detach().clone()
-            if not self.apart and places:
-                self.best[name] = now
-            elif places:
-                self.best[name][list(places)] = now[list(places)]
+        if places:
+            kept = list(places) if self.apart else slice(None)
+            for name, held in self.parameters.items():
+                self.best[name][kept] = held.detach()[kept]
 
     def maps(self) -> dict[int, Projection]:
         """The best maps so far by layer, in the coordinates of the states."""

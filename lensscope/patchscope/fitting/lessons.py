@@ -181,7 +181,7 @@ class NextTokens:
             self._of(held[:half], own.n_held_out // 2, 0),
             self._of(held[half:], own.n_held_out - own.n_held_out // 2, 1),
         )
-        self._chunk = (0, self._of(self._corpus.batch(0), None, 2))
+        self._chunk = (0, self._of(self._corpus.batch(0)))
         self.sample = self._chunk[1].states
         self.steps = own.steps or 300
         self.hash = self._corpus.hash
@@ -191,14 +191,15 @@ class NextTokens:
         own = self.settings
         at = step // max(1, _PIECES * (own.length - 1) // own.batch_size)
         if self._chunk[0] != at:
-            self._chunk = (at, self._of(self._corpus.batch(at), None, 2))
+            self._chunk = (at, self._of(self._corpus.batch(at)))
         held = self._chunk[1]
         return held.some(some_rows(len(held), own.batch_size, own.seed, step + 2).tolist())
 
-    def _of(self, pieces: Iterable[Sequence[int]], wanted: int | None, step: int) -> Lessons:
+    def _of(
+        self, pieces: Iterable[Sequence[int]], wanted: int | None = None, step: int = 0
+    ) -> Lessons:
         prompts = [tokenize(self.backend, list(piece))[0] for piece in pieces]
         every = [(n, t) for n, p in enumerate(prompts) for t in counted(self.backend, p.ids, None)]
-        wanted = len(every) if wanted is None else wanted
         chosen = some_rows(len(every), wanted, self.settings.seed, step).tolist()
         tokens = sorted(every[i] for i in chosen)
         reads = [

@@ -45,7 +45,8 @@ class FitSettings:
         objective: ``"description"``, what the model says of a name that stands in the prompt as
             text; or ``"next_token"``, what the model says next where a state was read.
         map: ``"scale"`` (a number and a bias), ``"low_rank"`` (and a product of two matrices of
-            ``rank``) or ``"full"`` (a matrix and a bias). Layers share the matrices.
+            ``rank``) or ``"full"`` (a matrix and a bias). Layers share the matrices,
+            unless each is written at its own.
         rank: of ``"low_rank"``.
         start: ``"aligned"``: states of each layer are first brought to one layer, by regression, so
             that all maps begin at the raw write of that one; or ``"raw"``, each at its own, as is

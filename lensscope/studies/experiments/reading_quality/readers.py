@@ -46,9 +46,13 @@ class NamedReader:
             wanted = trained.layers
         return layers_of(model, self.kind, wanted)
 
+    def write(self, model: Backend) -> Site:
+        """Where it writes, in a model."""
+        return self.scope.settled(model.n_layers).write
+
     def target(self, model: Backend, layer: int) -> int:
         """Where it writes a state of a layer."""
-        return targets_of(model, self.scope.settled(model.n_layers).write, layer, "same")[0]
+        return targets_of(model, self.write(model), layer, "same")[0]
 
     def inspection(self, layer: int) -> InspectionPrompt:
         """Its prompt for states of a layer."""
@@ -77,7 +81,7 @@ class NamedReader:
             **told_of(self.scope),
             "adapter": adapter and adapter.signature,
             "read": repr(self.kind),
-            "write": repr(self.scope.settled(model.n_layers).write),
+            "write": repr(self.write(model)),
             "layers": layers,
             "max_new_tokens": self.max_new_tokens,
             "notes": [] if trained is None else list(trained.notes_on(model, layers)),
