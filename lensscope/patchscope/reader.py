@@ -129,7 +129,7 @@ class Reader:
 
         Raises:
             LensError: a map or a model of its own, too few names, settings that make no sense,
-                another training's checkpoint, a loss that is not finite (the last checkpoint stays).
+                another training's checkpoint, a loss that is not finite (what was kept stays).
             PromptError: a name that is empty or there twice, a placeholder that is not one token.
 
         Example:
