@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 import pandas as pd
@@ -24,10 +24,16 @@ from lensscope.stats.intervals import ratio_interval
 from lensscope.store.json_text import json_text, records
 from lensscope.store.lasting import Lasting
 from lensscope.values.prompts import PromptsLike
+from lensscope.values.provenance import Provenance
+from lensscope.values.together import joined, known_provenance, of_one_kind
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from rich.table import Table
+    from typing_extensions import Self
+
+_OF_PAIRS: Final = ("whole", "moved", "random_moved")
+"""What the metric moves by from nothing to the whole model, to a circuit, to each random one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,21 +41,62 @@ class FaithfulnessCurve(Shown, Lasting):
     """How much of a metric circuits of growing size recover.
 
     Attributes:
-        data: axis ``size``: ``recovered`` by so many nodes of the largest effects, with ``_low``
-            and ``_high``, a 95% interval by bootstrap over pairs; ``random``, the mean over random
-            circuits, and ``random_low``, ``random_high``, the least and most of them. Axis
-            ``draw``: ``each_random``.
+        data: of each pair, ``whole``, ``moved`` and ``random_moved``, what the metric moves by from
+            nothing to the whole model, to the circuit and to each random one. Axis ``size``:
+            ``recovered`` by so many nodes of the largest effects, with ``_low`` and ``_high``, a
+            95% interval by bootstrap over pairs; ``random``, the mean over random circuits, and
+            ``random_low``, ``random_high``, the least and most of them. Axis ``draw``:
+            ``each_random``.
         components: how many there are of the kinds that are drawn from.
         metric: what was measured.
         ablation: what everything outside does.
         pairs: how many.
+        provenance: of the model; ``None`` in a file from before it was kept.
+        settings: the nodes in their order, and the seed of the random circuits.
     """
+
+    made_of: ClassVar = (Provenance,)
 
     data: xr.Dataset
     components: int
     metric: str
     ablation: str
     pairs: int
+    provenance: Provenance | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    @checks.door(CircuitError)
+    def together(cls, results: Sequence[Self]) -> Self:
+        """One curve of several of one circuit, over the pairs of all.
+
+        Raises:
+            CircuitError: another circuit, other sizes or random circuits, another ablation or
+                metric, or a curve from a file of before pairs were kept.
+            BasisError: other models.
+
+        Example:
+            >>> circuit = ls.Circuit({ls.mlp_out(n): 1.0 for n in (3, 9)}, kinds=("mlp_out",))
+            >>> pair = "The capital of Japan is the city of", "The capital of Italy is the city of"
+            >>> metric = ls.logit_difference(" Tokyo", " Rome")
+            >>> curve = circuit.curve(model, *pair, metric, sizes=[2], random=1)
+            >>> type(curve).together([curve, curve]).pairs
+            2
+        """
+        same = ("settings", "components", "ablation", "metric")
+        found = of_one_kind(results, cls, CircuitError, same)
+        if not all("whole" in one.data for one in found):
+            raise CircuitError(
+                "A curve does not say what it found of each pair.",
+                got="one from a file that an earlier version wrote",
+                expected="curves with what each pair gave",
+                instead="circuit.curve(…) again, which keeps it",
+            )
+        provenance = known_provenance([one.provenance for one in found])
+        of_pairs = [one.data[list(_OF_PAIRS)] for one in found]
+        data = _summed(joined(of_pairs, "pair", CircuitError))
+        pairs = sum(one.pairs for one in found)
+        return replace(found[0], data=data, pairs=pairs, provenance=provenance)
 
     @property
     def title(self) -> str:
@@ -58,7 +105,8 @@ class FaithfulnessCurve(Shown, Lasting):
 
     def frame(self) -> pd.DataFrame:
         """One line a size."""
-        return self.data.drop_vars("each_random").to_dataframe().reset_index()
+        inner = [name for name, own in self.data.items() if own.dims == ("size",)]
+        return self.data[inner].to_dataframe().reset_index()
 
     def _chart(self) -> Chart:
         def column(name: str) -> tuple[float, ...]:
@@ -172,27 +220,45 @@ def faithfulness_curve(
     rows += [Kept(order[:size]) for size in chosen]
     rows += [Kept(some[:size]) for size in chosen for some in drawn]
     found = ablated.measure(rows).double().numpy()
-    whole = found[:, :1] - found[:, 1:2]
     moved = found[:, 2:] - found[:, 1:2]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = moved.sum(0) / whole.sum(0)
-    n = len(chosen)
-    low, high = ratio_interval(moved[:, :n], whole)
-    each = share[n:].reshape(n, random)
-    data = xr.Dataset(
+    n, pairs = len(chosen), len(ablated.pairs)
+    of_pairs = xr.Dataset(
         {
-            "recovered": ("size", share[:n]),
+            "whole": ("pair", found[:, 0] - found[:, 1]),
+            "moved": (("pair", "size"), moved[:, :n]),
+            "random_moved": (("pair", "size", "draw"), moved[:, n:].reshape(pairs, n, random)),
+        },
+        {"size": chosen},
+    )
+    return FaithfulnessCurve(
+        _summed(of_pairs),
+        len(components),
+        ablated.metric.name,
+        ablated.ablation,
+        pairs,
+        ablated.backend.provenance(),
+        {"nodes": list(map(repr, order)), "seed": seed},
+    )
+
+
+def _summed(of_pairs: xr.Dataset) -> xr.Dataset:
+    """What each pair gave, and what they give together."""
+    whole = of_pairs["whole"].values[:, None]
+    moved, random = of_pairs["moved"].values, of_pairs["random_moved"].values
+    low, high = ratio_interval(moved, whole)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share, each = moved.sum(0) / whole.sum(0), random.sum(0) / whole.sum(0)
+    return of_pairs.assign(
+        {
+            "recovered": ("size", share),
             "recovered_low": ("size", low),
             "recovered_high": ("size", high),
             "random": ("size", each.mean(1)),
             "random_low": ("size", each.min(1)),
             "random_high": ("size", each.max(1)),
             "each_random": (("size", "draw"), each),
-        },
-        {"size": chosen},
+        }
     )
-    pairs = len(ablated.pairs)
-    return FaithfulnessCurve(data, len(components), ablated.metric.name, ablated.ablation, pairs)
 
 
 def _sizes(sizes: Sequence[int] | None, nodes: int) -> list[int]:

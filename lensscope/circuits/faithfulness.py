@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -12,6 +14,11 @@ from lensscope import checks
 from lensscope.errors import CircuitError
 from lensscope.stats.intervals import ratio_interval
 from lensscope.store.lasting import Lasting
+from lensscope.values.provenance import Provenance
+from lensscope.values.together import joined, known_provenance, of_one_kind
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +33,11 @@ class Faithfulness(Lasting):
         ablation: what the others do.
         metric: what was measured.
         counted: ``"components"`` or ``"edges"``.
+        provenance: of the model; ``None`` in a file from before it was kept.
+        chosen: the nodes.
     """
+
+    made_of: ClassVar = (Provenance,)
 
     data: xr.Dataset
     nodes: int
@@ -34,6 +45,31 @@ class Faithfulness(Lasting):
     ablation: str
     metric: str
     counted: str = "components"
+    provenance: Provenance | None = None
+    chosen: tuple[str, ...] = ()
+
+    @classmethod
+    @checks.door(CircuitError)
+    def together(cls, results: Sequence[Self]) -> Self:
+        """One result of several of one circuit, with the pairs of all.
+
+        Raises:
+            CircuitError: another circuit, ablation or metric.
+            BasisError: other models.
+
+        Example:
+            >>> circuit = ls.Circuit({ls.mlp_out(n): 1.0 for n in (3, 9)}, kinds=("mlp_out",))
+            >>> pair = "The capital of Japan is the city of", "The capital of Italy is the city of"
+            >>> metric = ls.logit_difference(" Tokyo", " Rome")
+            >>> found = circuit.faithfulness(model, *pair, metric)
+            >>> type(found).together([found, found]).data.sizes["pair"]
+            2
+        """
+        same = ("chosen", "components", "counted", "ablation", "metric")
+        found = of_one_kind(results, cls, CircuitError, same)
+        provenance = known_provenance([one.provenance for one in found])
+        data = joined([one.data for one in found], "pair", CircuitError)
+        return replace(found[0], data=data, provenance=provenance)
 
     @property
     def recovered(self) -> float:
@@ -89,6 +125,8 @@ def faithfulness_of(
     components: int,
     ablation: str,
     metric: str,
+    provenance: Provenance,
+    chosen: Sequence[object],
     counted: str = "components",
 ) -> Faithfulness:
     """Of the metric of the whole model, of the circuit alone and of nothing; see `Faithfulness`."""
@@ -97,4 +135,5 @@ def faithfulness_of(
         {name: ("pair", values[:, n]) for n, name in enumerate(names)},
         {"pair": np.arange(len(values))},
     )
-    return Faithfulness(data, nodes, components, ablation, metric, counted)
+    names_of = tuple(sorted(map(str, chosen)))
+    return Faithfulness(data, nodes, components, ablation, metric, counted, provenance, names_of)

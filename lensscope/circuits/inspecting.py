@@ -77,7 +77,7 @@ def words_of(
     layers: dict[int, list[tuple[Site, Tensor]]] = {}
     for node, state in states.items():
         vector = as_residual(backend, node, state[None])[0]
-        layers.setdefault(node.layer or 0, []).append((node, vector))
+        layers.setdefault(max(node.layer or 0, asked.earliest), []).append((node, vector))
     words: dict[Site, str] = {}
     for layer, nodes in layers.items():
         said = asked.inspect(model, torch.stack([v for _, v in nodes]), layers=[layer])

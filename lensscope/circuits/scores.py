@@ -88,6 +88,8 @@ def faithfulness(
         len(ablated.components),
         ablated.ablation,
         ablated.metric.name,
+        ablated.backend.provenance(),
+        list(circuit.nodes),
     )
 
 

@@ -225,4 +225,13 @@ def edge_faithfulness(
         middle = found.corrupt_metric + found.recovered * gap
         rows.append((found.full_metric, middle, found.corrupt_metric))
         kept, total = found.circuit_size, found.total_edges
-    return faithfulness_of(np.array(rows), kept, total, ablation, measured.name, "edges")
+    return faithfulness_of(
+        np.array(rows),
+        kept,
+        total,
+        ablation,
+        measured.name,
+        backend.provenance(),
+        list(circuit.edges),
+        "edges",
+    )

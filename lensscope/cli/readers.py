@@ -62,7 +62,7 @@ def train_reader(
         int | None,
         typer.Option(
             help="States are written into the input of this block; by default of 2, and for "
-            "next_token each at its own layer."
+            "next_token each at its own layer, but not in the first two thirds of them."
         ),
     ] = None,
     question: Annotated[
@@ -94,25 +94,29 @@ def train_reader(
 
         import torch
 
+        from lensscope.model.classes import backend_of
         from lensscope.patchscope.inspection import InspectionPrompt
         from lensscope.patchscope.scope import Patchscope
         from lensscope.values.sites import resid_post, resid_pre
 
         sources = layers_of(layers)
+        loaded = load(model, loading, quiet)
+        n_layers = backend_of(loaded).n_layers
         taught: Any
         if objective is Objective.description:
             scope = Patchscope.definition(2 if block is None else block)
             taught = _names(names, limit, seed)
         else:
-            write = resid_post if block is None else resid_pre(block)
-            scope = Patchscope.token_identity(write=write, read=resid_post)
+            late: dict[str, Any] = {"earliest": 2 * n_layers // 3}
+            early: dict[str, Any] = {"write": resid_pre(block or 0), "read": resid_post}
+            scope = Patchscope.token_identity(**late if block is None else early)
             taught = _texts(texts)
         if question is not None:
             scope = dataclasses.replace(scope, inspection=InspectionPrompt(question, "x"))
         settings: dict[str, Any] = {"rank": rank, "seed": seed, "passes": passes, "steps": steps}
         settings |= {"n_held_out": held_out, "keep_rank": keep_rank, "learning_rate": learning_rate}
         reader = scope.fit(
-            load(model, loading, quiet),
+            loaded,
             taught,
             objective=objective.value,
             layers=sources,

@@ -258,6 +258,11 @@ class Corpus:
             )
         return self._first
 
+    @property
+    def batches(self) -> int:
+        """How many there are that can be asked for again: all of a list, or the first."""
+        return 1 if self._list is None else -(-len(self._list) // self.batch_size)
+
     def once(self) -> Iterator[list[Piece]]:
         """All pieces once, in batches."""
         if self._list is not None:

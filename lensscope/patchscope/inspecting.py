@@ -59,7 +59,9 @@ def inspected(
     target = here if scope.model is None else backend_of(scope.model)
     _check_words(samples, sampling)
     vectors, patches = vectors_of(source, names), as_list(patches)
+    earliest = 0
     if target_layers == "own":
+        earliest = scope.earliest
         if vectors is None or layers is None:
             scope = scope.settled(target.n_layers)
         target_layers = "same"
@@ -73,7 +75,8 @@ def inspected(
         if layers is None and scope.trained is not None:
             layers = scope.trained.layers
         reads = asked(here, source, position, prepend_bos, occurrence)
-        readings = _of_prompts(scope, here, target, reads, patches, layers, target_layers)
+        chosen = (target_layers, earliest)
+        readings = _of_prompts(scope, here, target, reads, patches, layers, *chosen)
     readings = _together(readings) if together else readings
     _check_fit(scope, here, target, readings)
     inspections = [_inspection(scope.inspection, one) for one in readings]
@@ -150,12 +153,15 @@ def _of_prompts(
     patches: Sequence[PatchLike],
     layers: LayersLike,
     target_layers: TargetLayers,
+    earliest: int,
 ) -> list[Reading]:
     """One reading for each prompt, position, source layer and target layer."""
     read = scope.read or scope.write
     kind = Site(read.kind, None, read.head)
     sites = [kind(n) for n in layers_of(here, kind, layers)]
-    targets = {s: targets_of(target, scope.write, s.layer or 0, target_layers) for s in sites}
+    targets = {
+        s: targets_of(target, scope.write, s.layer or 0, target_layers, earliest) for s in sites
+    }
     states = {}
     for part in gathered(here, reads, sites, final=False, patches=patches):
         each = {site: torch.split(part.states[site], part.rows) for site in sites}

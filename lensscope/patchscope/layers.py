@@ -39,7 +39,9 @@ def layers_of(backend: Backend, kind: Site, layers: LayersLike) -> list[int]:
     return list(dict.fromkeys(layer for layer in found if layer is not None))
 
 
-def targets_of(backend: Backend, write: Site, layer: int, target_layers: TargetLayers) -> list[int]:
+def targets_of(
+    backend: Backend, write: Site, layer: int, target_layers: TargetLayers, earliest: int = 0
+) -> list[int]:
     """The layers that a state of a layer is written at.
 
     Args:
@@ -47,6 +49,7 @@ def targets_of(backend: Backend, write: Site, layer: int, target_layers: TargetL
         write: the kind of site that is written; with a layer, always that layer.
         layer: where the state was read.
         target_layers: ``"same"``, ``"all"``, one or some.
+        earliest: the first layer that is the same as any before it.
 
     Raises:
         SiteError: out of range.
@@ -54,7 +57,7 @@ def targets_of(backend: Backend, write: Site, layer: int, target_layers: TargetL
     if write.layer is not None:
         return layers_of(backend, write.whole, [write.layer])
     if target_layers == "same":
-        return layers_of(backend, write.whole, [layer])
+        return layers_of(backend, write.whole, [max(layer, min(earliest, backend.n_layers - 1))])
     wanted: Any = None if isinstance(target_layers, str) else target_layers
     return layers_of(backend, write.whole, wanted)
 

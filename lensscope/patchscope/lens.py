@@ -107,7 +107,7 @@ class PatchscopeLens(Lens):
             model = None if scope.model is None else backend_of(scope.model).provenance()
             weights = None if model is None else model.fingerprint
             how = (scope.mix, scope.match_norm, scope.rule)
-            where = (scope.inspection, scope.write, scope.read, *how)
+            where = (scope.inspection, scope.write, scope.read, scope.earliest, *how)
             adapter = None if scope.adapter is None else scope.adapter.signature
             parts.append((where, through, weights, adapter))
         return repr(parts)
@@ -180,13 +180,12 @@ def _written(scope: Writer, site: Site, n_layers: int) -> Site | None:
     """Where a state that was read at a site is written: the same place, by the name that the
     patchscope writes by; ``None`` if it has none."""
     write = scope.write.whole
-    if write.layer is not None or write.kind == site.kind:
-        return write if write.layer is not None else site
-    if (site.kind, write.kind) == ("resid_post", "resid_pre") and site.layer is not None:
-        return write(site.layer + 1) if site.layer + 1 < n_layers else None
-    if (site.kind, write.kind) == ("resid_pre", "resid_post") and site.layer:
-        return write(site.layer - 1)
-    return None
+    if write.layer is not None or site.layer is None:
+        return write if write.layer is not None else site if write.kind == site.kind else None
+    same = {("resid_post", "resid_pre"): 1, ("resid_pre", "resid_post"): -1}
+    by = 0 if write.kind == site.kind else same.get((site.kind, write.kind))
+    layer = -1 if by is None else max(site.layer + by, min(scope.earliest, n_layers - 1))
+    return write(layer) if 0 <= layer < n_layers else None
 
 
 def _vocabulary(backend: Backend) -> tuple[int, object]:

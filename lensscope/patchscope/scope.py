@@ -51,6 +51,7 @@ def _transform(value: Any, name: str, error: type[LensscopeError]) -> Any:
     adapter=checks.optional(checks.instance("Adapter", "ls.Patchscope.load(folder, model)")),
     trained=checks.optional(checks.instance("Trained", "ls.Patchscope.load(folder, model)")),
     target_layer=checks.optional(checks.whole(0, instead=1)),
+    earliest=checks.whole(0, instead=20),
 )
 @dataclass(frozen=True)
 class Patchscope(Presets, Reader):
@@ -72,6 +73,9 @@ class Patchscope(Presets, Reader):
         trained: what is known of how it was trained, of a reader that was.
         target_layer: where `inspect` writes unless its ``target_layers`` says otherwise; the last
             layer, of a model that has not so many. ``None`` for the layer that is read.
+        earliest: where each state is written at the layer that it was read at: states of earlier
+            layers are written at this one. A late block has less to undo, so that a trained map
+            says more there about what comes next.
 
     Example:
         >>> scope = ls.Patchscope.attribute("The largest city in x", max_new_tokens=4)
@@ -92,6 +96,7 @@ class Patchscope(Presets, Reader):
     adapter: Adapter | None = None
     trained: Trained | None = None
     target_layer: int | None = None
+    earliest: int = 0
 
     def __repr__(self) -> str:
         inspection = self.inspection
@@ -114,12 +119,18 @@ class Patchscope(Presets, Reader):
                 instead="rule=ls.rules.replace(length='own') for match_norm=True, "
                 "ls.rules.interpolate(0.5) for mix=0.5",
             )
-        if self.target_layer is not None and self.write.layer is not None:
+        said = {
+            f"write={self.write!r}": self.write.layer is not None,
+            f"target_layer={self.target_layer}": self.target_layer is not None,
+            f"earliest={self.earliest}": self.earliest > 0,
+        }
+        if sum(said.values()) > 1:
             raise PatchError(
-                "A patchscope always writes at one layer, or at one unless told otherwise.",
-                got=f"write={self.write!r}, target_layer={self.target_layer}",
-                expected="a layer in one of the two",
-                instead=f"write=ls.{self.write.kind}, target_layer={self.target_layer}",
+                "A patchscope always writes at one layer, at one unless told otherwise, or at none "
+                "before one.",
+                got=", ".join(words for words, given in said.items() if given),
+                expected="a layer in one of these",
+                instead=f"write=ls.{self.write.kind}, target_layer={self.target_layer or 1}",
             )
         for name in ("write", "read"):
             site = as_site(getattr(self, name))
@@ -166,8 +177,8 @@ class Patchscope(Presets, Reader):
     ) -> PatchscopeLens:
         """This patchscope as a lens, which reads the distribution of the next token.
 
-        Each state is written at its own layer, unless ``write`` has one: what comes next is read
-        best there, whatever `inspect` does.
+        Each state is written at its own layer, or at ``earliest``, unless ``write`` has a layer:
+        what comes next is read best there, whatever ``target_layer`` says to `inspect`.
 
         Args:
             *others: more of them; the distributions are averaged.

@@ -65,6 +65,10 @@ class Writer(Protocol):
     def adapter(self) -> Adapter | None:
         """What is added to the target model while it says something."""
 
+    @property
+    def earliest(self) -> int:
+        """The first layer that is written, of each state at its own."""
+
     def settled(self, n_layers: int) -> Writer:
         """The same, writing at its own layer always."""
 

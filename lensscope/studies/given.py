@@ -37,11 +37,12 @@ def as_scopes(given: Any) -> tuple[Patchscope, ...]:
             instead='inspection=["The largest city in x"]',
         )
     for scope in scopes:
-        if any(one is not None for one in (scope.write.layer, scope.model, scope.adapter)):
+        chosen = (scope.write.layer, scope.model, scope.adapter, scope.earliest or None)
+        if any(one is not None for one in chosen):
             raise StudyError(
                 "A study chooses layers and models itself.",
                 got=f"write={scope.write!r}, model={type(scope.model).__name__}, "
-                f"adapter={scope.adapter!r}",
+                f"adapter={scope.adapter!r}, earliest={scope.earliest}",
                 expected="a patchscope that writes at a kind of site, in the model of the study as "
                 "it is",
                 instead="target_layers=2 for one layer; ls.studies.cross_model for two models",

@@ -86,6 +86,17 @@ def one_provenance(several: Sequence[Provenance], *, prompts: bool = True) -> Pr
     return replace(first, tokens=tokens, versions=versions)
 
 
+def known_provenance(several: Sequence[Provenance | None]) -> Provenance | None:
+    """As `one_provenance`, of results that do not say of which prompts, and may be from before
+    they said of which model.
+
+    Raises:
+        BasisError: other weights, or another basis.
+    """
+    known = [one for one in several if one is not None]
+    return one_provenance(known, prompts=False) if known else None
+
+
 def distinct(several: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """All notes, each once."""
     return tuple(dict.fromkeys(note for notes in several for note in notes))

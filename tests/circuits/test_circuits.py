@@ -341,6 +341,21 @@ def test_minimality_is_what_the_plain_loop_says(llama):
     assert set(alone["removed"]) == {""}
 
 
+def test_faithfulness_of_pairs_that_are_put_together(llama, tmp_path):
+    some = ls.Circuit({ls.mlp_out(0): 1.0, ls.head_out(1, 2): 0.5}, kinds=("head_out", "mlp_out"))
+    pairs = [(CLEAN, CORRUPTED), tuple(OTHERS[:2])]
+    whole = some.faithfulness(llama, *map(list, zip(*pairs, strict=True)), difference)
+    alone = [some.faithfulness(llama, *pair, difference) for pair in pairs]
+    both = ls.Faithfulness.together(alone)
+    assert both.recovered == pytest.approx(whole.recovered, abs=1e-5)
+    assert both.provenance.fingerprint == whole.provenance.fingerprint
+    again = ls.Faithfulness.load(both.save(tmp_path / "both.json"))
+    assert repr(again) == repr(both) and again.chosen == whole.chosen
+    other = ls.Circuit({ls.mlp_out(0): 1.0, ls.head_out(1, 3): 0.5}, kinds=some.kinds)
+    with pytest.raises(ls.CircuitError, match="chosen"):
+        ls.Faithfulness.together([whole, other.faithfulness(llama, *pairs[0], difference)])
+
+
 def test_curves_go_from_nothing_to_everything(llama, tmp_path):
     effect = ls.attribution_patching(llama, CLEAN, CORRUPTED, BOTH, difference, positions=ls.ALL)
     whole = effect.circuit(top=15)
@@ -355,6 +370,17 @@ def test_curves_go_from_nothing_to_everything(llama, tmp_path):
     assert curve.data.identical(call(sizes=[15, 4, 0, 4], random=3).data)
     assert not curve.data.identical(call(sizes=[0, 4, 15], random=3, seed=1).data)
     several = whole.curve(llama, [CLEAN, OTHERS[0]], [CORRUPTED, OTHERS[1]], difference, random=1)
+    alone = [
+        whole.curve(llama, clean, corrupted, difference, random=1)
+        for clean, corrupted in ((CLEAN, CORRUPTED), OTHERS[:2])
+    ]
+    both = ls.FaithfulnessCurve.together(alone)
+    for name, own in several.data.items():
+        np.testing.assert_allclose(both.data[name].values, own.values, atol=1e-6)
+    assert "2 pairs," in str(both) and both.provenance.model == several.provenance.model
+    with pytest.raises(ls.CircuitError, match="seed"):
+        other = whole.curve(llama, CLEAN, CORRUPTED, difference, random=1, seed=1)
+        ls.FaithfulnessCurve.together([alone[0], other])
     inner = several.data.sel(size=[5, 8])
     assert (inner["recovered_low"] < inner["recovered_high"]).all()
     assert several.data["size"].values[[0, -1]].tolist() == [0, 15]

@@ -7,6 +7,17 @@ import json
 import lensscope as ls
 
 
+def test_next_tokens_are_written_late(lensscope, tmp_path, demo):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("One two three four five six seven eight nine ten. " * 14, "utf-8")
+    command = ("train-reader", "--objective", "next_token", "--texts", str(texts), "--steps", "1")
+    lensscope(*command, "--held-out", "2", "--layers", "8", "--map", "scale", cwd=tmp_path)
+    reader = ls.Patchscope.load(tmp_path / "reader.safetensors", demo)
+    assert (reader.write, reader.earliest) == (ls.resid_post, 20)
+    said = reader.inspect(demo, "One two three four", layers=[8]).frame()
+    assert said.target_layer.tolist() == [20]
+
+
 def test_a_reader_is_trained_kept_and_read_with(lensscope, tmp_path, demo):
     names = tmp_path / "names.txt"
     names.write_text("\n".join(ls.names(kinds=["animal"])[:24]), "utf-8")

@@ -94,6 +94,23 @@ def as_in_plain_forwards(tiny, prompt, rule=None):
     assert not gradient[:2].any()
 
 
+@pytest.mark.parametrize("kind", [ls.resid_pre, ls.resid_post])
+def test_next_tokens_of_rows_that_join_are_as_in_plain_forwards(tiny, kind):
+    """Of one token after the placeholder, at whatever layer it is written."""
+    scope = ls.Patchscope(ls.InspectionPrompt("w5 w6 w7", "w7"), kind, read=ls.resid_post)
+    speech = Speech(backend_of(tiny), scope)
+    ids, (place,) = scope.inspection.tokens(tiny).ids, scope.inspection.places(tiny)
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(3, tiny.cfg.d_model, generator=generator).requires_grad_()
+    for layer in (0, tiny.cfg.n_layers - 1):
+        logits = speech.logits(values, [(9,), (8,), (3,)], layer)
+        for value, own in zip(values.detach(), logits.detach(), strict=True):
+            edit = oracle.Edit(kind(layer).kind, layer, place, lambda h, v=value: v)
+            close(own, oracle.logits(tiny, list(ids), [edit])[-1])
+        (gradient,) = torch.autograd.grad(logits[2, 11], values)
+        assert gradient[2].any() and not gradient[:2].any()
+
+
 def test_what_is_said_of_a_name_is_what_the_model_writes(tiny):
     speech = Speech(backend_of(tiny), SCOPE)
     names = ["w8", "w9 w10", "w11", "w12 w13 w14"]
@@ -305,6 +322,58 @@ def test_layers_written_at_their_own_learn_by_themselves(llama, kind, tmp_path):
     edit = oracle.Edit("resid_post", 1, place, lambda h: value)
     (first, *_) = oracle.logits(llama, list(ids), [edit])[-1].softmax(-1).sort().values.flip(0)
     assert said.first_token_probability[0] == pytest.approx(float(first), abs=1e-5)
+
+
+def test_no_state_is_written_before_the_earliest_layer(llama, tmp_path):
+    prompt = ls.InspectionPrompt("w5 w6 w3 w7", "w7")
+    scope = ls.Patchscope(prompt, ls.resid_post, max_new_tokens=3, earliest=1)
+    frame = scope.inspect(llama, "w8 w9").frame()
+    assert frame.target_layer.tolist() == [1, 1, 2]
+    plain = dataclasses.replace(scope, earliest=0)
+    at_one = plain.inspect(llama, "w8 w9", layers=[0], target_layers=1).frame()
+    assert frame["text"][0] == at_one["text"][0]
+    same = scope.inspect(llama, "w8 w9", target_layers="same").frame()
+    assert same.equals(plain.inspect(llama, "w8 w9").frame())
+    late = dataclasses.replace(scope, earliest=9).inspect(llama, "w8 w9").frame()
+    assert late.target_layer.tolist() == [2, 2, 2]
+    states = torch.randn(2, llama.cfg.d_model, generator=torch.Generator().manual_seed(0))
+    lens, raw = scope.as_lens(), plain.as_lens()
+    close(lens.logits(llama, states, ls.resid_post(0)), raw.logits(llama, states, ls.resid_post(1)))
+    close(lens.logits(llama, states, ls.resid_pre(1)), raw.logits(llama, states, ls.resid_post(1)))
+    close(lens.logits(llama, states, ls.resid_post(2)), raw.logits(llama, states, ls.resid_post(2)))
+    assert lens.signature != raw.signature
+    again = ls.Patchscope.load(scope.save(tmp_path / "scope.safetensors"), llama)
+    assert again.earliest == 1
+    for wrong in ({"write": ls.resid_post(1)}, {"target_layer": 1}):
+        with pytest.raises(ls.PatchError, match="at one unless told otherwise, or at none"):
+            dataclasses.replace(scope, **wrong)
+    with pytest.raises(ls.StudyError, match="earliest=1"):
+        ls.studies.entity_resolution(llama, None, inspection=scope)
+
+
+def test_states_are_brought_to_the_earliest_layer_that_is_written(llama, tmp_path):
+    """By regression on many pieces, and then each layer learns by itself."""
+    prompt = ls.InspectionPrompt("w5 w6 w3 w7", "w7")
+    scope = ls.Patchscope(prompt, ls.resid_post, max_new_tokens=3, earliest=1)
+    texts = [families.prompt(40, seed=n) for n in range(80)]
+    settings = {"objective": "next_token", "map": "full", "n_held_out": 32, "length": 20}
+    settings |= {"batch_size": 16, "steps": 30, "blend": False}
+    still = scope.fit(llama, texts, layers=[0, 2], learning_rate=1e-25, **settings)
+    tokens = families.prompt(20, seed=100)
+    ids = list(ls.InspectionPrompt(f"{tokens} w7", "w7").tokens(llama).ids)[:-1]
+    states = [oracle.activations(llama, ids, "resid_post", n) for n in range(3)]
+    brought = still.transform.at(ls.resid_post(0))(states[0])
+    gaps = [(own - states[1])[1:].norm() for own in (brought, states[0])]
+    assert gaps[0] < 0.8 * gaps[1]
+    close(still.transform.at(ls.resid_post(2))(states[2]), states[2])
+    learnt = scope.fit(llama, texts, layers=[0, 2], learning_rate=3e-3, **settings)
+    begun, done = still.trained.frame(), learnt.trained.frame()
+    assert done.kl_after[0] < 0.95 * begun.kl_after[0] < 0.95 * begun.kl_before[0]
+    alone = scope.fit(llama, texts, layers=[0], learning_rate=3e-3, **settings)
+    for name, held in alone.transform.maps[0].tensors.items():
+        close(learnt.transform.maps[0].tensors[name], held, 1e-4)
+    once = scope.fit(llama, iter(texts), layers=[0], **{**settings, "steps": 2})
+    assert len(once.trained.settings["losses"]) == 2
 
 
 def test_a_selfie_adapter_is_written_where_it_is_one(llama, tmp_path):

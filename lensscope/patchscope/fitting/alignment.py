@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +18,7 @@ _RIDGE: Final = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """An affine map from the states of each layer to those of one of them, by ridge regression.
+    """An affine map from the states of each layer to those of another, by ridge regression.
 
     A late layer's state is of another size and turned another way than what an early block is used
     to; the same item's state at a layer between is known, so that map needs no training.
@@ -37,19 +37,24 @@ class Alignment:
         return cls(torch.eye(d).repeat(n, 1, 1), torch.zeros(n, d))
 
     @classmethod
-    def of(cls, states: Mapping[int, Float[Tensor, "row d"]], anchor: int) -> Alignment:
-        """Of states of the same items at each layer."""
-        d = states[anchor].shape[-1]
-        matrices, biases = [], []
-        for layer, held in states.items():
-            matrix, bias = torch.eye(d, dtype=torch.float64), torch.zeros(d, dtype=torch.float64)
-            if layer != anchor:
-                sums = Moments(d, d)
-                sums.add(held, states[anchor])
-                matrix, bias = sums.solve(_RIDGE)
-            matrices.append(matrix.float())
-            biases.append(bias.float())
-        return cls(torch.stack(matrices), torch.stack(biases))
+    def of(
+        cls, samples: Iterable[Mapping[int, Float[Tensor, "row d"]]], anchors: Mapping[int, int]
+    ) -> Alignment:
+        """Of states of the same items at each layer, some items at a time, and the layer that each
+        is brought to."""
+        sums: dict[int, Moments] = {}
+        d = 0
+        for states in samples:
+            for layer, anchor in anchors.items():
+                d = states[layer].shape[-1]
+                if layer != anchor:
+                    sums.setdefault(layer, Moments(d, d)).add(states[layer], states[anchor])
+        found = cls.none(len(anchors), d)
+        for n, layer in enumerate(anchors):
+            if layer in sums:
+                matrix, bias = sums[layer].solve(_RIDGE)
+                found.matrices[n], found.biases[n] = matrix.float(), bias.float()
+        return found
 
     def to(self, device: torch.device) -> Alignment:
         """The same on a device."""

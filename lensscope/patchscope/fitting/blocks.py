@@ -30,7 +30,8 @@ def block_scores(
     import pandas as pd
 
     speeches = {
-        n: Speech(backend, replace(scope, write=resid_pre(n), target_layer=None)) for n in blocks
+        n: Speech(backend, replace(scope, write=resid_pre(n), target_layer=None, earliest=0))
+        for n in blocks
     }
     first = speeches[blocks[0]]
     lessons = described(first, as_names(names), sites, settings)

@@ -12,7 +12,7 @@ from lensscope.errors import LensError
 from lensscope.lenses.corpus import named
 from lensscope.model.backend import Backend
 from lensscope.patchscope.fitting.blending import blended
-from lensscope.patchscope.fitting.lessons import Descriptions, NextTokens, Teacher
+from lensscope.patchscope.fitting.lessons import GOAL, Descriptions, NextTokens, Teacher
 from lensscope.patchscope.fitting.scores import scores_on
 from lensscope.patchscope.fitting.settings import FitSettings
 from lensscope.patchscope.fitting.speech import Speech, as_names
@@ -42,21 +42,24 @@ def fitted(
     if scope.write.layer is None and settings.learning_rate is None:
         settings = replace(settings, learning_rate=_APART)
     kind = Site((scope.read or scope.write).kind)
-    sites = {n: kind(n) for n in layers_of(backend, kind, layers)}
-    if settings.anchor is not None and settings.anchor not in sites:
+    own = layers_of(backend, kind, layers)
+    if settings.anchor is not None and settings.anchor not in own:
         raise LensError(
             "The layer that states are brought to is not among the source layers.",
             got=f"anchor={settings.anchor}",
-            expected=f"one of {', '.join(map(str, sites))}",
-            instead=f"anchor={next(iter(sites))}, or none for the one that is read best",
+            expected=f"one of {', '.join(map(str, own))}",
+            instead=f"anchor={own[0]}, or none for the one that is read best",
         )
     speech = Speech(backend, scope)
+    sites = {n: kind(n) for n in own}
+    if min(own) < speech.earliest:
+        sites[GOAL] = Site(scope.write.kind, speech.earliest)
     teacher: Teacher
     if settings.objective == "description":
         teacher = Descriptions(speech, as_names(texts), sites, settings)
     else:
         teacher = NextTokens(backend, texts, sites, settings)
-    trainer = MapTrainer(speech, teacher, list(sites), settings, checkpoint)
+    trainer = MapTrainer(speech, teacher, own, settings, checkpoint)
     trainer.run()
     maps = trainer.learnt.maps()
     if settings.blend:
@@ -72,7 +75,7 @@ def fitted(
         "losses": trainer.losses,
         "looks": [[step, sum(losses) / len(losses)] for step, losses in trainer.looks],
     }
-    trained = Trained(KIND, provenance, tuple(sites), settings=told, scores=tuple(scores))
+    trained = Trained(KIND, provenance, tuple(own), settings=told, scores=tuple(scores))
     return LayerMaps(kind.kind, maps, provenance), trained
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import torch
@@ -21,28 +21,34 @@ _OWN: Final = ("scale", "bias")
 class Learnt:
     """Maps of some layers on their way from where they begin.
 
-    States ``x`` of all layers are first brought to one, the anchor (see `Alignment`), and then
+    States ``x`` of each layer are first brought to another, its anchor (see `Alignment`), and then
     mapped as ``(1 + a) x + s * (M ((x - m) / s) + b)``, with the typical size ``s`` of each entry,
     so that one learning rate does for entries that differ a thousandfold. ``M`` is the same for all
-    layers, each of which has its own ``a`` and ``b``; all begin at zero. Where each state is
-    written at its own layer, nothing is brought anywhere and nothing is shared: each layer has its
-    ``M``.
+    layers, each of which has its own ``a`` and ``b``; all begin at zero. Where layers are written
+    at several, nothing is shared: each has its ``M``.
 
     Args:
-        states: of each layer, of the same items.
+        samples: states by layer of the same items, some items at a time; what is typical is taken
+            from the first of them.
+        anchors: the layers that are learnt, and what the states of each are brought to; itself, if
+            nothing is.
         settings: of the training.
-        anchor: the layer that states are brought to; ``None`` for each layer apart.
+        apart: whether each layer learns by itself.
         device: where to learn.
     """
 
     def __init__(
         self,
-        states: Mapping[int, Float[Tensor, "row d"]],
+        samples: Callable[[], Iterable[Mapping[int, Float[Tensor, "row d"]]]],
+        anchors: Mapping[int, int],
         settings: FitSettings,
-        anchor: int | None,
         device: torch.device,
+        *,
+        apart: bool,
     ) -> None:
-        self.apart = anchor is None
+        first = next(iter(samples()))
+        states = {layer: first[layer] for layer in anchors}
+        self.apart = apart
         self.states, self.rank, self.most = states, settings.keep_rank, settings.clip
         n, d = len(states), next(iter(states.values())).shape[-1]
         k = n if self.apart else 1
@@ -54,10 +60,10 @@ class Learnt:
         if settings.map == "full":
             made["matrix"] = torch.zeros(k, d, d)
         self.parameters = {name: held.to(device).requires_grad_() for name, held in made.items()}
-        references = list(states.values()) if anchor is None else [states[anchor]]
+        references = [first[anchor] for anchor in anchors.values()][:k]
         aligned = Alignment.none(n, d)
-        if anchor is not None and settings.start == "aligned":
-            aligned = Alignment.of(states, anchor)
+        if settings.start == "aligned" and any(n != anchor for n, anchor in anchors.items()):
+            aligned = Alignment.of(samples(), anchors)
         self.aligned = aligned.to(device)
         self.middle = torch.stack([held.float().median(0).values for held in references])
         # 1.48 medians, which a few enormous states do not move

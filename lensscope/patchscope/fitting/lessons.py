@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -24,6 +24,13 @@ from lensscope.values.sites import Site, resid_post
 
 _PIECES: Final = 32
 """Of a text, that are run at a time."""
+GOAL: Final = -2
+"""In place of a layer: what states from before the earliest layer that is written are brought to."""
+_LAST: Final = -1
+_UPDATES: Final = 80
+"""Of next tokens, unless told otherwise."""
+_ENOUGH: Final = 20
+"""Items to align layers on, for each entry of a state."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +72,11 @@ class Teacher(Protocol):
     """Of what they are made of."""
     apart: tuple[Lessons, Lessons]
     """Those that are not trained on: to say when to stop, and to score."""
-    sample: Mapping[int, Float[Tensor, "row d"]]
-    """States by layer, to align layers on: of the same items at each."""
     steps: int
     """How many updates they make."""
+
+    def samples(self) -> Iterator[Mapping[int, Float[Tensor, "row d"]]]:
+        """States by layer, to align layers on: of the same items at each, some at a time."""
 
     def lessons(self, step: int) -> Lessons:
         """Those of an update, the same whenever it is asked for."""
@@ -96,7 +104,6 @@ class Descriptions:
     settings: FitSettings
     apart: tuple[Lessons, Lessons] = field(init=False)
     hash: str = field(init=False)
-    sample: Mapping[int, Tensor] = field(init=False)
     steps: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -117,10 +124,13 @@ class Descriptions:
             self._held.some(range(half, own.n_held_out)),
         )
         self._first = own.n_held_out
-        self.sample = {layer: held[self._first :] for layer, held in self._held.states.items()}
         n = len(order) - self._first
         self.steps = own.steps or max(1, round(n * own.passes / own.batch_size))
         self.hash = hash_of((order, [one.ids for one in self._held.said]))
+
+    def samples(self) -> Iterator[Mapping[int, Float[Tensor, "row d"]]]:
+        """Those of all names that are trained on."""
+        yield {layer: held[self._first :] for layer, held in self._held.states.items()}
 
     def lessons(self, step: int) -> Lessons:
         """Those of an update: texts of about one length, gone through in an order of their own
@@ -161,7 +171,6 @@ class NextTokens:
     settings: FitSettings
     apart: tuple[Lessons, Lessons] = field(init=False)
     hash: str = field(init=False)
-    sample: Mapping[int, Tensor] = field(init=False)
     steps: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -182,9 +191,18 @@ class NextTokens:
             self._of(held[half:], own.n_held_out - own.n_held_out // 2, 1),
         )
         self._chunk = (0, self._of(self._corpus.batch(0)))
-        self.sample = self._chunk[1].states
-        self.steps = own.steps or 300
+        self.steps = own.steps or _UPDATES
         self.hash = self._corpus.hash
+
+    def samples(self) -> Iterator[Mapping[int, Float[Tensor, "row d"]]]:
+        """Of as many pieces as make enough tokens, or of all there are."""
+        n = 0
+        for step in range(self._corpus.batches):
+            states = (self._of(self._corpus.batch(step)) if step else self._chunk[1]).states
+            yield states
+            n += len(states[next(iter(states))])
+            if n >= _ENOUGH * states[next(iter(states))].shape[-1]:
+                return
 
     def lessons(self, step: int) -> Lessons:
         """Some tokens of the pieces that are at hand."""
@@ -207,9 +225,8 @@ class NextTokens:
         ]
         reads = [read for read in reads if read.tokens]
         last = resid_post(self.backend.n_layers - 1)
-        sites = {**self.sites, -1: last}
-        states = dict(_states(self.backend, reads, sites))
-        final = states.pop(-1)
+        states = dict(_states(self.backend, reads, {**self.sites, _LAST: last}))
+        final = states.pop(_LAST)
         with torch.no_grad():
             ids = unembed(self.backend, final).argmax(-1).tolist()
         return Lessons(states, [Said((i,), row[None]) for i, row in zip(ids, final, strict=True)])

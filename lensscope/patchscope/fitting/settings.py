@@ -24,7 +24,7 @@ _WHOLE: Final[Mapping[str, tuple[int, int]]] = {
 }
 """The least that a setting may be, and a good value."""
 _OPTIONAL: Final[Mapping[str, tuple[int, int]]] = {
-    "steps": (1, 300),
+    "steps": (1, 80),
     "anchor": (0, 8),
     "keep_rank": (1, 64),
 }
@@ -49,8 +49,9 @@ class FitSettings:
             unless each is written at its own.
         rank: of ``"low_rank"``.
         start: ``"aligned"``: states of each layer are first brought to one layer, by regression, so
-            that all maps begin at the raw write of that one; or ``"raw"``, each at its own, as is
-            always so where each is written at its own layer.
+            that all maps begin at the raw write of that one; or ``"raw"``, each at its own. Where
+            each is written at its own layer, only those that are written later than they were read
+            are brought there.
         anchor: that layer; by default the one that is read best as it is.
         blend: mix the maps of early layers with their raw write, as is best on what was kept apart.
         keep_rank: give the nearest maps of this rank, which take less room.

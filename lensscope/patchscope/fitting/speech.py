@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lensscope.engine.join_trial import joins
 from lensscope.errors import PromptError
 from lensscope.model.backend import Backend
 from lensscope.model.head import unembed
@@ -21,10 +22,12 @@ from lensscope.model.tokens import eos_ids, tokenize
 from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.writing import Writer
 from lensscope.progress import progress
-from lensscope.values.sites import resid_post
+from lensscope.values.sites import Site, resid_post
 
 Ids = tuple[int, ...]
 _ROWS: Final = 128
+_JOINED: Final = {"resid_pre": 0, "resid_post": 1}
+"""How many blocks above its own each kind comes into."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +68,17 @@ class Speech:
     def _places(self) -> tuple[int, ...]:
         return self.inspection.placed(self.backend)
 
-    def _point(self, layer: int | None) -> Any:
+    @property
+    def earliest(self) -> int:
+        """Before which layer nothing is written, where each state is at its own."""
+        return min(self.scope.earliest, self.backend.n_layers - 1)
+
+    def _site(self, layer: int | None) -> Site:
         """Where states of a layer are written: always at one, or each at its own."""
         write = self.scope.write
-        (site,) = self.backend.concrete(write(layer) if write.layer is None else write)
-        return self.backend.hook_point(site)
+        own = None if layer is None else max(layer, self.earliest)
+        (site,) = self.backend.concrete(write(own) if write.layer is None else write)
+        return site
 
     @cached_property
     def _shares(self) -> bool:
@@ -116,8 +125,14 @@ class Speech:
         at = [place - len(shared) for place in self._places]
         operation = self.scope.patch(self.scope.write.whole.at(0), values[:, None]).operation
         key_values = None if held is None else held.first(len(shared))
+        site = self._site(layer)
+        # until there, all rows are the same one
+        joining = width == len(own) == 1 and site.kind in _JOINED and joins(self.backend).holds
         if key_values is not None:
-            key_values.repeat(len(rows))
+            if joining:
+                key_values.grow(keep=False)
+            else:
+                key_values.repeat(len(rows))
 
         def write(state: Tensor) -> Tensor:
             written = operation(state[:, at]).to(state.dtype)
@@ -125,14 +140,23 @@ class Speech:
             out[:, at] = written
             return out
 
+        def enter(block: int, hidden: Tensor) -> Tensor:
+            if block != (site.layer or 0) + _JOINED[site.kind]:
+                return hidden
+            return write(hidden.expand(len(rows), *hidden.shape[1:]))
+
         lengths = torch.tensor([len(ids) for ids in said], device=values.device)
         counted = torch.arange(width, device=values.device) < lengths[:, None]
 
         def pick(last: Tensor) -> Tensor:
             return last[:, len(own) - 1 :][counted][None]
 
-        with self.backend.attached({self._point(layer): [write]}):
-            found = self.backend.run(self._tokens(rows), key_values=key_values, pick=pick)
+        run = partial(self.backend.run, key_values=key_values, pick=pick)
+        if joining:
+            found = run(self._tokens(rows[:1]), enter=enter)
+        else:
+            with self.backend.attached({self.backend.hook_point(site): [write]}):
+                found = run(self._tokens(rows))
         assert found is not None
         return found[0]
 

@@ -18,7 +18,7 @@ from lensscope.lenses.files import resume, save
 from lensscope.lenses.training import divergence
 from lensscope.patchscope.fitting.alignment import spread_over
 from lensscope.patchscope.fitting.learning import Learnt
-from lensscope.patchscope.fitting.lessons import Lessons, Teacher
+from lensscope.patchscope.fitting.lessons import GOAL, Lessons, Teacher
 from lensscope.patchscope.fitting.settings import FitSettings
 from lensscope.patchscope.fitting.speech import Speech
 from lensscope.progress import progress
@@ -34,8 +34,8 @@ _FEW, _SOME, _TRIED = 48, 4, 10
 class MapTrainer:
     """Maps of some layers, as they are learnt (see `Learnt`) from a teacher's lessons.
 
-    Each update is of lessons at layers that are drawn for them; of a patchscope that writes each
-    state at its own layer, of all lessons at every layer.
+    Each update is of lessons at layers that are drawn for them; of a patchscope that writes at
+    several layers, of all lessons at every layer.
     """
 
     speech: Speech
@@ -49,11 +49,14 @@ class MapTrainer:
 
     def __post_init__(self) -> None:
         own = self.settings
-        anchor = own.anchor
-        if anchor is None and self.speech.scope.write.layer is not None:
-            anchor = self._anchor()
-        states = {layer: self.teacher.sample[layer] for layer in self.layers}
-        self.learnt = Learnt(states, own, anchor, self.speech.backend.device)
+        apart = self.speech.scope.write.layer is None
+        if apart:
+            anchors = {n: GOAL if n < self.speech.earliest else n for n in self.layers}
+        else:
+            anchor = self._anchor() if own.anchor is None else own.anchor
+            anchors = dict.fromkeys(self.layers, anchor)
+        device = self.speech.backend.device
+        self.learnt = Learnt(self.teacher.samples, anchors, own, device, apart=apart)
         self.optimizer = torch.optim.AdamW(
             list(self.learnt.parameters.values()),
             lr=own.rate,

@@ -44,6 +44,7 @@ _HEADER: Final = {
     "match_norm": bool,
     "max_new_tokens": int,
     "target_layer?": (int, None),
+    "earliest?": int,
     "adapter": (dict, None),
     "trained": (dict, None),
 }
@@ -99,6 +100,7 @@ def write_scope(path: Path, scope: Saveable) -> Path:
         "match_norm": scope.match_norm,
         "max_new_tokens": scope.max_new_tokens,
         "target_layer": scope.target_layer,
+        "earliest": scope.earliest,
         "adapter": None,
         "trained": None,
     }
@@ -202,6 +204,7 @@ def _fields(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[st
         "match_norm": header["match_norm"],
         "max_new_tokens": header["max_new_tokens"],
         "target_layer": header.get("target_layer"),
+        "earliest": header.get("earliest", 0),
         "adapter": adapter,
         "trained": trained,
     }

@@ -52,7 +52,7 @@ class NamedReader:
 
     def target(self, model: Backend, layer: int) -> int:
         """Where it writes a state of a layer."""
-        return targets_of(model, self.write(model), layer, "same")[0]
+        return targets_of(model, self.write(model), layer, "same", self.scope.earliest)[0]
 
     def inspection(self, layer: int) -> InspectionPrompt:
         """Its prompt for states of a layer."""
@@ -75,13 +75,13 @@ class NamedReader:
 
     def arguments(self, model: Backend, layers: list[int]) -> dict[str, Any]:
         """What decides what it says."""
-        adapter, trained = self.scope.adapter, self.scope.trained
+        adapter, trained, earliest = self.scope.adapter, self.scope.trained, self.scope.earliest
         return {
             "name": self.name,
             **told_of(self.scope),
             "adapter": adapter and adapter.signature,
             "read": repr(self.kind),
-            "write": repr(self.write(model)),
+            "write": repr(self.write(model)) + (f" from {earliest}" if earliest else ""),
             "layers": layers,
             "max_new_tokens": self.max_new_tokens,
             "notes": [] if trained is None else list(trained.notes_on(model, layers)),
