@@ -25,7 +25,7 @@ from lensscope.values.sites import Site, resid_post
 _PIECES: Final = 32
 """Of a text, that are run at a time."""
 GOAL: Final = -2
-"""In place of a layer: what states from before the earliest layer that is written are brought to."""
+"""In place of a layer: what states of layers are brought to that are written later."""
 _LAST: Final = -1
 _UPDATES: Final = 80
 """Of next tokens, unless told otherwise."""
