@@ -61,7 +61,7 @@ families: $(VENV)/.dev
 
 # Train the reader that comes along anew, with its checksum.
 reader: $(VENV)/.demo
-	$(BIN)/lensscope train-reader --keep-rank 40 --half --out $(READER)/tuned.safetensors
+	$(BIN)/lensscope train-reader --keep-rank 80 --int8 --out $(READER)/tuned.safetensors
 	cd $(READER) && sha256sum tuned.safetensors > tuned.sha256
 
 format: $(VENV)/.dev

@@ -79,6 +79,9 @@ def train_reader(
     learning_rate: Annotated[float | None, typer.Option(help="At its highest.")] = None,
     held_out: Annotated[int, typer.Option(help="Names or tokens that are kept apart.")] = 120,
     half: Annotated[bool, typer.Option("--half", help="Keep numbers in half the room.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Keep those of --keep-rank in a quarter of the room.")
+    ] = False,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Keep the training here; the same command goes on.")
     ] = None,
@@ -124,9 +127,10 @@ def train_reader(
             checkpoint=checkpoint,
             **settings,
         )
-        if half:
-            maps: Any = reader.transform
-            reader = dataclasses.replace(reader, transform=maps.to(torch.float16))
+        maps: Any = reader.transform
+        maps = maps.rounded() if int8 else maps
+        maps = maps.to(torch.float16) if half else maps
+        reader = dataclasses.replace(reader, transform=maps)
         reader.save(out)
         say(quiet, f"Reader written to {out}")
         assert reader.trained is not None

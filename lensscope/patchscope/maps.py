@@ -74,6 +74,10 @@ class LayerMaps:
         """The same with its numbers in another type: half the size in ``torch.float16``."""
         return LayerMaps(self.kind, {n: m.to(dtype) for n, m in self.maps.items()}, self.model)
 
+    def rounded(self) -> LayerMaps:
+        """The same with numbers of low-rank maps rounded, which take a quarter of the room."""
+        return LayerMaps(self.kind, {n: m.rounded() for n, m in self.maps.items()}, self.model)
+
     @property
     def signature(self) -> tuple[object, ...]:
         """Equal for maps that do the same."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from lensscope import checks
@@ -132,8 +132,8 @@ def scaled_to(norm: float) -> ScaledTo:
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """``x -> s x̂ + W x̂ + V Uᵀ x̂ + b``, where ``x̂`` is ``x``, or of length 1; what is ``None`` is
-    left out.
+    """``x -> s x̂ + W x̂ + V diag(g) Uᵀ x̂ + b``, where ``x̂`` is ``x``, or of length 1; what is
+    ``None`` is left out.
 
     "Learning Self-Interpretation from Interpretability Artifacts" (arXiv 2602.10352): maps from a
     state to what is written in place of an embedding.
@@ -141,20 +141,23 @@ class Projection:
     Attributes:
         scale: ``s``.
         matrix: ``W``.
-        down, up: ``U`` and ``V``.
+        down, up: ``U`` and ``V``; in int8 after `rounded`.
+        gain: ``g``.
         bias: ``b``.
         normalize: give ``x`` length 1 first.
     """
 
     scale: float | None = None
     matrix: Float[Tensor, "d d"] | None = None
-    down: Float[Tensor, "d rank"] | None = None
-    up: Float[Tensor, "d rank"] | None = None
+    down: Num[Tensor, "d rank"] | None = None
+    up: Num[Tensor, "d rank"] | None = None
     bias: Float[Tensor, " d"] | None = None
     normalize: bool = True
+    gain: Float[Tensor, " rank"] | None = None
 
     def __call__(self, x: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows d"]:
-        width = next((held.shape[0] for held in self.tensors.values()), x.shape[-1])
+        every = self.tensors
+        width = next((own.shape[0] for n, own in every.items() if n != "gain"), x.shape[-1])
         if x.shape[-1] != width:
             raise PatchError(
                 "A trained map does not fit what it was given.",
@@ -168,20 +171,37 @@ class Projection:
         if self.matrix is not None:
             terms.append(own @ self.matrix.to(own).mT)
         if self.down is not None and self.up is not None:
-            terms.append(own @ self.down.to(own) @ self.up.to(own).mT)
+            inner = own @ self.down.to(own)
+            inner = inner if self.gain is None else inner * self.gain.to(own)
+            terms.append(inner @ self.up.to(own).mT)
         if self.bias is not None:
             terms.append(self.bias.to(own).expand_as(own))
         return torch.stack(terms).sum(0).to(x.dtype)
 
     def to(self, dtype: torch.dtype) -> Projection:
         """The same with its tensors in another type."""
-        cast: dict[str, Any] = {name: held.to(dtype) for name, held in self.tensors.items()}
+        cast: dict[str, Any] = {
+            name: held if held.dtype == torch.int8 else held.to(dtype)
+            for name, held in self.tensors.items()
+        }
         return replace(self, **cast)
+
+    def rounded(self) -> Projection:
+        """The same with each column of ``U`` and ``V`` rounded to whole numbers from -127 to 127,
+        which take a quarter of the room; what they were multiplied by is in ``g``."""
+        if self.down is None or self.up is None or self.gain is not None:
+            return self
+        steps = [own.float().abs().amax(0).clamp_min(1e-30) / 127 for own in (self.down, self.up)]
+        down, up = (
+            (own.float() / step).round().to(torch.int8)
+            for own, step in zip((self.down, self.up), steps, strict=True)
+        )
+        return replace(self, down=down, up=up, gain=steps[0] * steps[1])
 
     @property
     def tensors(self) -> dict[str, Tensor]:
         """The tensors that it has, by name."""
-        held = {name: getattr(self, name) for name in ("matrix", "down", "up", "bias")}
+        held = {name: getattr(self, name) for name in ("matrix", "down", "up", "gain", "bias")}
         return {name: tensor for name, tensor in held.items() if tensor is not None}
 
     @property

@@ -32,7 +32,7 @@ def test_a_reader_is_trained_kept_and_read_with(lensscope, tmp_path, demo):
         "low_rank",
         "--keep-rank",
         "4",
-        "--half",
+        "--int8",
         "--json",
         "scores.json",
         cwd=tmp_path,

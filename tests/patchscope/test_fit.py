@@ -203,6 +203,46 @@ def test_maps_of_early_layers_are_mixed_with_the_raw_write_as_is_best(llama):
     close(mixed(full, 0.25)(x), 0.25 * x + 0.75 * full(x))
 
 
+def test_early_layers_begin_with_the_raw_write_in_the_mix(llama):
+    still = {**SMALL, "learning_rate": 1e-25, "anchor": 1}
+    plain = SCOPE.fit(llama, NAMES, **still, blend=False).transform
+    found = SCOPE.fit(llama, NAMES, **still).transform
+    x = torch.randn(9, llama.cfg.d_model, generator=torch.Generator().manual_seed(0))
+    close(found.maps[2](x), plain.maps[2](x))
+    raw, brought, got = (own - plain.maps[0](x) for own in (x, plain.maps[0](x), found.maps[0](x)))
+    share = float((raw * got).sum() / raw.square().sum())
+    close(got, share * raw)
+    weights = (0.0, 0.25, 0.5, 0.75)
+    mixes = [first + then - first * then for first in weights for then in weights]
+    assert min(abs(share - mix) for mix in mixes) < 1e-4
+
+
+def test_rounded_maps_take_a_quarter_of_the_room(llama, tmp_path):
+    reader = SCOPE.fit(llama, NAMES, layers=[0, 2], keep_rank=20, **SMALL)
+    rounded = reader.transform.rounded()
+    x = torch.randn(9, llama.cfg.d_model, generator=torch.Generator().manual_seed(0))
+    for layer, own in reader.transform.maps.items():
+        gap = (rounded.maps[layer](x) - own(x)).norm() / own(x).norm()
+        assert 0 < gap < 0.02
+        assert {rounded.maps[layer].down.dtype, rounded.maps[layer].up.dtype} == {torch.int8}
+        close(mixed(rounded.maps[layer], 0.25)(x), 0.25 * x + 0.75 * rounded.maps[layer](x), 1e-4)
+    assert rounded.rounded().signature == rounded.signature
+    scope = dataclasses.replace(reader, transform=rounded)
+    small, whole = scope.save(tmp_path / "small.safetensors"), reader.save(tmp_path / "whole")
+    again = ls.Patchscope.load(small, llama)
+    assert again.transform.signature == rounded.signature
+    half = again.transform.to(torch.float16).maps[0]
+    assert (half.down.dtype, half.gain.dtype) == (torch.int8, torch.float16)
+    held = [
+        sum(m.down.nbytes + m.up.nbytes for m in one.transform.maps.values())
+        for one in (again, reader)
+    ]
+    assert 4 * held[0] == held[1]
+    with pytest.raises(ls.PatchError, match="does not fit"):
+        rounded.maps[0](x[:, 1:])
+    assert whole.exists()
+
+
 def test_scores_are_of_names_that_were_kept_apart(llama):
     reader = SCOPE.fit(llama, NAMES, layers=[1], **SMALL)
     order = list(NAMES)

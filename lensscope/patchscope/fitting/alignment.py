@@ -14,6 +14,8 @@ from lensscope.lenses.moments import Moments
 from lensscope.values.transforms import Projection
 
 _RIDGE: Final = 0.1
+RAW: Final = (0.0, 0.25, 0.5, 0.75)
+"""How much of a state as it is may be mixed with what a map makes of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,16 @@ class Alignment:
                 matrix, bias = sums[layer].solve(_RIDGE)
                 found.matrices[n], found.biases[n] = matrix.float(), bias.float()
         return found
+
+    def leaning(self, n: int, raw: float) -> Alignment:
+        """The same, with ``raw`` times the states as they are in the n-th map, and the rest of it.
+
+        Early states are what an early block is used to.
+        """
+        matrices, biases = self.matrices.clone(), self.biases.clone()
+        matrices[n] = (1 - raw) * matrices[n] + raw * torch.eye(len(biases[n])).to(matrices)
+        biases[n] = (1 - raw) * biases[n]
+        return Alignment(matrices, biases)
 
     def to(self, device: torch.device) -> Alignment:
         """The same on a device."""
@@ -128,6 +140,11 @@ def of_rank(
     up, down = first / weights[:, None], rest.mT @ first
     shift = own @ middle + bias.double() - scale * middle - up @ (down.mT @ middle)
     return Projection(scale, down=down.float(), up=up.float(), bias=shift.float(), normalize=False)
+
+
+def early(layers: Iterable[int], n_layers: int) -> list[int]:
+    """Those of the first third of a model."""
+    return [layer for layer in layers if layer < n_layers / 3]
 
 
 def spread_over(layers: Sequence[int], n: int) -> list[int]:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
-
 import torch
 
+from lensscope.patchscope.fitting.alignment import RAW, early
 from lensscope.patchscope.fitting.lessons import Lessons
 from lensscope.patchscope.fitting.scores import measured
 from lensscope.patchscope.fitting.speech import Speech
 from lensscope.values.transforms import Projection
-
-_WEIGHTS: Final = (0.0, 0.25, 0.5, 0.75)
-_FEW: Final = 24
 
 
 def blended(
@@ -25,12 +21,10 @@ def blended(
     Early states are what an early block is used to, so that bringing them to a later layer costs
     there what it gives elsewhere.
     """
-    few = lessons.some(range(min(_FEW, len(lessons))))
-    early = [layer for layer in maps if layer < speech.backend.n_layers / 3]
     found = dict(maps)
-    for layer in early:
-        tried = [mixed(maps[layer], weight) for weight in _WEIGHTS]
-        losses = [measured(speech, few, layer, own)[1] for own in tried]
+    for layer in early(maps, speech.backend.n_layers):
+        tried = [mixed(maps[layer], weight) for weight in RAW]
+        losses = [measured(speech, lessons, layer, own)[1] for own in tried]
         found[layer] = tried[losses.index(min(losses))]
     return found
 
@@ -49,6 +43,8 @@ def mixed(own: Projection, raw: float) -> Projection:
     if own.matrix is not None:
         matrix = rest * own.matrix + raw * torch.eye(len(own.matrix))
         return Projection(None, matrix=matrix, bias=bias, normalize=False)
-    up = None if own.up is None else rest * own.up
+    up, gain = own.up, None if own.gain is None else rest * own.gain
+    if up is not None and gain is None:
+        up = rest * up
     scale = raw + rest * (own.scale or 0.0)
-    return Projection(scale, down=own.down, up=up, bias=bias, normalize=False)
+    return Projection(scale, down=own.down, up=up, bias=bias, normalize=False, gain=gain)

@@ -53,7 +53,8 @@ class FitSettings:
             each is written at its own layer, only those that are written later than they were read
             are brought there.
         anchor: that layer; by default the one that is read best as it is.
-        blend: mix the maps of early layers with their raw write, as is best on what was kept apart.
+        blend: begin, at early layers, with as much of the raw write in the mix as is best on what
+            was kept apart, and mix again what was learnt.
         keep_rank: give the nearest maps of this rank, which take less room.
         template: the sentence that a name stands in, in which its states are read; several are
             used in turn.

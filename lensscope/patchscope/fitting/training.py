@@ -16,7 +16,7 @@ from torch import Tensor
 from lensscope.errors import LensError
 from lensscope.lenses.files import resume, save
 from lensscope.lenses.training import divergence
-from lensscope.patchscope.fitting.alignment import spread_over
+from lensscope.patchscope.fitting.alignment import RAW, early, spread_over
 from lensscope.patchscope.fitting.learning import Learnt
 from lensscope.patchscope.fitting.lessons import GOAL, Lessons, Teacher
 from lensscope.patchscope.fitting.settings import FitSettings
@@ -63,6 +63,22 @@ class MapTrainer:
             betas=(0.9, 0.99),
             weight_decay=own.weight_decay,
         )
+        if own.blend and own.start == "aligned" and not apart:
+            self._lean(anchor)
+
+    def _lean(self, anchor: int) -> None:
+        """Begin, at early layers, with as much of the raw write as is read best."""
+        few, brought = self._few, self.learnt.aligned
+        for layer in early(self.layers, self.speech.backend.n_layers):
+            n = list(self.layers).index(layer)
+            at, losses = torch.full((len(few),), n), []
+            for raw in RAW if layer != anchor else ():
+                self.learnt.aligned = brought.leaning(n, raw)
+                with torch.no_grad():
+                    losses.append(float(self._loss(few.states[layer].float(), at, few)))
+            if losses:
+                brought = brought.leaning(n, RAW[losses.index(min(losses))])
+        self.learnt.aligned = brought
 
     @property
     def _few(self) -> Lessons:
