@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lensscope import checks
 from lensscope.engine.planning import PlanReport
+from lensscope.engine.runs_together import joined_fields
 from lensscope.errors import PatchError
 from lensscope.show.showing import Tabled
 from lensscope.signs import cut, without_control
@@ -25,10 +26,12 @@ from lensscope.values.positions import FORMS
 from lensscope.values.prompts import TokenizedPrompt
 from lensscope.values.provenance import Provenance
 from lensscope.values.sites import Site
+from lensscope.values.together import of_one_kind
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
+    from typing_extensions import Self
 
 _OF_CACHES: Final = (Cache, Entry, Held, TokenizedPrompt, Provenance, Site, *FORMS)
 
@@ -155,6 +158,24 @@ class Runs(Tabled, Lasting):
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    @classmethod
+    @checks.door(PatchError)
+    def together(cls, results: Sequence[Self]) -> Self:
+        """One result of several, their rows one after another along the first axis.
+
+        Raises:
+            PatchError: other axes, something that only some of them keep, or kept states.
+            BasisError: other models.
+
+        Example:
+            >>> place, prompt = ls.resid_pre.at("Tower"), "The Eiffel Tower is in"
+            >>> early = ls.run_many(model, prompt, [[place(3).zero()], [place(9).zero()]])
+            >>> late = ls.run_many(model, prompt, [[place(12).zero()]])
+            >>> ls.Runs.together([early, late]).axes
+            {'row': (0, 1, 2)}
+        """
+        return cls(**joined_fields(of_one_kind(results, cls, PatchError)))
 
     @property
     def labels(self) -> tuple[Any, ...]:

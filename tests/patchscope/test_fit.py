@@ -209,7 +209,7 @@ def test_early_layers_begin_with_the_raw_write_in_the_mix(llama):
     found = SCOPE.fit(llama, NAMES, **still).transform
     x = torch.randn(9, llama.cfg.d_model, generator=torch.Generator().manual_seed(0))
     close(found.maps[2](x), plain.maps[2](x))
-    raw, brought, got = (own - plain.maps[0](x) for own in (x, plain.maps[0](x), found.maps[0](x)))
+    raw, got = (own - plain.maps[0](x) for own in (x, found.maps[0](x)))
     share = float((raw * got).sum() / raw.square().sum())
     close(got, share * raw)
     weights = (0.0, 0.25, 0.5, 0.75)

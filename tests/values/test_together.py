@@ -123,3 +123,48 @@ def test_prompts_of_a_comparison(llama):
     same(found.values, whole.values)
     with pytest.raises(ls.LensError, match=r"settings \(layers\)"):
         ls.LensComparison.together([found, ls.compare(llama, PROMPTS, lenses, layers=[1])])
+
+
+def test_rows_of_many_runs(llama, tmp_path):
+    place = ls.resid_pre.at(1)
+    sets = [[place(n).scale(s)] for n in (0, 1, 2) for s in (0.5, 2.0)]
+    cells = {"layer": [0, 1, 2], "factor": [0.5, 2.0]}
+
+    def ask(own, **how):
+        labels = {**cells, "layer": cells["layer"][own]}
+        own_sets = sets[2 * own.start : 2 * own.stop]
+        return ls.run_many(llama, PROMPTS[2], own_sets, labels=labels, **how)
+
+    halves = slice(0, 2), slice(2, 3)
+    for how in (
+        {"max_new_tokens": 2},
+        {"positions": slice(1, None)},
+        {"top_k": 3, "positions": ls.ALL},
+        {"metric": lambda logits: logits[..., 7]},
+    ):
+        found = ls.Runs.together([ask(own, **how) for own in halves])
+        whole = ask(slice(0, 3), **how)
+        same(found.data, whole.data)
+        assert found.axes == whole.axes and found.positions == whole.positions
+        assert found.provenance == whole.provenance and len(found.cache.prompts) == 6
+        assert found.frame().drop(columns="text", errors="ignore").shape[0] == 6
+        assert (found.plan.rows, found.plan.run) == (6, 6) and "6 rows" in str(found.plan)
+        again = ls.Runs.load(found.save(tmp_path / "runs.safetensors"))
+        same(again.data, found.data)
+    plain = [ls.run_many(llama, PROMPTS[2], sets[own], top_k=2) for own in halves]
+    assert ls.Runs.together(plain).axes == {"row": (0, 1, 2)}
+    ragged = [
+        ls.run_many(llama, PROMPTS[2], sets[:2], top_k=2, positions=own) for own in (-1, ls.ALL)
+    ]
+    both = ls.Runs.together(ragged)
+    assert both.top_tokens.shape[:2] == (4, len(both.positions[2]))
+    assert (both.top_tokens[0, 1:] == -1).all()
+    assert both.top_log_probabilities[0, 1:].isnan().all()
+    for other, said in (
+        (ls.run_many(llama, PROMPTS[2], sets[:2], top_k=2, keep=ls.resid_post(1)), "hold states"),
+        (ls.run_many(llama, PROMPTS[2], sets[:2]), "kept results"),
+        (ask(halves[0], top_k=2), "axes"),
+        (ask(halves[0]), "one kind|kept|axes"),
+    ):
+        with pytest.raises(ls.PatchError, match=said):
+            ls.Runs.together([plain[0], other])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+
 import torch
 
 from lensscope.patchscope.fitting.alignment import RAW, early
