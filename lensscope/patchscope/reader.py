@@ -13,7 +13,7 @@ from lensscope.lenses.corpus import Texts
 from lensscope.model.classes import backend_of
 from lensscope.patchscope.fitting.alignment import spread_over
 from lensscope.patchscope.fitting.blocks import block_scores
-from lensscope.patchscope.fitting.fit import fitted
+from lensscope.patchscope.fitting.fit import fitted, scored
 from lensscope.patchscope.fitting.settings import FitSettings
 from lensscope.patchscope.layers import LayersLike, layers_of
 from lensscope.patchscope.maps import LayerMaps
@@ -145,6 +145,52 @@ class Reader:
         scope = cast(Any, self).settled(backend.n_layers)
         maps, trained = fitted(scope, backend, texts, layers, where, own)
         return cast(R, replace(scope, transform=maps, trained=trained))
+
+    @checks.door(
+        LensError,
+        level=checks.share,
+        resamples=checks.whole(1, checks.REPEATS, 1000),
+    )
+    def scores(
+        self,
+        model: Any,
+        texts: Texts,
+        *,
+        layers: LayersLike = None,
+        level: float = 0.95,
+        resamples: int = 1000,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """What the training of a patchscope gives on other names or texts, by layer.
+
+        Args:
+            model: the model that it was trained on.
+            texts: names, or texts, as `fit` was given; of a text all tokens.
+            layers: source layers; all that it was trained on by default.
+            level: of the intervals.
+            resamples: how often names or tokens are drawn for them.
+            seed: of these draws.
+
+        Returns:
+            A frame with a line a layer: ``lessons``, how many; ``nats`` a token of what the model
+            itself says, and ``kl`` of its distribution from the reader's, with the raw write
+            (``_before``) and with the trained map (``_after``); and their paired ``_difference``
+            with its interval over names or tokens (``_low``, ``_high``).
+
+        Raises:
+            LensError: a patchscope that was not trained by `fit`.
+            BasisError, SiteError, PromptError: another model, a layer without a map, no names.
+
+        Example:
+            >>> found = ls.Patchscope.tuned().scores(model, ["Iceland", "Mozart"], layers=[24])
+            >>> bool(found.nats_difference[0] < 0)
+            True
+        """
+        import pandas as pd
+
+        backend = backend_of(model)
+        scope = cast(Any, self).settled(backend.n_layers)
+        return pd.DataFrame(scored(scope, backend, texts, layers, level, resamples, seed))
 
     @checks.door(LensError, names=checks.listed)
     def reading_blocks(

@@ -267,6 +267,20 @@ def test_scores_are_of_names_that_were_kept_apart(llama):
     (row,) = reader.trained.frame().to_dict("records")
     assert row["nats_after"] == pytest.approx(total / n, abs=1e-4)
     assert row["kl_after"] == pytest.approx(apart / n, abs=1e-4)
+    (again,) = reader.scores(llama, order[4:8]).to_dict("records")
+    assert again["lessons"] == 4
+    for name in ("nats_before", "nats_after", "kl_before", "kl_after"):
+        assert again[name] == pytest.approx(row[name], abs=1e-4)
+    for name in ("nats", "kl"):
+        gap = again[f"{name}_after"] - again[f"{name}_before"]
+        assert again[f"{name}_difference"] == pytest.approx(gap, abs=1e-6)
+        assert again[f"{name}_difference_low"] < gap < again[f"{name}_difference_high"]
+    assert math.isnan(reader.scores(llama, order[:1]).kl_difference_low[0])
+    lens_error("trained here", lambda: SCOPE.scores(llama, NAMES))
+    with pytest.raises(ls.SiteError, match="not trained on such"):
+        reader.scores(llama, NAMES, layers=[2])
+    with pytest.raises(ls.PromptError, match="not names"):
+        reader.scores(llama, ["w8", "w8"])
 
 
 def test_a_training_goes_on_where_it_was_broken_off(llama, tmp_path, monkeypatch):
@@ -338,6 +352,9 @@ def test_next_tokens_are_taught_from_texts(llama):
     assert (frame.kl_after < frame.kl_before).all()
     again = identity.fit(llama, iter(texts * 40), objective="next_token", layers=[2], **settings)
     assert len(again.trained.settings["losses"]) == 40
+    whole = reader.scores(llama, [families.prompt(7, seed=99)], layers=[2])
+    assert whole.lessons[0] == 6  # the first one is no state like others
+    assert whole.kl_after[0] < whole.kl_before[0]
 
 
 @pytest.mark.parametrize("kind", ["scale", "low_rank", "full"])

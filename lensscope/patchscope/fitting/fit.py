@@ -12,8 +12,15 @@ from lensscope.errors import LensError
 from lensscope.lenses.corpus import named
 from lensscope.model.backend import Backend
 from lensscope.patchscope.fitting.blending import blended
-from lensscope.patchscope.fitting.lessons import GOAL, Descriptions, NextTokens, Teacher
-from lensscope.patchscope.fitting.scores import scores_on
+from lensscope.patchscope.fitting.lessons import (
+    GOAL,
+    Descriptions,
+    NextTokens,
+    Teacher,
+    described,
+    every_token,
+)
+from lensscope.patchscope.fitting.scores import compared, scores_on
 from lensscope.patchscope.fitting.settings import FitSettings
 from lensscope.patchscope.fitting.speech import Speech, as_names
 from lensscope.patchscope.fitting.training import MapTrainer
@@ -77,6 +84,42 @@ def fitted(
     }
     trained = Trained(KIND, provenance, tuple(own), settings=told, scores=tuple(scores))
     return LayerMaps(kind.kind, maps, provenance), trained
+
+
+def scored(
+    scope: Writer,
+    backend: Backend,
+    texts: Any,
+    layers: LayersLike,
+    level: float,
+    resamples: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """As `Patchscope.scores`.
+
+    Raises:
+        LensError: a patchscope that was not trained by `fitted`.
+    """
+    maps, trained = scope.transform, scope.trained
+    if not isinstance(maps, LayerMaps) or trained is None or "objective" not in trained.settings:
+        raise LensError(
+            "Only a patchscope that was trained here has scores.",
+            got=repr(scope)[:200],
+            expected="maps from a state to what is written, as fit gives them",
+            instead="scope.fit(model, names).scores(model, other_names)",
+        )
+    maps.check_maps(backend, backend)
+    kind = Site(maps.kind)
+    asked = list(maps.layers) if layers is None else layers_of(backend, kind, layers)
+    sites = {n: kind(n) for n in asked}
+    own = {n: maps.at(site) for n, site in sites.items()}
+    settings = FitSettings.again(trained.settings)
+    speech = Speech(backend, scope)
+    if settings.objective == "description":
+        lessons = described(speech, as_names(texts), sites, settings)
+    else:
+        lessons = every_token(backend, texts, sites, settings)
+    return compared(speech, lessons, own, level, resamples, seed)
 
 
 def _check(scope: Writer, backend: Backend, settings: FitSettings) -> None:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lensscope.errors import LensError
-from lensscope.lenses.corpus import Corpus, counted, some_rows
+from lensscope.lenses.corpus import Corpus, counted, pieces, some_rows
 from lensscope.lenses.states import Asked, gathered
 from lensscope.model.backend import Backend
 from lensscope.model.head import unembed
@@ -216,20 +216,40 @@ class NextTokens:
     def _of(
         self, pieces: Iterable[Sequence[int]], wanted: int | None = None, step: int = 0
     ) -> Lessons:
-        prompts = [tokenize(self.backend, list(piece))[0] for piece in pieces]
-        every = [(n, t) for n, p in enumerate(prompts) for t in counted(self.backend, p.ids, None)]
-        chosen = some_rows(len(every), wanted, self.settings.seed, step).tolist()
-        tokens = sorted(every[i] for i in chosen)
-        reads = [
-            Asked(prompt, tuple(t for m, t in tokens if m == n)) for n, prompt in enumerate(prompts)
-        ]
-        reads = [read for read in reads if read.tokens]
-        last = resid_post(self.backend.n_layers - 1)
-        states = dict(_states(self.backend, reads, {**self.sites, _LAST: last}))
-        final = states.pop(_LAST)
-        with torch.no_grad():
-            ids = unembed(self.backend, final).argmax(-1).tolist()
-        return Lessons(states, [Said((i,), row[None]) for i, row in zip(ids, final, strict=True)])
+        return _next_tokens(self.backend, pieces, self.sites, wanted, self.settings.seed, step)
+
+
+def every_token(
+    backend: Backend, texts: Any, sites: Mapping[int, Site], settings: FitSettings
+) -> Lessons:
+    """All tokens of texts, each with what the model says after it."""
+    own = list(pieces(backend, texts, settings.length, shortest=3))
+    return _next_tokens(backend, own, sites, None, settings.seed, 0)
+
+
+def _next_tokens(
+    backend: Backend,
+    pieces: Iterable[Sequence[int]],
+    sites: Mapping[int, Site],
+    wanted: int | None,
+    seed: int,
+    step: int,
+) -> Lessons:
+    """So many tokens of pieces, or all, drawn by seed and step."""
+    prompts = [tokenize(backend, list(piece))[0] for piece in pieces]
+    every = [(n, t) for n, p in enumerate(prompts) for t in counted(backend, p.ids, None)]
+    chosen = some_rows(len(every), wanted, seed, step).tolist()
+    tokens = sorted(every[i] for i in chosen)
+    reads = [
+        Asked(prompt, tuple(t for m, t in tokens if m == n)) for n, prompt in enumerate(prompts)
+    ]
+    reads = [read for read in reads if read.tokens]
+    last = resid_post(backend.n_layers - 1)
+    states = dict(_states(backend, reads, {**sites, _LAST: last}))
+    final = states.pop(_LAST)
+    with torch.no_grad():
+        ids = unembed(backend, final).argmax(-1).tolist()
+    return Lessons(states, [Said((i,), row[None]) for i, row in zip(ids, final, strict=True)])
 
 
 def _states(

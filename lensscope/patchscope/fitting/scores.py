@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from lensscope.lenses.training import divergence
 from lensscope.patchscope.fitting.lessons import Lessons
 from lensscope.patchscope.fitting.speech import Speech
+from lensscope.stats.intervals import ratio_interval
 
 SCORES: Final = ("nats_before", "nats_after", "kl_before", "kl_after")
 _ROWS: Final = 32
@@ -34,15 +35,50 @@ def measured(
     speech: Speech, lessons: Lessons, layer: int, own: Callable[[Tensor], Tensor]
 ) -> tuple[float, float]:
     """Nats a token, and the divergence a token."""
-    nats = apart = 0.0
-    n = 0
+    nats, apart, tokens = _sums(speech, lessons, layer, own).sum(0).tolist()
+    return nats / tokens, apart / tokens
+
+
+def compared(
+    speech: Speech,
+    lessons: Lessons,
+    maps: Mapping[int, Callable[[Tensor], Tensor]],
+    level: float,
+    resamples: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """As `scores_on`, with the difference that the map of each layer makes and its interval over
+    lessons, each of which is read both ways."""
+    rows = []
+    for layer, own in maps.items():
+        ways = [_sums(speech, lessons, layer, way).numpy() for way in (lambda x: x, own)]
+        row: dict[str, Any] = {"layer": layer, "lessons": len(lessons)}
+        for n, name in enumerate(("nats", "kl")):
+            before, after = (way[:, n] for way in ways)
+            tokens = ways[0][:, 2]
+            low, high = ratio_interval(
+                (after - before)[:, None], tokens[:, None], level, resamples, seed
+            )[:, 0]
+            means = {"before": before, "after": after, "difference": after - before}
+            row |= {f"{name}_{way}": own.sum() / tokens.sum() for way, own in means.items()}
+            row |= {f"{name}_difference_low": low, f"{name}_difference_high": high}
+        rows.append(row)
+    return rows
+
+
+def _sums(
+    speech: Speech, lessons: Lessons, layer: int, own: Callable[[Tensor], Tensor]
+) -> Float[Tensor, "lesson 3"]:
+    """Of each lesson: nats, the divergence, and its tokens."""
+    found = []
     with torch.no_grad():
         for first in range(0, len(lessons), _ROWS):
             some = lessons.some(range(first, min(first + _ROWS, len(lessons))))
-            logits = speech.logits(own(some.states[layer]), some.ids, layer)
+            logits = speech.logits(own(some.states[layer]), some.ids, layer).float()
             tokens = torch.tensor([t for ids in some.ids for t in ids], device=logits.device)
-            log_q = logits.float().log_softmax(-1)
-            nats -= float(log_q.gather(-1, tokens[:, None]).sum())
-            apart += float(divergence(logits.float(), speech.log_p(some.last)))
-            n += len(tokens)
-    return nats / n, apart / n
+            log_q, log_p = logits.log_softmax(-1), speech.log_p(some.last)
+            nats = -log_q.gather(-1, tokens[:, None])[:, 0]
+            apart = (log_p.exp() * (log_p - log_q)).sum(-1)
+            each = torch.stack([nats, apart, torch.ones_like(nats)], 1).double().cpu()
+            found += [rows.sum(0) for rows in each.split([len(ids) for ids in some.ids])]
+    return torch.stack(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from lensscope.checks import number, whole_number
@@ -145,6 +145,12 @@ class FitSettings:
     def told(self) -> dict[str, Any]:
         """All of them, as JSON has them."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def again(cls, told: Mapping[str, Any]) -> FitSettings:
+        """From what `told` gave, as JSON has it, and whatever stands beside it."""
+        known = {f.name: told[f.name] for f in fields(cls) if f.name in told}
+        return cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in known.items()})
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> FitSettings:
