@@ -80,5 +80,6 @@ def _sums(
             nats = -log_q.gather(-1, tokens[:, None])[:, 0]
             apart = (log_p.exp() * (log_p - log_q)).sum(-1)
             each = torch.stack([nats, apart, torch.ones_like(nats)], 1).double().cpu()
-            found += [rows.sum(0) for rows in each.split([len(ids) for ids in some.ids])]
+            lengths = [len(ids) for ids in some.ids]
+            found += [rows.sum(0) for rows in torch.split(each, lengths)]
     return torch.stack(found)

@@ -149,8 +149,12 @@ class FitSettings:
     @classmethod
     def again(cls, told: Mapping[str, Any]) -> FitSettings:
         """From what `told` gave, as JSON has it, and whatever stands beside it."""
-        known = {f.name: told[f.name] for f in fields(cls) if f.name in told}
-        return cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in known.items()})
+        known: dict[str, Any] = {
+            f.name: tuple(told[f.name]) if isinstance(told[f.name], list) else told[f.name]
+            for f in fields(cls)
+            if f.name in told
+        }
+        return settings_of(cls, known, "a reader that fit made")
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> FitSettings:
