@@ -10,7 +10,8 @@ VENV_NEWEST ?= .venv-newest
 CORE := $(addsuffix .py,$(addprefix tests/,$(addprefix engine/test_,micro laws engine traps) \
 	$(addprefix model/test_,trials token_texts loading) patchscope/test_patchscope))
 READER := lensscope/patchscope/data
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+# Bytecode is made of what is imported, when it is: most of what is installed never is.
+PIP_INSTALL := -m pip install --quiet --no-compile --disable-pip-version-check
 export HF_HUB_OFFLINE ?= 1
 # Every process that a test starts would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
