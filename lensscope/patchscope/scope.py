@@ -119,19 +119,6 @@ class Patchscope(Presets, Reader):
                 instead="rule=ls.rules.replace(length='own') for match_norm=True, "
                 "ls.rules.interpolate(0.5) for mix=0.5",
             )
-        said = {
-            f"write={self.write!r}": self.write.layer is not None,
-            f"target_layer={self.target_layer}": self.target_layer is not None,
-            f"earliest={self.earliest}": self.earliest > 0,
-        }
-        if sum(said.values()) > 1:
-            raise PatchError(
-                "A patchscope always writes at one layer, at one unless told otherwise, or at none "
-                "before one.",
-                got=", ".join(words for words, given in said.items() if given),
-                expected="a layer in one of these",
-                instead=f"write=ls.{self.write.kind}, target_layer={self.target_layer or 1}",
-            )
         for name in ("write", "read"):
             site = as_site(getattr(self, name))
             object.__setattr__(self, name, site)
@@ -147,6 +134,19 @@ class Patchscope(Presets, Reader):
                     "says the position",
                     instead="write=ls.resid_post or write=ls.resid_pre(2)",
                 )
+        said = {
+            f"write={self.write!r}": self.write.layer is not None,
+            f"target_layer={self.target_layer}": self.target_layer is not None,
+            f"earliest={self.earliest}": self.earliest > 0,
+        }
+        if sum(said.values()) > 1:
+            raise PatchError(
+                "A patchscope always writes at one layer, at one unless told otherwise, or at none "
+                "before one.",
+                got=", ".join(words for words, given in said.items() if given),
+                expected="a layer in one of these",
+                instead=f"write=ls.{self.write.kind}, target_layer={self.target_layer or 1}",
+            )
         if self.read is not None and self.read.layer is not None:
             raise SiteError(
                 "read= of a patchscope has a layer.",
