@@ -47,7 +47,7 @@ test-newest:
 		--upgrade --upgrade-strategy eager -e '.[test-core]'
 	$(VENV_NEWEST)/bin/python -m pip list --format freeze | grep -i '^trans\|^torch='
 	OMP_NUM_THREADS=1 LENSSCOPE_FEW=1 $(VENV_NEWEST)/bin/python -m pytest $(SIDE_BY_SIDE) \
-		-W default $(CORE)
+		-W default --deselect tests/model/test_loading.py::test_output_that_holds_only_ascii $(CORE)
 
 bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.memory

@@ -52,6 +52,8 @@ collect_ignore = ["tests/bad_input.py"]
 
 # Tests of what is tried, loaded and worked out by hand.
 _FILES_OF_THE_LINE = ("test_trials", "test_models", "test_micro")
+# Of those, what is of files and not of models.
+_OF_NO_LINE = ("interrupted_conversion", "wrong_download", "two_processes")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -65,7 +67,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         kinds = {one if isinstance(one, str) else getattr(one, "backend", None) for one in given}
         direct = "hooked_transformer" in getattr(item, "fixturenames", ())
         law = item.path.stem == "test_laws" and any(one in families.FEW for one in given)
-        if "hooked" in kinds or direct or law or item.path.stem in _FILES_OF_THE_LINE:
+        whole = item.path.stem in _FILES_OF_THE_LINE
+        whole = whole and not any(name in item.name for name in _OF_NO_LINE)
+        if "hooked" in kinds or direct or law or whole:
             item.add_marker("line")
 
 

@@ -84,7 +84,7 @@ def test_readers_go_to_workers(saved, cluster, tmp_path):
         saved, {"raw": scope}, names, template="w61 {}", n_candidates=3
     )
     alone = study.run(tmp_path / "alone")
-    same(study.run(tmp_path / "out", executor="ray", num_workers=2), alone)
+    same(study.run(tmp_path / "out", executor="ray", num_workers=1), alone)
 
 
 def test_a_worker_that_is_killed_is_made_up_for(study, alone, cluster, tmp_path):

@@ -391,7 +391,7 @@ def test_a_user_s_relation_reaches_what_the_shipped_one_does(demo):
     }
     theirs, mine = (
         ls.studies.attribute_extraction(
-            demo, one.first(sentences=2), inspection="The capital of x is the city of", **options
+            demo, one.first(sentences=1), inspection="The capital of x is the city of", **options
         )
         .run()
         .headline.iloc[0]
