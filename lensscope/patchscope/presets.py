@@ -156,7 +156,7 @@ class Presets:
 
 def _early(fields: dict[str, Any]) -> dict[str, Any]:
     """Written early, unless a user says where."""
-    chosen = {"write", "target_layer"} & set(fields)
+    chosen = {"write", "target_layer", "earliest"} & set(fields)
     return fields if chosen else {"target_layer": TARGET, **fields}
 
 

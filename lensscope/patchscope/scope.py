@@ -145,7 +145,8 @@ class Patchscope(Presets, Reader):
                 "before one.",
                 got=", ".join(words for words, given in said.items() if given),
                 expected="a layer in one of these",
-                instead=f"write=ls.{self.write.kind}, target_layer={self.target_layer or 1}",
+                instead=f"write=ls.{self.write.kind}, "
+                + (f"earliest={self.earliest}" if self.earliest else "target_layer=1"),
             )
         if self.read is not None and self.read.layer is not None:
             raise SiteError(

@@ -404,6 +404,7 @@ def test_no_state_is_written_before_the_earliest_layer(llama, tmp_path):
     for wrong in ({"write": ls.resid_post(1)}, {"target_layer": 1}):
         with pytest.raises(ls.PatchError, match="at one unless told otherwise, or at none"):
             dataclasses.replace(scope, **wrong)
+    assert ls.Patchscope.entity_description(earliest=4).target_layer is None
     with pytest.raises(ls.StudyError, match="earliest=1"):
         ls.studies.entity_resolution(llama, None, inspection=scope)
 
