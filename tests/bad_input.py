@@ -270,6 +270,7 @@ CASES = {
     "texts that are too short": lambda: ls.JacobianLens.fit(tiny, [P, P]),
     "too few texts": lambda: ls.TunedLens.fit(tiny, [P, P]),
     "a corpus of another type": lambda: ls.TunedLens.fit(tiny, 3),
+    "a batch without end": lambda: ls.TunedLens.fit(tiny, [P] * 20, batch_size=2**31),
     "a setting of training": lambda: ls.TunedLens.fit(tiny, [P] * 20, epochs=3),
     "a setting of training out of range": lambda: ls.TunedLens.fit(tiny, [P] * 20, steps=0),
     "an unknown optimizer": lambda: ls.TunedLens.fit(tiny, [P] * 20, optimizer="lion"),

@@ -174,5 +174,8 @@ def _written(value: Any) -> Any:
     if isinstance(value, np.ndarray | torch.Tensor):
         return value.tolist()
     if isinstance(value, list | tuple | range):
-        return [_written(part) for part in itertools.islice(value, 100)]
+        parts = [_written(part) for part in itertools.islice(value, 100)]
+        # what is named twice is meant once, and one of a kind needs no list
+        once = [part for n, part in enumerate(parts) if part not in parts[:n]]
+        return once[0] if len(once) == 1 and len(parts) > 1 else once
     return value

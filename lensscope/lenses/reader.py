@@ -98,7 +98,7 @@ def read(
         )
     wanted = _measures(how.measures)
     chosen = _targets(backend, how.targets)
-    patches = how.patches
+    patches = as_list(how.patches)
     lens.check(backend, places)
     signature = lens.signature or ""
     lens = lens.on(backend.device)
@@ -110,7 +110,7 @@ def read(
             reads,
             places,
             final=needs_final,
-            patches=as_list(patches),
+            patches=patches,
             memory_budget=how.memory_budget,
         )
     else:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, TypeVar
 
-from lensscope.checks import number, whole_number
+from lensscope.checks import REPEATS, number, whole_number
 from lensscope.errors import LensError
 
 _WARM_UP: Final = 20
@@ -93,7 +93,8 @@ class Training:
                 least: float = 0 if name in _FROM_ZERO else 1
                 if name in ("learning_rate", "clip"):
                     least = 1e-30
-                object.__setattr__(self, name, check(value, name, least, instead))
+                most = {"most": REPEATS} if name == "batch_size" else {}
+                object.__setattr__(self, name, check(value, name, least, instead, **most))
         if self.optimizer not in ("adam", "sgd"):
             raise LensError(
                 "There is no such optimizer.",

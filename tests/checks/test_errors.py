@@ -177,6 +177,7 @@ EXPECTED = {
     "texts that are too short": ("LensError", "18 to 128 tokens"),
     "too few texts": ("LensError", "more than 8"),
     "a corpus of another type": ("LensError", "int"),
+    "a batch without end": ("LensError", "at most 100000"),
     "a setting of training": ("LensError", "epochs"),
     "a setting of training out of range": ("LensError", "steps=0"),
     "an unknown optimizer": ("LensError", "lion"),

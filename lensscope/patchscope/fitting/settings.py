@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
-from lensscope.checks import number, whole_number
+from lensscope.checks import INDEX, REPEATS, number, whole_number
 from lensscope.errors import LensError
 from lensscope.lenses.settings import falling, settings_of
 
@@ -96,7 +96,9 @@ class FitSettings:
 
     def __post_init__(self) -> None:
         for name, (least, good) in _WHOLE.items():
-            object.__setattr__(self, name, whole_number(getattr(self, name), name, least, good))
+            most = REPEATS if name == "batch_size" else INDEX
+            value = whole_number(getattr(self, name), name, least, good, LensError, most)
+            object.__setattr__(self, name, value)
         for name, (low, usual) in _REAL.items():
             value = getattr(self, name)
             if value is not None:
