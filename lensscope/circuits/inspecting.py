@@ -19,6 +19,7 @@ from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.token_texts import labels_of
 from lensscope.model.tokens import tokenize
+from lensscope.patchscope.layers import targets_of
 from lensscope.signs import visible
 from lensscope.values.positions import resolve
 from lensscope.values.prompts import PromptsLike
@@ -73,11 +74,13 @@ def words_of(
         states[node] = own if node.head is None else own[node.head]
     if isinstance(scope, Lens):
         return {node: _tokens(backend, scope, node, state) for node, state in states.items()}
-    asked = scope.settled((backend if scope.model is None else backend_of(scope.model)).n_layers)
+    target = backend if scope.model is None else backend_of(scope.model)
+    asked = scope.settled(target.n_layers)
     layers: dict[int, list[tuple[Site, Tensor]]] = {}
     for node, state in states.items():
         vector = as_residual(backend, node, state[None])[0]
-        layers.setdefault(max(node.layer or 0, asked.earliest), []).append((node, vector))
+        (layer,) = targets_of(target, asked.write, node.layer or 0, "same", asked.earliest)
+        layers.setdefault(layer, []).append((node, vector))
     words: dict[Site, str] = {}
     for layer, nodes in layers.items():
         said = asked.inspect(model, torch.stack([v for _, v in nodes]), layers=[layer])

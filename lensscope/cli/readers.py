@@ -103,17 +103,20 @@ def train_reader(
         from lensscope.values.sites import resid_post, resid_pre
 
         sources = layers_of(layers)
-        loaded = load(model, loading, quiet)
-        n_layers = backend_of(loaded).n_layers
         taught: Any
         if objective is Objective.description:
             scope = Patchscope.definition(2 if block is None else block)
             taught = _names(names, limit, seed)
-        else:
-            late: dict[str, Any] = {"earliest": 2 * n_layers // 3}
-            early: dict[str, Any] = {"write": resid_pre(block or 0), "read": resid_post}
-            scope = Patchscope.token_identity(**late if block is None else early)
+        elif block is not None:
+            scope = Patchscope.token_identity(write=resid_pre(block), read=resid_post)
             taught = _texts(texts)
+        else:
+            scope = Patchscope.token_identity()
+            taught = _texts(texts)
+        loaded = load(model, loading, quiet)
+        if objective is Objective.next_token and block is None:
+            earliest = 2 * backend_of(loaded).n_layers // 3
+            scope = dataclasses.replace(scope, earliest=earliest)
         if question is not None:
             scope = dataclasses.replace(scope, inspection=InspectionPrompt(question, "x"))
         settings: dict[str, Any] = {"rank": rank, "seed": seed, "passes": passes, "steps": steps}

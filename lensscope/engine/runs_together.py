@@ -24,7 +24,8 @@ def joined_fields(results: Sequence[Any]) -> dict[str, Any]:
         BasisError: other models.
     """
     first = results[0]
-    for other in results:
+    told = [_kept(one) for one in results]
+    for other, kept in zip(results, told, strict=True):
         if len(other.cache):
             raise PatchError(
                 "Runs that hold states are not put together.",
@@ -32,18 +33,12 @@ def joined_fields(results: Sequence[Any]) -> dict[str, Any]:
                 expected="runs without keep=",
                 instead="torch.cat([run.cache[site] for run in runs])",
             )
-        names = ("metric", *_BY_POSITION, "generation")
-        kept = [tuple(getattr(one, n) is not None for n in names) for one in (first, other)]
-        agree(
-            dict(zip(names, kept[0], strict=True)),
-            dict(zip(names, kept[1], strict=True)),
-            "kept results",
-            PatchError,
-        )
+        agree(told[0], kept, "kept results", PatchError)
         agree(list(first.axes), list(other.axes), "axes", PatchError)
         for axis in list(first.axes)[1:]:
             agree(first.axes[axis], other.axes[axis], f"labels of {axis}", PatchError)
-    fields = {name: _joined([getattr(one, name) for one in results]) for name in names[:-1]}
+    names = ("metric", *_BY_POSITION)
+    fields = {name: _joined([getattr(one, name) for one in results]) for name in names}
     provenance = one_provenance([one.provenance for one in results])
     cache = type(first.cache)({}, [p for one in results for p in one.cache.prompts], provenance)
     return {
@@ -55,6 +50,15 @@ def joined_fields(results: Sequence[Any]) -> dict[str, Any]:
         "plan": _plans([one.plan for one in results]),
         "provenance": provenance,
     }
+
+
+def _kept(one: Any) -> dict[str, Any]:
+    """What a result keeps, with its shape but for the rows and the positions of each."""
+    kept = {"metric": None if one.metric is None else tuple(one.metric.shape[1:])}
+    for name in _BY_POSITION:
+        held = getattr(one, name)
+        kept[name] = None if held is None else tuple(held.shape[2:])
+    return {**kept, "generation": one.generation is not None}
 
 
 def _axes(several: Sequence[Mapping[str, tuple[Any, ...]]]) -> dict[str, tuple[Any, ...]]:

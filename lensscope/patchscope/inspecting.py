@@ -61,9 +61,9 @@ def inspected(
     vectors, patches = vectors_of(source, names), as_list(patches)
     earliest = 0
     if target_layers == "own":
-        earliest = scope.earliest
         if vectors is None or layers is None:
             scope = scope.settled(target.n_layers)
+        earliest = scope.earliest
         target_layers = "same"
     check_targets(scope.write, target_layers, None if vectors is None else layers)
     scope.inspection.placed(target)
@@ -75,8 +75,7 @@ def inspected(
         if layers is None and scope.trained is not None:
             layers = scope.trained.layers
         reads = asked(here, source, position, prepend_bos, occurrence)
-        chosen = (target_layers, earliest)
-        readings = _of_prompts(scope, here, target, reads, patches, layers, *chosen)
+        readings = _of_prompts(scope, here, target, reads, patches, layers, target_layers, earliest)
     readings = _together(readings) if together else readings
     _check_fit(scope, here, target, readings)
     inspections = [_inspection(scope.inspection, one) for one in readings]

@@ -57,7 +57,7 @@ def targets_of(
     if write.layer is not None:
         return layers_of(backend, write.whole, [write.layer])
     if target_layers == "same":
-        return layers_of(backend, write.whole, [max(layer, min(earliest, backend.n_layers - 1))])
+        return layers_of(backend, write.whole, [max(layer, earliest)])
     wanted: Any = None if isinstance(target_layers, str) else target_layers
     return layers_of(backend, write.whole, wanted)
 

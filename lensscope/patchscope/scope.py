@@ -158,7 +158,7 @@ class Patchscope(Presets, Reader):
 
     def settled(self, n_layers: int) -> Patchscope:
         """The same, where the layer that it writes at unless told otherwise is one that it always
-        writes at.
+        writes at, and the earliest is one that the model has.
 
         Args:
             n_layers: of the target model.
@@ -167,10 +167,11 @@ class Patchscope(Presets, Reader):
             >>> ls.Patchscope.entity_description().settled(30).write
             resid_post(1)
         """
-        if self.target_layer is None:
-            return self
-        layer = min(self.target_layer, n_layers - 1)
-        return replace(self, write=self.write(layer), target_layer=None)
+        last = n_layers - 1
+        if self.target_layer is not None:
+            layer = min(self.target_layer, last)
+            return replace(self, write=self.write(layer), target_layer=None)
+        return replace(self, earliest=last) if self.earliest > last else self
 
     @checks.door(LensError, name=checks.text, temperature=checks.real(1e-3, instead=0.7))
     def as_lens(

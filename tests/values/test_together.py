@@ -168,3 +168,13 @@ def test_rows_of_many_runs(llama, tmp_path):
     ):
         with pytest.raises(ls.PatchError, match=said):
             ls.Runs.together([plain[0], other])
+
+
+def test_runs_that_keep_other_shapes_stay_apart(llama):
+    ask = lambda **how: ls.run_many(llama, PROMPTS[2], [[]], **how)
+    for one, other in (
+        (ask(top_k=2), ask(top_k=3)),
+        (ask(metric=lambda x: x[..., 7]), ask(metric=lambda x: x[..., :2])),
+    ):
+        with pytest.raises(ls.PatchError, match="kept results"):
+            ls.Runs.together([one, other])

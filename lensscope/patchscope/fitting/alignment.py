@@ -58,15 +58,14 @@ class Alignment:
                 found.matrices[n], found.biases[n] = matrix.float(), bias.float()
         return found
 
-    def leaning(self, n: int, raw: float) -> Alignment:
-        """The same, with ``raw`` times the states as they are in the n-th map, and the rest of it.
+    def lean(self, n: int, raw: float) -> None:
+        """Let the n-th map give ``raw`` times the states as they are, and the rest of what it gave.
 
         Early states are what an early block is used to.
         """
-        matrices, biases = self.matrices.clone(), self.biases.clone()
-        matrices[n] = (1 - raw) * matrices[n] + raw * torch.eye(len(biases[n])).to(matrices)
-        biases[n] = (1 - raw) * biases[n]
-        return Alignment(matrices, biases)
+        self.matrices[n] *= 1 - raw
+        self.matrices[n].diagonal().add_(raw)
+        self.biases[n] *= 1 - raw
 
     def to(self, device: torch.device) -> Alignment:
         """The same on a device."""

@@ -59,8 +59,8 @@ def fitted(
         )
     speech = Speech(backend, scope)
     sites = {n: kind(n) for n in own}
-    if min(own) < speech.earliest:
-        sites[GOAL] = Site(scope.write.kind, speech.earliest)
+    if min(own) < scope.earliest:
+        sites[GOAL] = Site(scope.write.kind, scope.earliest)
     teacher: Teacher
     if settings.objective == "description":
         teacher = Descriptions(speech, as_names(texts), sites, settings)

@@ -198,10 +198,10 @@ class NextTokens:
         """Of as many pieces as make enough tokens, or of all there are."""
         n = 0
         for step in range(self._corpus.batches):
-            states = (self._of(self._corpus.batch(step)) if step else self._chunk[1]).states
-            yield states
-            n += len(states[next(iter(states))])
-            if n >= _ENOUGH * states[next(iter(states))].shape[-1]:
+            lessons = self._of(self._corpus.batch(step)) if step else self._chunk[1]
+            yield lessons.states
+            n += len(lessons)
+            if n >= _ENOUGH * next(iter(lessons.states.values())).shape[-1]:
                 return
 
     def lessons(self, step: int) -> Lessons:
@@ -229,14 +229,14 @@ def every_token(
 
 def _next_tokens(
     backend: Backend,
-    pieces: Iterable[Sequence[int]],
+    some: Iterable[Sequence[int]],
     sites: Mapping[int, Site],
     wanted: int | None,
     seed: int,
     step: int,
 ) -> Lessons:
-    """So many tokens of pieces, or all, drawn by seed and step."""
-    prompts = [tokenize(backend, list(piece))[0] for piece in pieces]
+    """So many tokens of some pieces, or all, drawn by seed and step."""
+    prompts = [tokenize(backend, list(piece))[0] for piece in some]
     every = [(n, t) for n, p in enumerate(prompts) for t in counted(backend, p.ids, None)]
     chosen = some_rows(len(every), wanted, seed, step).tolist()
     tokens = sorted(every[i] for i in chosen)

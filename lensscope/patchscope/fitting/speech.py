@@ -68,15 +68,10 @@ class Speech:
     def _places(self) -> tuple[int, ...]:
         return self.inspection.placed(self.backend)
 
-    @property
-    def earliest(self) -> int:
-        """Before which layer nothing is written, where each state is at its own."""
-        return min(self.scope.earliest, self.backend.n_layers - 1)
-
     def _site(self, layer: int | None) -> Site:
         """Where states of a layer are written: always at one, or each at its own."""
         write = self.scope.write
-        own = None if layer is None else max(layer, self.earliest)
+        own = None if layer is None else max(layer, self.scope.earliest)
         (site,) = self.backend.concrete(write(own) if write.layer is None else write)
         return site
 

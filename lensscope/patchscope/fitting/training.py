@@ -49,9 +49,10 @@ class MapTrainer:
 
     def __post_init__(self) -> None:
         own = self.settings
-        apart = self.speech.scope.write.layer is None
+        scope = self.speech.scope
+        apart = scope.write.layer is None
         if apart:
-            anchors = {n: GOAL if n < self.speech.earliest else n for n in self.layers}
+            anchors = {n: GOAL if n < scope.earliest else n for n in self.layers}
         else:
             anchor = self._anchor() if own.anchor is None else own.anchor
             anchors = dict.fromkeys(self.layers, anchor)
@@ -68,17 +69,16 @@ class MapTrainer:
 
     def _lean(self, anchor: int) -> None:
         """Begin, at early layers, with as much of the raw write as is read best."""
-        few, brought = self._few, self.learnt.aligned
+        few = self._few
         for layer in early(self.layers, self.speech.backend.n_layers):
-            n = list(self.layers).index(layer)
-            at, losses = torch.full((len(few),), n), []
-            for raw in RAW if layer != anchor else ():
-                self.learnt.aligned = brought.leaning(n, raw)
-                with torch.no_grad():
-                    losses.append(float(self._loss(few.states[layer].float(), at, few)))
-            if losses:
-                brought = brought.leaning(n, RAW[losses.index(min(losses))])
-        self.learnt.aligned = brought
+            if layer == anchor:
+                continue
+            n, states = list(self.layers).index(layer), few.states[layer].float()
+            with torch.no_grad():
+                brought = self.learnt.written(states, torch.full((len(few),), n))
+                mixes = [raw * states + (1 - raw) * brought for raw in RAW]
+                losses = [float(self._of_values(mix, few, layer)) for mix in mixes]
+            self.learnt.aligned.lean(n, RAW[losses.index(min(losses))])
 
     @property
     def _few(self) -> Lessons:

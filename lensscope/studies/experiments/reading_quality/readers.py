@@ -52,7 +52,8 @@ class NamedReader:
 
     def target(self, model: Backend, layer: int) -> int:
         """Where it writes a state of a layer."""
-        return targets_of(model, self.write(model), layer, "same", self.scope.earliest)[0]
+        scope = self.scope.settled(model.n_layers)
+        return targets_of(model, scope.write, layer, "same", scope.earliest)[0]
 
     def inspection(self, layer: int) -> InspectionPrompt:
         """Its prompt for states of a layer."""
