@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from lensscope.errors import SiteError as SiteError
     from lensscope.errors import StudyError as StudyError
     from lensscope.errors import SweepError as SweepError
+    from lensscope.explorer.explorer import explore as explore
     from lensscope.lenses.affine import AffineLens as AffineLens
     from lensscope.lenses.compare import compare as compare
     from lensscope.lenses.comparison import LensComparison as LensComparison
@@ -103,6 +104,7 @@ _HOMES = {
     "errors": "BasisError BudgetError CacheError CheckpointError CircuitError FileError "
     "LensError LensscopeError ModelError ModelNotFoundError PatchError PlanError "
     "PositionError PromptError SiteError StudyError SweepError",
+    "explorer.explorer": "explore",
     "lenses.affine": "AffineLens",
     "lenses.compare": "compare",
     "lenses.comparison": "LensComparison",

@@ -14,6 +14,7 @@ import typer
 
 from lensscope.cli.beside import side_by_side
 from lensscope.cli.circuit import circuit
+from lensscope.cli.explore import explore
 from lensscope.cli.grouped import grouped
 from lensscope.cli.inspecting import inspect, read
 from lensscope.cli.lenses import compare, lens_app
@@ -52,7 +53,10 @@ app = typer.Typer(
 app.add_typer(lens_app, name="lens")
 app.add_typer(study_app, name="study")
 study_app.command("reading-quality")(reading_quality)
-for command in (inspect, read, train_reader, best_block, compare, patch, trace, circuit, report):
+_COMMANDS = (
+    *(explore, inspect, read, train_reader, best_block, compare, patch, trace, circuit, report),
+)
+for command in _COMMANDS:
     app.command()(command)
 
 _MODELS_SHOWN = 40

@@ -30,7 +30,7 @@ def decode(
     sampling: Sampling,
     *,
     merge: bool,
-    step_done: Callable[[int], Any],
+    step_done: Callable[[Sequence[tuple[int, int]]], Any],
 ) -> list[list[int]]:
     """Write on until every row has ended.
 
@@ -46,7 +46,7 @@ def decode(
         logits: at the last token of each row.
         sampling: how tokens are chosen.
         merge: whether rows that have become the same are decoded once.
-        step_done: told after each step for how many rows a token was found.
+        step_done: told after each step which rows a token was found for, and which.
 
     Returns:
         the new tokens of each row, the one that ended it included.
@@ -84,8 +84,8 @@ def decode(
             chosen = sampling.choose(logits, [generators[i] for i in active])
             for token, i in zip(chosen, active, strict=True):
                 written[i].append(token)
-            here = set(active)
-            step_done(sum(i in here for i in twin))
+            here = dict(zip(active, chosen, strict=True))
+            step_done([(i, here[own]) for i, own in enumerate(twin) if own in here])
             going = [
                 b
                 for b, token in enumerate(chosen)

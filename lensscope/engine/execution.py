@@ -71,6 +71,7 @@ def execute(
     grad: bool = False,
     why_not_joined: Callable[[Backend], str] | None = None,
     bar: Any = None,
+    on_token: Callable[[int, int], Any] | None = None,
 ) -> Outcome:
     """Run rows.
 
@@ -89,6 +90,7 @@ def execute(
         why_not_joined: says why rows cannot join at their layer in this model, if they cannot;
             without, they join whatever it costs.
         bar: a progress bar.
+        on_token: told of each new token, with its row, as it is found.
 
     Raises:
         PlanError, SiteError, PromptError, BudgetError: see `lensscope.run_many`.
@@ -111,7 +113,7 @@ def execute(
     sweep.check_context()
     ways = [(same, *sweep.way(same)) for same in inputs]
     sweep.check_budget([(same, together) for same, together, _ in ways])
-    runner = BatchRunner(sweep, stands_for, bar)
+    runner = BatchRunner(sweep, stands_for, bar, on_token)
     apart: Counter[str] = Counter()
     alone: list[int] = []
     with torch.set_grad_enabled(grad):

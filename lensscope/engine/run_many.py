@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final
 
@@ -34,6 +34,7 @@ _KEPT: Final = ("logits", "metric", "top_tokens", "top_log_probabilities")
     top_k=checks.scalar,
     seed=checks.optional(checks.whole(0)),
     stop=checks.stops,
+    on_token=checks.optional(checks.function),
 )
 def run_many(
     model: Any,
@@ -51,6 +52,7 @@ def run_many(
     prepend_bos: bool | None = None,
     memory_budget: int | None = None,
     plan: Plan | Mapping[str, bool] | None = None,
+    on_token: Callable[[int, int], Any] | None = None,
     **sampling: Any,
 ) -> Runs:
     """Run one prompt under many lists of patches: the engine of every sweep.
@@ -81,6 +83,8 @@ def run_many(
         memory_budget: bytes that the sweep may take, results included; rows are cut into batches
             to keep to it.
         plan: savings to do without, such as ``ls.Plan(depth=False)``.
+        on_token: called with the number of a row and the id of its new token, as each is found, for
+            texts that are shown while they are written.
         **sampling: as in `generate`: ``temperature``, ``top_p``, ``seed``, ``stop``,
             ``stop_at_eos``, ``use_cache``.
 
@@ -147,6 +151,7 @@ def run_many(
             grad=grad,
             why_not_joined=why_not,
             bar=bar,
+            on_token=on_token,
         )
     return Runs(
         axes=axes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,7 @@ class BatchRunner:
         sweep: what is to be run.
         stands_for: for each row that is run, the rows that it stands for.
         bar: a progress bar.
+        on_token: told of each new token, with its row, as it is found.
         first: takes the logits that the first new token is chosen by.
         new: the new tokens of each row.
         batches: rows and prefix of each batch so far.
@@ -41,6 +42,7 @@ class BatchRunner:
     sweep: Sweep
     stands_for: dict[int, list[int]]
     bar: Any
+    on_token: Callable[[int, int], Any] | None = None
     first: KeptLogits = field(init=False)
     new: list[list[int]] = field(init=False)
     batches: list[tuple[int, int]] = field(init=False, default_factory=list)
@@ -138,11 +140,18 @@ class BatchRunner:
             logits[ends],
             sampling,
             merge=sweep.plan.unchanged,
-            step_done=self._advance,
+            step_done=lambda found: self._step(chunk, found),
         )
         for i, ids in zip(chunk, new, strict=True):
             for j in self.stands_for[i]:
                 self.new[j] = ids
+
+    def _step(self, chunk: Sequence[int], found: Sequence[tuple[int, int]]) -> None:
+        self._advance(len(found))
+        if self.on_token is not None:
+            for place, token in found:
+                for row in self.stands_for[chunk[place]]:
+                    self.on_token(row, token)
 
     def _advance(self, rows: int) -> None:
         if self.bar is not None:

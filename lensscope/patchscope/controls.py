@@ -6,7 +6,7 @@ says something else of nothing, of a random vector, of the mean of many states, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -21,6 +21,7 @@ from lensscope.lenses.states import Asked, asked, gathered
 from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.patchscope.controlled import Controlled
+from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.layers import LayersLike, TargetLayers
 from lensscope.patchscope.mapping import mapped
 from lensscope.patchscope.scope import Patchscope
@@ -84,30 +85,78 @@ def said_of(
         memory_budget: bytes that a run may take.
         **options: how texts go on, as in `lensscope.generate`.
     """
+    each = [(scope, row) for row in rows]
+    return said_together(
+        here, each, max_new_tokens, at_once=at_once, memory_budget=memory_budget, **options
+    )
+
+
+def said_together(
+    here: Backend,
+    rows: Sequence[tuple[Patchscope, Written]],
+    max_new_tokens: int,
+    *,
+    on_token: Callable[[int, int], Any] | None = None,
+    **options: Any,
+) -> list[Words]:
+    """As `said_of`, of several patchscopes: those that write in one way into one prompt are run
+    together, whatever map each of them has.
+
+    Args:
+        here: the model that states were read in.
+        rows: patchscopes, and what each of them writes.
+        max_new_tokens: how much is said of each.
+        on_token: told of each new token as it is found, with the number of its row.
+        **options: how many are run at a time, and how texts go on, as in `said_of`.
+    """
+    alike: dict[Any, list[int]] = {}
+    for n, (scope, (_, source, _)) in enumerate(rows):
+        how = (scope.mix, scope.match_norm, scope.rule, scope.write.head)
+        way = (*how, id(scope.model), id(scope.adapter))
+        alike.setdefault((scope.inspection.of_layer(source), way), []).append(n)
+    found: dict[int, Words] = {}
+    for (inspection, _), at in alike.items():
+        own = [rows[n] for n in at]
+        told = None if on_token is None else _by_number(on_token, at)
+        said = _said_alike(here, inspection, own, told, max_new_tokens=max_new_tokens, **options)
+        found.update(zip(at, said, strict=True))
+    return [found[n] for n in range(len(rows))]
+
+
+def _by_number(on_token: Callable[[int, int], Any], at: Sequence[int]) -> Callable[[int, int], Any]:
+    """The same, told of rows by other numbers."""
+    return lambda row, token: on_token(at[row], token)
+
+
+def _said_alike(
+    here: Backend,
+    inspection: InspectionPrompt,
+    rows: Sequence[tuple[Patchscope, Written]],
+    on_token: Callable[[int, int], Any] | None,
+    **options: Any,
+) -> list[Words]:
+    """What is said of states that are written in one way into one prompt."""
+    scope = rows[0][0]
     target = here if scope.model is None else backend_of(scope.model)
-    rows = list(rows)
-    inspections = [scope.inspection.of_layer(source) for _, source, _ in rows]
-    found: list[Words | None] = [None] * len(rows)
-    for inspection in dict.fromkeys(inspections):
-        at = [n for n, own in enumerate(inspections) if own == inspection]
-        said: list[Words] = []
-        with adapted(scope, target):
-            for runs in write_and_decode(
-                target,
-                inspection.tokenized(target),
-                inspection.placed(target),
-                (written_of(scope, here, target, rows[n]) for n in at),
-                patch=scope.patch,
-                max_new_tokens=max_new_tokens,
-                at_once=at_once,
-                memory_budget=memory_budget,
-                **options,
-            ):
-                assert runs.generation is not None
-                said += words_of(runs.generation)
-        for n, words in zip(at, said, strict=True):
-            found[n] = words
-    return [words for words in found if words is not None]
+    said: list[Words] = []
+
+    def told(row: int, token: int) -> None:
+        if on_token is not None:
+            on_token(len(said) + row, token)
+
+    with adapted(scope, target):
+        for runs in write_and_decode(
+            target,
+            inspection.tokenized(target),
+            inspection.placed(target),
+            (written_of(own, here, target, row) for own, row in rows),
+            patch=scope.patch,
+            on_token=told,
+            **options,
+        ):
+            assert runs.generation is not None
+            said += words_of(runs.generation)
+    return said
 
 
 def as_long_as(
@@ -131,6 +180,8 @@ def controlled(
     occurrence: int | None = None,
     prepend_bos: bool | None = None,
     stop: str | Sequence[str] = (),
+    temperature: float = 0.0,
+    top_p: float | None = None,
     seed: int = 0,
 ) -> Controlled:
     """What a patchscope says of states of a prompt, and what it says of their controls.
@@ -152,7 +203,9 @@ def controlled(
         occurrence: which match of a substring is meant.
         prepend_bos: for the source prompt.
         stop: a text, or several, at which what is said ends.
-        seed: of random vectors.
+        temperature: 0 is greedy; above, words are drawn.
+        top_p: draw among the fewest tokens that together have this probability.
+        seed: of random vectors, and of the draws.
 
     Raises:
         PromptError: several prompts, raw vectors, or no texts.
@@ -168,6 +221,8 @@ def controlled(
     """
     here = backend_of(model)
     number = scope.max_new_tokens if max_new_tokens is None else max_new_tokens
+    sampling: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "seed": seed}
+    sampling["stop"] = stop
     reads = asked(here, source, position, prepend_bos, occurrence)
     others = asked(here, list(texts), slice(1, None)) if len(texts) else []
     if len(reads) != 1 or not any(one.tokens for one in others):
@@ -186,14 +241,14 @@ def controlled(
         number,
         occurrence=occurrence,
         prepend_bos=prepend_bos,
-        stop=stop,
+        **sampling,
     )
     frame = result.frame()
     cells = list(zip(frame["position"], frame["source_layer"], frame["target_layer"], strict=True))
     sources = list(dict.fromkeys(int(layer) for layer in frame["source_layer"]))
     kind = read_kind(scope)
-    own = _states(here, reads, [kind(layer) for layer in sources])
-    other = _states(here, others, [kind(layer) for layer in sources])
+    own = states_at(here, reads, [kind(layer) for layer in sources])
+    other = states_at(here, others, [kind(layer) for layer in sources])
     ends = [len(one.tokens) for one in others]
     last = next(sum(ends[: n + 1]) - 1 for n, tokens in enumerate(ends) if tokens)
     rows: dict[str, list[Written]] = {name: [] for name in ("prior", "random", "mean", "other")}
@@ -204,7 +259,7 @@ def controlled(
         rows["random"].append((as_long_as(state.float(), rng), s, t))
         rows["mean"].append((other[kind(s)].float().mean(0), s, t))
         rows["other"].append((other[kind(s)][last], s, t))
-    said = said_of(scope, here, [row for own in rows.values() for row in own], number, stop=stop)
+    said = said_of(scope, here, [row for own in rows.values() for row in own], number, **sampling)
     named = {
         name: [words.text for words in said[n * len(cells) :][: len(cells)]]
         for n, name in enumerate(rows)
@@ -212,10 +267,16 @@ def controlled(
     return Controlled(result, named, others[0].prompt.text, len(others), seed)
 
 
-def _states(
+def states_at(
     here: Backend, reads: Sequence[Asked], sites: Sequence[Site]
 ) -> dict[Site, Float[Tensor, "row width"]]:
-    """All states that are read, in the order of prompts and tokens."""
+    """All states that are read, in the order of prompts and tokens.
+
+    Args:
+        here: the model.
+        reads: prompts and their tokens.
+        sites: where.
+    """
     numbers: list[int] = []
     found: dict[Site, list[Tensor]] = {site: [] for site in sites}
     for part in gathered(here, reads, sites, final=False):

@@ -1,0 +1,42 @@
+"""Questions answered, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from lensscope.explorer import mattering, moving, reading, saying
+from lensscope.explorer.lab import Lab
+from lensscope.explorer.python import python_of
+from lensscope.explorer.questions import Question
+
+Tell = Callable[[dict[str, Any]], None]
+
+_ANSWERS: Final[dict[str, Any]] = {
+    "tokens": reading.tokens,
+    "grid": reading.grid,
+    "cell": reading.cell,
+    "step": saying.step,
+    "patch": moving.patch,
+    "matters": mattering.matters,
+    "circuit": mattering.circuit,
+}
+
+
+def answered(lab: Lab, question: Question, tell: Tell) -> Iterator[dict[str, Any]]:
+    """The parts of an answer.
+
+    Args:
+        lab: the model, with its lenses and readers.
+        question: what is asked.
+        tell: told what comes between parts, while one is still being made; a later part says it
+            again.
+
+    Raises:
+        LensscopeError: what cannot be answered.
+    """
+    if question.kind == "words":
+        yield from saying.words(lab, question, tell)  # type: ignore[arg-type]
+    else:
+        yield from _ANSWERS[question.kind](lab, question)
+    yield {"python": python_of(lab, question)}

@@ -1,0 +1,285 @@
+"""Where questions wait, are answered one at a time, are stopped, and what was answered is kept."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from lensscope.errors import LensscopeError
+from lensscope.explorer.answers import answered
+from lensscope.explorer.lab import Lab
+from lensscope.explorer.questions import Question, asked, key_of
+from lensscope.progress import one_bar, watched
+from lensscope.signs import cut
+from lensscope.store.json_text import json_text, plain
+
+Told: TypeAlias = Mapping[str, Any]
+IDLE: Final = "idle"
+"""The lane of what is asked for before anybody wants it: it gives way to all else."""
+_WAITING: Final = 64
+_KEPT: Final = 64 << 20
+_LARGEST: Final = 8 << 20
+"""Questions that may wait; bytes of answers that are kept, and of one of them."""
+_EVERY: Final = 0.15
+"""Seconds between two reports of progress."""
+
+
+class Stopped(BaseException):
+    """Work that nobody waits for any more. No `Exception`: nothing that tries something out and
+    goes on without it may take this for a failure of that."""
+
+
+@dataclass(eq=False)
+class Job:
+    """A question on its way.
+
+    Attributes:
+        given: the question as it came.
+        question: the same, checked.
+        session: who asks.
+        lane: a later question of the same session and lane ends this one.
+        tell: told what comes of it.
+        stopped: whether nobody waits for it any more.
+    """
+
+    given: Mapping[str, Any]
+    question: Question
+    session: str
+    lane: str
+    tell: Callable[[Told], None]
+    stopped: threading.Event = field(default_factory=threading.Event)
+    ended: bool = False
+
+    def say(self, told: Told) -> None:
+        """Tell, unless nobody listens."""
+        if not self.stopped.is_set():
+            self.tell(told)
+
+    def end(self, told: Told) -> None:
+        """Tell the last thing, once."""
+        if not self.ended:
+            self.ended = True
+            self.tell(told)
+
+
+class Kept:
+    """The parts of answers by what was asked, the last ones that fit."""
+
+    def __init__(self, most: int = _KEPT) -> None:
+        self._most, self._bytes = most, 0
+        self._held: OrderedDict[str, tuple[Mapping[str, Any], list[Any], int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> list[Any] | None:
+        """The parts of an answer, if they are there."""
+        with self._lock:
+            found = self._held.get(key)
+            if found is not None:
+                self._held.move_to_end(key)
+            return None if found is None else found[1]
+
+    def put(self, key: str, given: Mapping[str, Any], parts: list[Any]) -> None:
+        """Keep an answer; the oldest ones go."""
+        size = len(json_text(parts, indent=None))
+        with self._lock:
+            if size > _LARGEST or key in self._held:
+                return
+            self._held[key] = (given, parts, size)
+            self._bytes += size
+            while self._bytes > self._most:
+                self._bytes -= self._held.popitem(last=False)[1][2]
+
+    def all(self) -> list[dict[str, Any]]:
+        """All of them, as they are written to a file."""
+        with self._lock:
+            return [{"question": dict(g), "parts": list(p)} for g, p, _ in self._held.values()]
+
+
+class Desk:
+    """Takes questions, and answers them in turn.
+
+    Args:
+        lab: the model.
+        kept: answers that are known.
+    """
+
+    def __init__(self, lab: Lab, kept: Kept | None = None) -> None:
+        self.lab, self.kept = lab, kept or Kept()
+        self._waiting: list[Job] = []
+        self._now: Job | None = None
+        self._changed = threading.Condition()
+        self.closed = False
+
+    def ask(self, given: Any, session: str, lane: str, tell: Callable[[Told], None]) -> Job | None:
+        """Put a question at the end of the line, in place of an earlier one of its lane.
+
+        What is known is told at once. Told of each: ``part``, ``progress``, and at last ``done`` or
+        ``error``.
+        """
+        try:
+            question = asked(given)
+        except LensscopeError as error:
+            tell({"error": failure(error)})
+            return None
+        job = Job(given, question, session, lane, tell)
+        known = self.kept.get(key_of(question))
+        if known is not None:
+            _tell_again(job, known)
+            return None
+        with self._changed:
+            for other in self._open():
+                same = (other.session, other.lane) == (session, lane)
+                if same or (other.lane == IDLE and lane != IDLE):
+                    self._stop(other)
+            if len(self._waiting) >= _WAITING or self.closed:
+                job.end({"error": _BUSY})
+                return None
+            self._waiting.append(job)
+            self._changed.notify()
+        return job
+
+    def known(self, given: Any) -> list[Any]:
+        """The parts of the answer to a question that was answered."""
+        return self.kept.get(key_of(asked(given))) or []
+
+    def cancel(self, job: Job) -> None:
+        """End a question that nobody waits for."""
+        with self._changed:
+            self._stop(job)
+
+    def close(self) -> None:
+        """End all of them, and take no more."""
+        with self._changed:
+            self.closed = True
+            for job in self._open():
+                self._stop(job)
+            self._changed.notify_all()
+
+    def _open(self) -> list[Job]:
+        return [*self._waiting, *([self._now] if self._now is not None else [])]
+
+    def _stop(self, job: Job) -> None:
+        job.stopped.set()
+        if job in self._waiting:
+            self._waiting.remove(job)
+        job.end({"done": True, "stopped": True})
+
+    def next(self, *, wait: bool) -> Job | None:
+        """The next question; what is asked for before anybody wants it comes last. Nothing once it
+        is closed, or where there is none and nobody waits for one."""
+        with self._changed:
+            while not self.closed:
+                order = sorted(self._waiting, key=lambda job: job.lane == IDLE)
+                if order:
+                    self._waiting.remove(order[0])
+                    self._now = order[0]
+                    return order[0]
+                if not wait:
+                    return None
+                self._changed.wait()
+        return None
+
+    def work(self, job: Job) -> Iterator[None]:
+        """Answer a question, a step at a time."""
+        try:
+            yield from self._work(job)
+        except Stopped:
+            pass
+        except LensscopeError as error:
+            job.end({"error": failure(error)})
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            job.end({"error": _unknown(error)})
+        finally:
+            with self._changed:
+                self._now = None
+
+    def _work(self, job: Job) -> Iterator[None]:
+        key = key_of(job.question)
+        known = self.kept.get(key)
+        if known is not None:  # it was asked for twice
+            _tell_again(job, known)
+            return
+        parts: list[Any] = []
+        watch = _Watch(job)
+        answer = answered(self.lab, job.question, lambda part: job.say({"part": plain(part)}))
+        while True:
+            with one_bar(), watched(watch):
+                watch(0, 0, "")
+                part = next(answer, None)
+            if part is None:
+                break
+            parts.append(plain(part))
+            job.say({"part": parts[-1]})
+            yield
+        self.kept.put(key, job.given, parts)
+        job.end({"done": True})
+
+
+class _Watch:
+    """Stops a job between two of its steps, and tells how far it has come."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.last = job, time.monotonic()
+
+    def __call__(self, done: float, total: float, what: str) -> None:
+        if self.job.stopped.is_set():
+            raise Stopped
+        now = time.monotonic()
+        if what and now - self.last > _EVERY:
+            self.last = now
+            self.job.say({"progress": {"done": done, "total": total, "what": what}})
+
+
+def _tell_again(job: Job, parts: list[Any]) -> None:
+    for part in parts:
+        job.tell({"part": part})
+    job.end({"done": True})
+
+
+class Worker:
+    """A thread that answers the questions of a desk."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self._thread = threading.Thread(target=self._run, name="lensscope explorer", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while (job := self.desk.next(wait=True)) is not None:
+            for _ in self.desk.work(job):
+                pass
+
+    def stop(self, seconds: float = 10) -> None:
+        """End what is being done, and the thread."""
+        self.desk.close()
+        self._thread.join(seconds)
+
+
+def failure(error: LensscopeError) -> dict[str, str]:
+    """An error as the browser is told it."""
+    parts = {"what": error.what, "got": error.got, "expected": error.expected}
+    return {name: cut(str(part), 800) for name, part in {**parts, "instead": error.instead}.items()}
+
+
+def _unknown(error: Exception) -> dict[str, str]:
+    return {
+        "what": "Something failed that should not have.",
+        "got": cut(f"{type(error).__name__}: {error}", 400),
+        "expected": "an answer",
+        "instead": "the traceback stands where lensscope was started; please report it",
+    }
+
+
+_BUSY: Final = {
+    "what": "Too much is asked at once.",
+    "got": f"{_WAITING} questions that wait",
+    "expected": "fewer",
+    "instead": "the same in a moment",
+}

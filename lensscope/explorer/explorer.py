@@ -1,0 +1,280 @@
+"""`explore`: a model's states in words, lenses and patches, to be looked at."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from lensscope import checks
+from lensscope.errors import BasisError, LensError, LensscopeError
+from lensscope.explorer.about import about
+from lensscope.explorer.desk import Desk
+from lensscope.explorer.lab import Lab
+from lensscope.explorer.lenses import affine_lens, fits
+from lensscope.explorer.page import recorded_page
+from lensscope.explorer.record import record_of
+from lensscope.explorer.scenes import first_questions, scene
+from lensscope.explorer.serving import served
+from lensscope.lenses.lens import Lens
+from lensscope.model.classes import backend_of
+from lensscope.patchscope.lens_names import lens_of
+from lensscope.patchscope.reader_names import reader_of
+from lensscope.patchscope.scope import Patchscope
+from lensscope.progress import progress
+from lensscope.store.files import write
+from lensscope.store.json_text import json_text
+
+
+class Explorer:
+    """A model to be looked at; made by `explore`.
+
+    In a notebook it shows itself. `serve` shows it in a browser, `export` writes what was answered
+    to one file that needs nothing, and `ask` gives an answer to Python.
+
+    Args:
+        lab: the model, with its lenses and readers.
+        prompt: what is looked at first.
+    """
+
+    def __init__(self, lab: Lab, prompt: str | None = None) -> None:
+        self.lab = lab
+        self.about = about(lab, prompt)
+        self._desk: Desk | None = None
+        self._widget: Any = None
+
+    @property
+    def desk(self) -> Desk:
+        """Where questions are answered; a new one once the last was closed."""
+        if self._desk is None or self._desk.closed:
+            kept = None if self._desk is None else self._desk.kept
+            self._desk = Desk(self.lab, kept)
+        return self._desk
+
+    def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to a question of the browser, as one value.
+
+        Args:
+            question: as `explorer/src/protocol.ts` has it; what a saved view lists.
+
+        Raises:
+            LensscopeError: what the browser would be told.
+
+        Example:
+            >>> explorer = ls.explore(model, lenses=["logit"], readers=[])
+            >>> answer = explorer.ask({"kind": "grid", "prompt": "Paris is", "lens": "logit"})
+            >>> len(answer["rows"]), answer["rows"][0]["layer"]
+            (30, 29)
+        """
+        found: dict[str, Any] = {}
+        error: list[Mapping[str, str]] = []
+
+        def tell(told: Mapping[str, Any]) -> None:
+            if "error" in told:
+                error.append(told["error"])
+
+        desk = self.desk
+        desk.ask(question, "python", "ask", tell)
+        while (job := desk.next(wait=False)) is not None:
+            for _ in desk.work(job):
+                pass
+        if error:
+            raise LensscopeError(error[0]["what"], **{n: error[0][n] for n in _PARTS})
+        for part in desk.known(question):
+            for name, value in part.items():
+                listed = isinstance(value, list) and name in _GROWING
+                found[name] = [*found.get(name, []), *value] if listed else value
+        return found
+
+    def serving(
+        self, host: str | None = None, port: int | None = None
+    ) -> AbstractContextManager[str]:
+        """A server while a ``with`` block lasts, which gives its address.
+
+        Args:
+            host: the loopback address by default; another one gets a token in its URL.
+            port: a free one by default.
+
+        Raises:
+            FileError: the address or port cannot be used.
+        """
+        return served(self.desk, self.about, host, port, first_questions(self.about))
+
+    @checks.door(LensError, open=checks.flag)
+    def serve(
+        self, host: str | None = None, port: int | None = None, *, open: bool = False
+    ) -> None:
+        """Serve it until it is interrupted (Ctrl-C).
+
+        Args:
+            host: as in `serving`.
+            port: as there.
+            open: open the browser.
+
+        Raises:
+            FileError: the address or port cannot be used.
+        """
+        with self.serving(host, port) as address:
+            print(f"{self.about['model']['name']} at {address}\nCtrl-C ends it.", flush=True)
+            if open:
+                import webbrowser
+
+                webbrowser.open(address)
+            try:
+                threading.Event().wait()
+            except KeyboardInterrupt:
+                print("\nEnded.")
+
+    @checks.door(LensError, prompt=checks.text, position=checks.whole(-(1 << 20), instead=-1))
+    def record(self, prompt: str | None = None, position: int = -1) -> dict[str, Any]:
+        """Answer what one asks first of a prompt, so that `export` has it: the grid of each lens,
+        and lenses, words and controls of a token at every layer.
+
+        Args:
+            prompt: what one begins with by default.
+            position: which token.
+
+        Returns:
+            The state of the screen that shows it.
+        """
+        state, questions = scene(self.lab, self.about, prompt, position)
+        with progress(len(questions), "record", "question") as bar:
+            for question in questions:
+                self.ask(question)
+                bar.update()
+        return state
+
+    @checks.door(LensError)
+    def export(self, path: str | Path, state: Mapping[str, Any] | None = None) -> Path:
+        """Write all that was answered to one file that needs nothing: no model, no network.
+
+        Args:
+            path: where to; ``.json`` gives what the explorer itself opens again.
+            state: what is on its screen; what `record` gave, or where one begins.
+
+        Raises:
+            FileError: a file that cannot be written.
+        """
+        kept = self.desk.kept.all()
+        if not kept:
+            state = self.record()
+            kept = self.desk.kept.all()
+        record = record_of(self.about, state or self.about["state"], kept)
+        as_json = Path(path).suffix.lower() == ".json"
+        return write(path, json_text(record) if as_json else recorded_page(record))
+
+    @property
+    def widget(self) -> Any:
+        """The widget that a notebook shows.
+
+        Raises:
+            FileError: anywidget is not installed: the extra ``notebook``.
+        """
+        if self._widget is None:
+            from lensscope.explorer.widget import widget_of
+
+            self._widget = widget_of(self.desk, self.about)
+        return self._widget
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        return self.widget._repr_mimebundle_(**options)
+
+    def __repr__(self) -> str:
+        return f"Explorer({self.about['model']['name']}; .serve() opens it in a browser)"
+
+
+_PARTS = ("got", "expected", "instead")
+_GROWING = ("rows", "lenses", "said", "layers", "results", "exact")
+"""Lists of an answer that come a few at a time."""
+
+
+@checks.door(LensError, prompt=checks.optional(checks.text), loading=checks.anything)
+def explore(
+    model: Any,
+    prompt: str | None = None,
+    *,
+    lenses: Sequence[str | Lens] | None = None,
+    readers: Sequence[str | Patchscope] | None = None,
+    loading: Sequence[str] = ("# model: the one that ls.explore was given",),
+) -> Explorer:
+    """Look at a model: its states in words beside lenses and controls, states moved between
+    prompts, where a run matters; in a notebook, in a browser, or in one file.
+
+    Args:
+        model: a ``HookedTransformer`` or ``TransformerBridge``.
+        prompt: what is looked at first.
+        lenses: names and paths as of ``lensscope compare``, or lenses. By default the logit lens,
+            an affine lens that is fitted in some seconds, once for each model (it is kept in the
+            user's cache folder), and the token-identity patchscope.
+        readers: trained readers, or their paths; by default the one that comes with lensscope, if
+            it is of this model.
+        loading: lines of Python that give ``model``, for what is copied as Python.
+
+    Returns:
+        An `Explorer`.
+
+    Raises:
+        LensError: no such lens or reader.
+        BasisError: a lens or reader of another model.
+
+    Example:
+        >>> explorer = ls.explore(model, "Jurassic Park", lenses=["logit"], readers=[])
+        >>> explorer
+        Explorer(SmolLM2-135M-Instruct; .serve() opens it in a browser)
+    """
+    found, lens_lines = _lenses(model, lenses)
+    trained, reader_lines = _readers(model, readers)
+    lab = Lab(model, found, trained, list(loading), lens_lines, reader_lines)
+    for name in found:
+        lab.lens(name)  # which refuses one of another model
+    return Explorer(lab, prompt)
+
+
+def _lenses(
+    model: Any, given: Sequence[str | Lens] | None
+) -> tuple[dict[str, Lens], dict[str, str]]:
+    if given is None:
+        given = ["logit", *(["affine"] if fits(model) else []), "token-identity"]
+    found: dict[str, Lens] = {}
+    lines: dict[str, str] = {}
+    for one in given:
+        if isinstance(one, Lens):
+            name, lens, line = one.name, one, f"lens  # {one.name}: the one that was given"
+        elif one == "affine":
+            name, lens, line = one, affine_lens(model), "affine_lens(model)"
+        else:
+            name, lens = str(one), lens_of(str(one))
+            line = _KNOWN.get(name, f"lens_of({name!r})")
+        name = name if name not in found else f"{name} {len(found)}"
+        found[name], lines[name] = lens, line
+    return found, lines
+
+
+_KNOWN = {
+    "logit": "ls.LogitLens()",
+    "token-identity": "ls.Patchscope.token_identity().as_lens()",
+}
+
+
+def _readers(
+    model: Any, given: Sequence[str | Patchscope] | None
+) -> tuple[dict[str, Patchscope], dict[str, str]]:
+    if given is None:
+        try:
+            return {"tuned": Patchscope.tuned(model)}, {"tuned": "ls.Patchscope.tuned(model)"}
+        except BasisError:
+            return {}, {}
+    found: dict[str, Patchscope] = {}
+    lines: dict[str, str] = {}
+    for n, one in enumerate(given):
+        if isinstance(one, Patchscope):
+            name, scope, line = f"reader {n + 1}", one, "reader  # the one that was given"
+        else:
+            name, scope = str(one), reader_of(str(one), model)
+            tuned = name == "tuned"
+            line = "ls.Patchscope.tuned(model)" if tuned else f"reader_of({name!r}, model)"
+        backend_of(scope.model if scope.model is not None else model)
+        found[name], lines[name] = scope, line
+    return found, lines

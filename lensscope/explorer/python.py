@@ -1,0 +1,188 @@
+"""A question as the lines of Python that answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from lensscope.explorer.lab import RAW, TEXTS, Lab
+from lensscope.explorer.mattering import SITES, pair_of
+from lensscope.explorer.questions import (
+    Cell,
+    Circuits,
+    Grid,
+    Inspection,
+    Matters,
+    Patched,
+    PatchSpec,
+    Prompt,
+    Question,
+    Step,
+    Tokens,
+    Words,
+)
+from lensscope.explorer.saying import STOP
+from lensscope.values.chats import Chat
+
+
+def python_of(lab: Lab, question: Question) -> str:
+    """Lines that give what the answer to a question shows."""
+    body = _BODIES[type(question)](lab, question)
+    used = [line for name, line in _IMPORTS.items() if any(f"{name}(" in one for one in body)]
+    return "\n".join(["import lensscope as ls", *used, "", *lab.loading, *body]) + "\n"
+
+
+_IMPORTS = {
+    "affine_lens": "from lensscope.explorer.lenses import affine_lens",
+    "controlled": "from lensscope.patchscope.controls import controlled",
+    "lens_of": "from lensscope.patchscope.lens_names import lens_of",
+    "reader_of": "from lensscope.patchscope.reader_names import reader_of",
+    "texts_of": "from lensscope.studies.texts import texts_of",
+}
+
+
+def _tokens(lab: Lab, question: Tokens) -> list[str]:
+    if question.placeholder is None:
+        return [f"run = ls.run(model, {_prompt(question.prompt)})", "print(run.tokens[0])"]
+    made = f"ls.InspectionPrompt({_prompt(question.prompt)}, {question.placeholder!r})"
+    return [f"prompt = {made}", "print(prompt.tokens(model).labels, prompt.places(model))"]
+
+
+def _grid(lab: Lab, question: Grid) -> list[str]:
+    return [
+        f"lens = {lab.lens_lines[question.lens]}",
+        f"reading = lens.read(model, {_prompt(question.prompt)}, ls.resid_post, top_k=1, "
+        'measures=("entropy", "kl"))',
+        "print(reading)",
+        "reading.plot()",
+    ]
+
+
+def _cell(lab: Lab, question: Cell) -> list[str]:
+    return [
+        f"lenses = [{', '.join(lab.lens_lines[name] for name in lab.lenses)}]",
+        f"prompt = {_prompt(question.prompt)}",
+        "for lens in lenses:",
+        f"    reading = lens.read(model, prompt, ls.resid_post({question.layer}), "
+        f'{question.position}, top_k=5, measures=("entropy", "kl"))',
+        "    print(reading)",
+    ]
+
+
+def _words(lab: Lab, question: Words) -> list[str]:
+    readers = [RAW, *lab.trained]
+    return [
+        f"texts = [str(text) for text in texts_of(None)[:{TEXTS}]]",
+        f"readers = [{', '.join(_reader(lab, name, question.inspection) for name in readers)}]",
+        f"prompt = {_prompt(question.prompt)}",
+        "for reader in readers:",
+        f"    found = controlled(reader, model, prompt, {question.position}, [{question.layer}], "
+        f"texts=texts, {_said(question.inspection)})",
+        "    print(found)",
+    ]
+
+
+def _step(lab: Lab, question: Step) -> list[str]:
+    return [
+        f"scope = {_reader(lab, question.reader, question.inspection)}",
+        f"result = scope.inspect(model, {_prompt(question.prompt)}, {question.position}, "
+        f"{_said(question.inspection)})",
+        f'print(result.frame().set_index("source_layer")["text"][{question.layer}])',
+        "result.plot()",
+    ]
+
+
+def _patched(lab: Lab, question: Patched) -> list[str]:
+    return [
+        f"prompts = [{', '.join(map(_prompt, question.prompts))}]",
+        "caches = [ls.capture(model, prompt, ls.resid_post) for prompt in prompts]",
+        "patches = [[], []]",
+        *map(_patch, question.patches),
+        "for prompt, own in zip(prompts, patches):",
+        "    out = ls.run_many(model, prompt, [[], own], "
+        f"max_new_tokens={question.max_new_tokens})",
+        "    before, after = out.generation.texts",
+        "    print(repr(before), repr(after))",
+    ]
+
+
+def _patch(one: PatchSpec) -> str:
+    to = f"ls.resid_post({one.to.layer}).at({one.to.position})"
+    if one.source is None:
+        return f"patches[{one.to.prompt}].append({to}.scale({one.amount!r}))"
+    read = f"ls.resid_post({one.source.layer}).at({one.source.position})"
+    times = "" if one.amount == 1 or one.how == "project_out" else f" * {one.amount!r}"
+    value = f"caches[{one.source.prompt}].value({read})[0]{times}"
+    return f"patches[{one.to.prompt}].append({to}.{one.how}({value}))"
+
+
+def _matters(lab: Lab, question: Matters) -> list[str]:
+    kind = SITES[question.site].kind
+    return [
+        *_pair(lab, question),
+        f"estimate = ls.attribution_patching(model, clean, corrupted, ls.{kind}, metric)",
+        f"exact = ls.activation_patching(model, clean, corrupted, ls.{kind}, metric)",
+        "print(exact)",
+        "exact.plot()",
+    ]
+
+
+def _circuit(lab: Lab, question: Circuits) -> list[str]:
+    return [
+        *_pair(lab, question),
+        "effect = ls.attribution_patching(model, clean, corrupted, [ls.head_out, ls.mlp_out], "
+        "metric)",
+        f"circuit = effect.circuit(threshold={question.threshold!r})",
+        "print(circuit)",
+        "print(circuit.faithfulness(model, clean, corrupted, metric).recovered)",
+    ]
+
+
+def _pair(lab: Lab, question: Matters | Circuits) -> list[str]:
+    pair = pair_of(lab, question)
+    return [
+        f"clean = {_prompt(question.clean)}",
+        f"corrupted = {_prompt(question.corrupted)}",
+        f"metric = ls.logit_difference({pair.answer!r}, {pair.wrong!r})",
+    ]
+
+
+def _said(inspection: Inspection) -> str:
+    """How texts go on, as arguments."""
+    given: dict[str, Any] = {"max_new_tokens": inspection.max_new_tokens, "stop": list(STOP)}
+    if inspection.temperature:
+        given |= {"temperature": inspection.temperature, "top_p": inspection.top_p}
+    if inspection.temperature or inspection.seed:
+        given["seed"] = inspection.seed
+    return ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
+
+
+def _reader(lab: Lab, name: str, inspection: Inspection) -> str:
+    if name != RAW:
+        return lab.reader_lines[name]
+    made = f"ls.InspectionPrompt({_prompt(inspection.text)}, {inspection.placeholder!r})"
+    where = "ls.resid_post"
+    if inspection.target != "same":
+        where = f"ls.resid_pre({inspection.target}), read=ls.resid_post"
+    norm = ", match_norm=True" if inspection.preset == "selfie" else ""
+    return f"ls.Patchscope({made}, {where}{norm})"
+
+
+def _prompt(prompt: Prompt) -> str:
+    if not isinstance(prompt, Chat):
+        return repr(prompt)
+    messages: Sequence[Any] = [asdict(message) for message in prompt.messages]
+    return f"ls.chat({messages!r})"
+
+
+_BODIES: dict[type, Any] = {
+    Tokens: _tokens,
+    Grid: _grid,
+    Cell: _cell,
+    Words: _words,
+    Step: _step,
+    Patched: _patched,
+    Matters: _matters,
+    Circuits: _circuit,
+}

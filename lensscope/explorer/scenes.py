@@ -1,0 +1,58 @@
+"""What one asks first of a prompt, as questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lensscope.errors import PositionError
+from lensscope.explorer.lab import Lab
+
+
+def first_questions(about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the screen asks where one begins; and, so that all has run once before anybody waits for
+    it, what readers say of one state."""
+    state = about["state"]
+    where = {"prompt": state["prompt"], "position": 0, "layer": about["model"]["n_layers"] // 3}
+    return [
+        {"kind": "grid", "prompt": state["prompt"], "lens": state["lens"]},
+        {"kind": "words", **where, "inspection": state["inspection"]},
+    ]
+
+
+def scene(
+    lab: Lab, about: Mapping[str, Any], prompt: str | None, position: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The screen of a prompt's grid with one token of it chosen, and the questions that it asks:
+    the grid of each lens, and all that is said of the token at every layer.
+
+    Raises:
+        PositionError: the prompt has no such token.
+    """
+    state = dict(about["state"])
+    text = state["prompt"] if prompt is None else prompt
+    n, layers = len(lab.ran(text).prompt), lab.backend.n_layers
+    if not -n <= position < n:
+        raise PositionError(
+            "The prompt has no such token.",
+            got=position,
+            expected=f"{-n} to {n - 1}",
+            instead="-1, the last one",
+        )
+    at = position % n
+    state |= {"prompt": text, "cell": {"position": at, "layer": layers // 3}}
+    questions: list[dict[str, Any]] = [{"kind": "tokens", "prompt": text, "placeholder": None}]
+    inspection = state["inspection"]
+    questions.append(
+        {
+            "kind": "tokens",
+            "prompt": inspection["text"],
+            "placeholder": inspection["placeholder"],
+        }
+    )
+    questions += [{"kind": "grid", "prompt": text, "lens": name} for name in lab.lenses]
+    for layer in range(layers):
+        where = {"prompt": text, "position": at, "layer": layer}
+        questions.append({"kind": "cell", **where})
+        questions.append({"kind": "words", **where, "inspection": inspection})
+    return state, questions
