@@ -34,6 +34,8 @@ from lensscope.values.sites import resid_post, resid_pre
 T = TypeVar("T")
 RAW: Final = "raw"
 """The reader that is edited; all others were trained."""
+TOKENS: Final = 512
+"""Tokens of a prompt that is looked at."""
 TEXTS: Final = 8
 """Texts that come along, whose mean state is a control."""
 _RUNS: Final = 4
@@ -69,7 +71,7 @@ class Others:
     number: int
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Lab:
     """What the explorer looks at a model with.
 
@@ -99,6 +101,13 @@ class Lab:
     def ran(self, prompt: Prompt) -> Ran:
         """A prompt's run, made once while it is looked at."""
         tokens = tokenize(self.backend, prompt)[0]
+        if len(tokens) > TOKENS:
+            raise PromptError(
+                "The prompt is longer than the explorer shows.",
+                got=f"{len(tokens)} tokens",
+                expected=f"at most {TOKENS}",
+                instead="the part of it that is looked at; ls.LogitLens().read takes all of it",
+            )
         known = self._runs.get(tokens.ids)
         if known is None or known.prompt != tokens:
             cache = capture(self.model, tokens, resid_post)
@@ -228,11 +237,11 @@ def preset_inspections(n_layers: int) -> dict[str, Inspection]:
         block = None if layer is None else layer + (scope.write.kind == "resid_post")
         target: Any = "same" if block is None else min(block, n_layers - 1)
         text, placeholder = scope.inspection.text, scope.inspection.placeholder
-        tokens = min(scope.max_new_tokens, _TOKENS)
+        tokens = min(scope.max_new_tokens, _NEW)
         found[name] = Inspection(name, text, placeholder, target, tokens, 0.0, None, 0)
     return found
 
 
 _ATTRIBUTE: Final = "The largest city in x"
-_TOKENS: Final = 10
+_NEW: Final = 10
 """New tokens, unless a preset says less."""

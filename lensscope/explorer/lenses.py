@@ -39,8 +39,8 @@ def affine_lens(model: Any) -> AffineLens:
         'affine lens'
     """
     known = backend_of(model).provenance()
-    name = f"affine-{known.fingerprint}-{known.processing}-{known.dtype}.safetensors"
-    path = cache_folder() / "lenses" / name
+    of = f"{known.fingerprint}-{known.processing}-{known.dtype}"
+    path = cache_folder() / "lenses" / f"affine-{of}-{TOKENS}.safetensors"
     if path.is_file():
         try:
             found = AffineLens.load(path)

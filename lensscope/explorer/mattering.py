@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import xarray as xr
 
 from lensscope.effects.metrics import logit_difference
 from lensscope.engine.run_many import run_many
@@ -76,14 +77,14 @@ def matters(lab: Lab, question: Matters) -> Iterator[dict[str, Any]]:
     begun = _begun(lab, question, pair, found)
     yield {**begun, "corrupted": corrupted, "estimate": _finite(estimate)}
     # the layers of the largest estimates first: that is where one looks
-    sizes = np.nan_to_num(np.abs(estimate)).max(1)
+    sizes = np.nan_to_num(np.abs(estimate.values)).max(1)
     order = np.argsort(-sizes, kind="stable").tolist()
     for some in (order[n : n + _LAYERS] for n in range(0, len(order), _LAYERS)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # said in the notes
             exact = activation_patching(lab.model, *pair[:2], list(map(kind, some)), pair.metric)
-        each = zip(some, _effects(exact), strict=True)
-        yield {"exact": [{"layer": n, "effects": _finite(row)} for n, row in each]}
+        effects = _effects(exact)
+        yield {"exact": [{"layer": n, "effects": _finite(effects.sel(layer=n))} for n in some]}
 
 
 def circuit(lab: Lab, question: Circuits) -> Iterator[dict[str, Any]]:
@@ -139,10 +140,9 @@ def _attributed(lab: Lab, pair: Pair, sites: list[Site]) -> PatchingResult:
         return attribution_patching(lab.model, *pair[:2], sites, pair.metric)
 
 
-def _effects(found: PatchingResult) -> Any:
-    """``[layer, position]``."""
-    axes = ("layer", "position")
-    return found.data["effect"].isel(pair=0).transpose(*axes).values
+def _effects(found: PatchingResult) -> xr.DataArray:
+    """By layer and position."""
+    return found.data["effect"].isel(pair=0).transpose("layer", "position")
 
 
 def _finite(values: Any) -> Any:

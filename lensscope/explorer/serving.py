@@ -54,7 +54,8 @@ def served(
         )
         server = uvicorn.Server(config)
         worker = Worker(desk)
-        thread = threading.Thread(target=server.run, args=([found],), daemon=True)
+        name = "lensscope explorer, server"
+        thread = threading.Thread(target=server.run, args=([found],), name=name, daemon=True)
         thread.start()
         for n, question in enumerate(first):
             desk.ask(question, "first", str(n), lambda told: None)
