@@ -10,6 +10,7 @@ VENV_NEWEST ?= .venv-newest
 CORE := $(addsuffix .py,$(addprefix tests/,$(addprefix engine/test_,micro laws engine traps) \
 	$(addprefix model/test_,trials token_texts loading) patchscope/test_patchscope))
 READER := lensscope/patchscope/data
+STATIC := lensscope/explorer/static
 # Bytecode is made of what is imported, when it is: most of what is installed never is.
 PIP_INSTALL := -m pip install --quiet --no-compile --disable-pip-version-check
 export HF_HUB_OFFLINE ?= 1
@@ -20,10 +21,14 @@ PYTEST_JOBS ?= 2
 # Neighbours in a file stay together, so that what a file makes once is made once.
 SIDE_BY_SIDE = -n $(PYTEST_JOBS) --dist worksteal
 
-.PHONY: demo test test-tl3 test-newest check format bench families reader notebooks clean
+.PHONY: demo explore test test-tl3 test-newest check format bench families reader notebooks bundle clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lensscope demo --html lensscope-demo.html
+
+# What a model thinks, in a browser.
+explore: $(VENV)/.demo
+	$(BIN)/lensscope explore --open
 
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 LENSSCOPE_QUICK=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) \
@@ -35,6 +40,9 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	cd explorer && npm ci --no-audit --no-fund --silent && npm test --silent
+	cd explorer && npm run build --silent -- --outDir ../build/explorer --logLevel warn
+	diff -r -x '*.py' build/explorer $(STATIC)
 
 test-tl3: $(VENV_TL3)/.dev
 	OMP_NUM_THREADS=1 $(VENV_TL3)/bin/python -m pytest $(SIDE_BY_SIDE) -m line tests
@@ -51,6 +59,7 @@ test-newest:
 
 bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.explorer --write
 	$(BIN)/python -m benchmarks.lenses --write
 	$(BIN)/python -m benchmarks.patching --write
 	$(BIN)/python -m benchmarks.readers --write
@@ -64,6 +73,10 @@ families: $(VENV)/.dev
 reader: $(VENV)/.demo
 	$(BIN)/lensscope train-reader --keep-rank 80 --int8 --out $(READER)/tuned.safetensors
 	cd $(READER) && sha256sum tuned.safetensors > tuned.sha256
+
+# The explorer's front end, which comes along built: users need no Node.
+bundle:
+	cd explorer && npm ci --no-audit --no-fund && npm run build
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -311,6 +311,7 @@ export interface State {
   answer: string;
   wrong: string;
   site: Where;
+  matters_cell: Cell | null;
   threshold: number;
   /** Of the circuit; otherwise the map is shown. */
   circuit: boolean;

@@ -89,14 +89,20 @@ def told(inspection: Inspection) -> dict[str, Any]:
 
 
 def state(lab: Lab, inspection: Inspection, prompt: str | None) -> dict[str, Any]:
-    """Where one begins."""
+    """Where one begins: at a prompt's last token, a third of the way up.
+
+    Raises:
+        PromptError: the prompt cannot be run.
+    """
+    text = PROMPTS[0] if prompt is None else prompt
+    last = len(lab.ran(text).prompt) - 1
     return {
         "version": VERSION,
         "view": "grid",
-        "prompt": PROMPTS[0] if prompt is None else prompt,
+        "prompt": text,
         "lens": next(iter(lab.lenses)),
         "colour": "probability",
-        "cell": None,
+        "cell": {"position": last, "layer": lab.backend.n_layers // 3},
         "inspection": told(inspection),
         "reader": next(iter(lab.trained), RAW),
         "step": 0,
@@ -108,6 +114,7 @@ def state(lab: Lab, inspection: Inspection, prompt: str | None) -> dict[str, Any
         "answer": "",
         "wrong": "",
         "site": "resid_pre",
+        "matters_cell": None,
         "threshold": 0.05,
         "circuit": False,
         "quiz": None,

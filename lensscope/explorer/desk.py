@@ -210,7 +210,7 @@ class Desk:
         watch = _Watch(job)
         answer = answered(self.lab, job.question, lambda part: job.say({"part": plain(part)}))
         while True:
-            with one_bar(), watched(watch):
+            with self.lab.lock, one_bar(), watched(watch):
                 watch(0, 0, "")
                 part = next(answer, None)
             if part is None:

@@ -42,16 +42,8 @@ class Explorer:
     def __init__(self, lab: Lab, prompt: str | None = None) -> None:
         self.lab = lab
         self.about = about(lab, prompt)
-        self._desk: Desk | None = None
+        self.desk = Desk(lab)
         self._widget: Any = None
-
-    @property
-    def desk(self) -> Desk:
-        """Where questions are answered; a new one once the last was closed."""
-        if self._desk is None or self._desk.closed:
-            kept = None if self._desk is None else self._desk.kept
-            self._desk = Desk(self.lab, kept)
-        return self._desk
 
     def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to a question of the browser, as one value.
@@ -100,7 +92,8 @@ class Explorer:
         Raises:
             FileError: the address or port cannot be used.
         """
-        return served(self.desk, self.about, host, port, first_questions(self.about))
+        desk = Desk(self.lab, self.desk.kept)
+        return served(desk, self.about, host, port, first_questions(self.about))
 
     @checks.door(LensError, open=checks.flag)
     def serve(
@@ -181,6 +174,10 @@ class Explorer:
     def _repr_mimebundle_(self, **options: Any) -> Any:
         return self.widget._repr_mimebundle_(**options)
 
+    def _display_(self) -> Any:
+        """What marimo shows."""
+        return self.widget
+
     def __repr__(self) -> str:
         return f"Explorer({self.about['model']['name']}; .serve() opens it in a browser)"
 
@@ -239,7 +236,7 @@ def _lenses(
         given = ["logit", *(["affine"] if fits(model) else []), "token-identity"]
     found: dict[str, Lens] = {}
     lines: dict[str, str] = {}
-    for one in given:
+    for one in checks.several(given, "lenses", '["logit"]', LensError):
         if isinstance(one, Lens):
             name, lens, line = one.name, one, f"lens  # {one.name}: the one that was given"
         elif one == "affine":
@@ -268,7 +265,8 @@ def _readers(
             return {}, {}
     found: dict[str, Patchscope] = {}
     lines: dict[str, str] = {}
-    for n, one in enumerate(given):
+    several = [] if given in ([], ()) else checks.several(given, "readers", '["tuned"]', LensError)
+    for n, one in enumerate(several):
         if isinstance(one, Patchscope):
             name, scope, line = f"reader {n + 1}", one, "reader  # the one that was given"
         else:

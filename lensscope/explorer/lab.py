@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -82,6 +83,7 @@ class Lab:
         loading: lines of Python that give ``model``.
         lens_lines: an expression of Python for each lens.
         reader_lines: and for each trained reader.
+        lock: held by whoever runs the model.
     """
 
     model: Any
@@ -90,6 +92,7 @@ class Lab:
     loading: Sequence[str] = ()
     lens_lines: Mapping[str, str] = field(default_factory=dict)
     reader_lines: Mapping[str, str] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _runs: OrderedDict[tuple[int, ...], Ran] = field(default_factory=OrderedDict, init=False)
     _checked: dict[str, Lens] = field(default_factory=dict, init=False)
     _last: OrderedDict[object, Any] = field(default_factory=OrderedDict, init=False)

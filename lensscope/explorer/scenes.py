@@ -10,12 +10,12 @@ from lensscope.explorer.lab import Lab
 
 
 def first_questions(about: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the screen asks where one begins; and, so that all has run once before anybody waits for
-    it, what readers say of one state."""
+    """What the screen asks where one begins."""
     state = about["state"]
-    where = {"prompt": state["prompt"], "position": 0, "layer": about["model"]["n_layers"] // 3}
+    where = {"prompt": state["prompt"], **state["cell"]}
     return [
         {"kind": "grid", "prompt": state["prompt"], "lens": state["lens"]},
+        {"kind": "cell", **where},
         {"kind": "words", **where, "inspection": state["inspection"]},
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,9 @@ from lensscope import progress
 from lensscope.explorer import desk as desks
 from lensscope.explorer.desk import Desk, Kept, Stopped, Worker
 from tests.explorer.asking import ITALY, JAPAN
+
+NOTHING = SimpleNamespace(lock=threading.Lock())
+"""In place of a laboratory, where nothing is run."""
 
 
 class Heard(list):
@@ -57,7 +61,7 @@ def working():
     """A desk with a worker, both stopped afterwards."""
     made = []
 
-    def start(lab=None):
+    def start(lab=NOTHING):
         desk = Desk(lab)
         made.append(Worker(desk))
         return desk
@@ -181,7 +185,7 @@ def test_fifty_questions_a_second_end_with_the_last_one(lab, working):
 
 @pytest.mark.usefixtures("slow")
 def test_a_closed_desk_ends_what_waits_and_takes_no_more():
-    desk = Desk(None)
+    desk = Desk(NOTHING)
     worker = Worker(desk)
     first, second, third = Heard(), Heard(), Heard()
     desk.ask(tokens("one"), "a", "1", first)

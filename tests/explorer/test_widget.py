@@ -92,4 +92,5 @@ def test_it_shows_itself_in_a_notebook(explorer):
     held = bundle[0] if isinstance(bundle, tuple) else bundle
     assert "application/vnd.jupyter.widget-view+json" in held
     assert explorer.widget is explorer.widget
+    assert explorer._display_() is explorer.widget  # in marimo
     assert explorer.widget.about["model"]["name"] == explorer.about["model"]["name"]
