@@ -2,16 +2,20 @@
 
     python -m benchmarks.explorer [--write]
 
-Each line is the median of some questions that were not asked before, over HTTP, one at a time.
+Each line is the median of some questions that were not asked before, over HTTP, one at a time, of a
+``lensscope explore`` of its own.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
+import signal
 import statistics
+import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +23,6 @@ from urllib.parse import urlsplit
 
 import psutil
 
-import lensscope as ls
 from benchmarks import machine
 
 PLACE = Path(__file__).parent / "explorer.md"
@@ -56,11 +59,14 @@ def until(address: str, question: dict[str, Any], shown: Callable[[Any], bool]) 
 
 def main() -> None:
     """Print the table, and keep it if told to."""
-    model = ls.load_model()
-    explorer = ls.explore(model)
-    inspection = explorer.about["state"]["inspection"]
-    japan, italy = explorer.about["state"]["prompts"]
-    with explorer.serving(port=0) as address:
+    command = [sys.executable, "-m", "lensscope", "explore", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        address = server.stdout.readline().split(" at ")[1].strip()
+        request = urllib.request.Request(f"{address}about", headers={"X-Lensscope": "explorer"})
+        with urllib.request.urlopen(request) as answer:
+            about = json.load(answer)
+        inspection, (japan, italy) = about["state"]["inspection"], about["state"]["prompts"]
         until(address, {"kind": "tokens", "prompt": "a", "placeholder": None}, lambda part: True)
         time.sleep(5)  # what it answers before anybody asks
 
@@ -68,13 +74,15 @@ def main() -> None:
             return False  # only the end
 
         def words(part: Any) -> bool:
-            return any(one["text"].strip() for one in part.get("said", ()))
+            said = part.get("said", ())
+            return any(one["condition"] == "state" and one["text"].strip() for one in said)
 
         def controls(part: Any) -> bool:
-            return any(one["condition"] == "shuffled" for one in part.get("said", ()))
+            return any(one["condition"] == "random" for one in part.get("said", ()))
 
         def said(part: Any) -> bool:
-            return any(one.get("after") for one in part.get("results", ()))
+            each = (one.get("after") for one in part.get("results", ()))
+            return any(one and one["text"].strip() for one in each)
 
         prompts = [f"{PROMPT} {end}" for end in ENDS]
         cells = [(prompts[0], n, layer) for n, layer in ((3, 8), (5, 12), (9, 16), (10, 4))]
@@ -92,6 +100,17 @@ def main() -> None:
             }
             for source, to in spots
         ]
+        others = [
+            {**one, "patches": [{**patch, "amount": 2} for patch in one["patches"]]}
+            for one in moves
+        ]
+        # what the browser asks while nobody acts
+        idle = {
+            "the same, with controls asked for while idle": [
+                {"kind": "controls", "inspection": inspection}
+            ],
+            "a drag's first new word": [{**moves[0], "patches": []}],
+        }
         asked: dict[str, tuple[float, list[dict[str, Any]], Callable[[Any], bool]]] = {
             "grid of 12 tokens, logit lens": (
                 2.0,
@@ -112,13 +131,24 @@ def main() -> None:
                 ],
                 controls,
             ),
-            "a drag's new text": (1.5, moves, said),
+            "the same, with controls asked for while idle": (
+                2.5,
+                [
+                    {"kind": "words", **one, "inspection": inspection}
+                    for one in [{**one, "layer": one["layer"] + 2} for one in each]
+                ],
+                whole,
+            ),
+            "a drag's first new word": (1.5, moves, said),
+            "a drag's new text, whole": (1.5, others, whole),
         }
         rows = []
         for name, (most, questions, shown) in asked.items():
+            for question in idle.get(name, ()):
+                until(address, question, whole)
             seconds = [until(address, question, shown) for question in questions]
             rows.append((name, statistics.median(seconds), most))
-        process = psutil.Process()
+        process = psutil.Process(server.pid)
         grown = [process.memory_info().rss]
         for n in range(CLICKS):
             cell = {"kind": "cell", "prompt": prompts[n % 4], "position": n % 12, "layer": n % 30}
@@ -126,10 +156,11 @@ def main() -> None:
             if n == 99:
                 grown[0] = process.memory_info().rss
         grown.append(process.memory_info().rss)
+        server.send_signal(signal.SIGINT)
     lines = [
         "# What one waits for in the explorer",
         "",
-        f"{explorer.about['model']['name']}, by `python -m benchmarks.explorer`. "
+        f"{about['model']['name']}, by `python -m benchmarks.explorer`. "
         + " ".join(machine.describe()),
         "",
         "| | median, s | wanted, s |",

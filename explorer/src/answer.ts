@@ -8,6 +8,7 @@ const ROWS: Record<Kind, Record<string, string[]>> = {
   grid: { rows: ["layer"] },
   cell: { lenses: ["lens"] },
   words: { said: ["reader", "condition"] },
+  controls: {},
   step: { steps: [], layers: ["layer"] },
   patch: { results: ["prompt"] },
   matters: { exact: ["layer"] },

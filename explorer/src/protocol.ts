@@ -71,6 +71,8 @@ export type Question =
   | { kind: "grid"; prompt: Prompt; lens: string }
   | ({ kind: "cell"; prompt: Prompt } & Cell)
   | ({ kind: "words"; prompt: Prompt; inspection: Inspection } & Cell)
+  /** What is the same for all states of a layer, asked for before one looks. */
+  | { kind: "controls"; inspection: Inspection }
   | ({ kind: "step"; prompt: Prompt; inspection: Inspection; reader: string } & Cell)
   | {
       kind: "patch";
@@ -166,6 +168,11 @@ export interface WordsAnswer extends Coded {
   mean_of?: number;
 }
 
+/** The layers whose controls are known by now. */
+export interface ControlsAnswer extends Coded {
+  layers: number[];
+}
+
 export interface StepAnswer extends Coded {
   tokens: Token[];
   /** The inspection prompt; the state is written at its placeholders. */
@@ -236,6 +243,7 @@ export interface Answers {
   grid: GridAnswer;
   cell: CellAnswer;
   words: WordsAnswer;
+  controls: ControlsAnswer;
   step: StepAnswer;
   patch: PatchAnswer;
   matters: MattersAnswer;

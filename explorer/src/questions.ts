@@ -21,6 +21,8 @@ export const wordsOf = (state: State, prompt: Prompt, { layer, position }: Cell)
   position,
 });
 
+export const controlsOf = ({ inspection }: State): Of<"controls"> => ({ kind: "controls", inspection });
+
 export const stepOf = (state: State, { layer, position }: Cell): Of<"step"> => ({
   kind: "step",
   prompt: state.prompt,
@@ -30,10 +32,10 @@ export const stepOf = (state: State, { layer, position }: Cell): Of<"step"> => (
   position,
 });
 
-export const patchOf = (state: State): Of<"patch"> => ({
+export const patchOf = (state: State, patches = state.patches): Of<"patch"> => ({
   kind: "patch",
   prompts: state.prompts,
-  patches: state.patches,
+  patches,
   max_new_tokens: state.new_tokens,
 });
 

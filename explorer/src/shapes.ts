@@ -116,6 +116,7 @@ const kinds: Record<Kind, Check<Question>> = {
   grid: object({ kind: one("grid"), prompt, lens: string(200) }),
   cell: object({ kind: one("cell"), prompt, position: place, layer }),
   words: object({ kind: one("words"), prompt, inspection, position: place, layer }),
+  controls: object({ kind: one("controls"), inspection }),
   step: object({ kind: one("step"), prompt, inspection, reader: string(200), position: place, layer }),
   patch: object({
     kind: one("patch"),
@@ -140,7 +141,7 @@ const kinds: Record<Kind, Check<Question>> = {
     threshold: number(0, 1),
   }),
 };
-const kind = one("tokens", "grid", "cell", "words", "step", "patch", "matters", "circuit");
+const kind = one("tokens", "grid", "cell", "words", "controls", "step", "patch", "matters", "circuit");
 
 const tokens: Check<Token[]> = list(
   also(
@@ -174,6 +175,7 @@ const answers: { [K in Kind]: Check<Partial<Answers[K]>> } = {
     mean_of: integer(),
     said: list(object({ reader: string(200), condition: one(...CONDITIONS), text: string(), done: boolean })),
   }),
+  controls: partial({ ...coded, layers }),
   step: partial({
     ...coded,
     tokens,

@@ -16,11 +16,14 @@ _ANSWERS: Final[dict[str, Any]] = {
     "tokens": reading.tokens,
     "grid": reading.grid,
     "cell": reading.cell,
+    "controls": saying.controls,
     "step": saying.step,
-    "patch": moving.patch,
     "matters": mattering.matters,
     "circuit": mattering.circuit,
 }
+
+# Those that tell what comes while it comes.
+_TOLD: Final[dict[str, Any]] = {"words": saying.words, "patch": moving.patch}
 
 
 def answered(lab: Lab, question: Question, tell: Tell) -> Iterator[dict[str, Any]]:
@@ -35,8 +38,9 @@ def answered(lab: Lab, question: Question, tell: Tell) -> Iterator[dict[str, Any
     Raises:
         LensscopeError: what cannot be answered.
     """
-    if question.kind == "words":
-        yield from saying.words(lab, question, tell)  # type: ignore[arg-type]
+    if question.kind in _TOLD:
+        yield from _TOLD[question.kind](lab, question, tell)
     else:
         yield from _ANSWERS[question.kind](lab, question)
-    yield {"python": python_of(lab, question)}
+    if question.kind != "controls":
+        yield {"python": python_of(lab, question)}

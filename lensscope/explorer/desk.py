@@ -8,8 +8,11 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
+
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from lensscope.errors import LensscopeError
 from lensscope.explorer.answers import answered
@@ -98,7 +101,11 @@ class Kept:
     def all(self) -> list[dict[str, Any]]:
         """All of them, as they are written to a file."""
         with self._lock:
-            return [{"question": dict(g), "parts": list(p)} for g, p, _ in self._held.values()]
+            return [
+                {"question": dict(given), "parts": list(parts)}
+                for given, parts, _ in self._held.values()
+                if given.get("kind") != "controls"
+            ]
 
 
 class Desk:
@@ -185,6 +192,12 @@ class Desk:
                 self._changed.wait()
         return None
 
+    def answer_all(self) -> None:
+        """Answer what is asked until it is closed."""
+        while (job := self.next(wait=True)) is not None:
+            for _ in self.work(job):
+                pass
+
     def work(self, job: Job) -> Iterator[None]:
         """Answer a question, a step at a time."""
         try:
@@ -210,7 +223,7 @@ class Desk:
         watch = _Watch(job)
         answer = answered(self.lab, job.question, lambda part: job.say({"part": plain(part)}))
         while True:
-            with self.lab.lock, one_bar(), watched(watch):
+            with self.lab.lock, one_bar(), watched(watch), _asking(watch):
                 watch(0, 0, "")
                 part = next(answer, None)
             if part is None:
@@ -237,6 +250,23 @@ class _Watch:
             self.job.say({"progress": {"done": done, "total": total, "what": what}})
 
 
+@contextmanager
+def _asking(watch: _Watch) -> Iterator[None]:
+    """Let every module of a model ask, before it acts, whether anybody still waits: within a
+    forward, too, work ends when the next click comes."""
+    here = threading.get_ident()
+
+    def ask(module: Any, given: Any) -> None:
+        if threading.get_ident() == here:
+            watch(0, 0, "")
+
+    hook = register_module_forward_pre_hook(ask)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def _tell_again(job: Job, parts: list[Any]) -> None:
     for part in parts:
         job.tell({"part": part})
@@ -244,17 +274,17 @@ def _tell_again(job: Job, parts: list[Any]) -> None:
 
 
 class Worker:
-    """A thread that answers the questions of a desk."""
+    """A thread that answers the questions of a desk.
+
+    Where nothing else is to be done, `Desk.answer_all` in the main thread is faster: OpenMP has a
+    team of threads for each that runs a model, and waits less eagerly where there are several.
+    """
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self._thread = threading.Thread(target=self._run, name="lensscope explorer", daemon=True)
+        name = "lensscope explorer"
+        self._thread = threading.Thread(target=desk.answer_all, name=name, daemon=True)
         self._thread.start()
-
-    def _run(self) -> None:
-        while (job := self.desk.next(wait=True)) is not None:
-            for _ in self.desk.work(job):
-                pass
 
     def stop(self, seconds: float = 10) -> None:
         """End what is being done, and the thread."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -109,14 +108,16 @@ class Explorer:
         Raises:
             FileError: the address or port cannot be used.
         """
-        with self.serving(host, port) as address:
+        desk = Desk(self.lab, self.desk.kept)
+        first = first_questions(self.about)
+        with served(desk, self.about, host, port, first, works=False) as address:
             print(f"{self.about['model']['name']} at {address}\nCtrl-C ends it.", flush=True)
             if open:
                 import webbrowser
 
                 webbrowser.open(address)
             try:
-                threading.Event().wait()
+                desk.answer_all()
             except KeyboardInterrupt:
                 print("\nEnded.")
 

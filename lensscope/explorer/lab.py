@@ -23,7 +23,7 @@ from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.head import unembed
 from lensscope.model.tokens import tokenize
-from lensscope.patchscope.controls import states_at
+from lensscope.patchscope.controls import Words, states_at
 from lensscope.patchscope.inspection import InspectionPrompt
 from lensscope.patchscope.presets import Presets
 from lensscope.patchscope.reader_names import PRESETS
@@ -39,6 +39,10 @@ TOKENS: Final = 512
 """Tokens of a prompt that is looked at."""
 TEXTS: Final = 8
 """Texts that come along, whose mean state is a control."""
+_SHORT: Final = 16 << 20
+"""Bytes of a prompt's distributions that are kept with its run."""
+_LAST: Final = 32
+_SAID: Final = 4096
 _RUNS: Final = 4
 _HELD: Final = 256 << 20
 """Runs, and bytes of their states, that are kept."""
@@ -50,9 +54,17 @@ class Ran:
 
     prompt: TokenizedPrompt
     states: Float[Tensor, "layer position d_model"]
+    known: list[Tensor] = field(default_factory=list, repr=False)
 
     def log_p(self, backend: Backend, positions: slice) -> Float[Tensor, "position d_vocab"]:
-        """What the model itself says next, as log-probabilities."""
+        """What the model itself says next, as log-probabilities; of a short prompt, found once."""
+        if len(self.prompt) * backend.d_vocab * 4 > _SHORT:
+            return self._log_p(backend, positions)
+        if not self.known:
+            self.known.append(self._log_p(backend, slice(None)))
+        return self.known[0][positions]
+
+    def _log_p(self, backend: Backend, positions: slice) -> Float[Tensor, "position d_vocab"]:
         with torch.no_grad():
             return unembed(backend, self.states[-1, positions]).float().log_softmax(-1)
 
@@ -84,6 +96,7 @@ class Lab:
         lens_lines: an expression of Python for each lens.
         reader_lines: and for each trained reader.
         lock: held by whoever runs the model.
+        said: what readers said of controls that are the same for many states.
     """
 
     model: Any
@@ -93,6 +106,7 @@ class Lab:
     lens_lines: Mapping[str, str] = field(default_factory=dict)
     reader_lines: Mapping[str, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    said: dict[object, Words] = field(default_factory=dict, init=False)
     _runs: OrderedDict[tuple[int, ...], Ran] = field(default_factory=OrderedDict, init=False)
     _checked: dict[str, Lens] = field(default_factory=dict, init=False)
     _last: OrderedDict[object, Any] = field(default_factory=OrderedDict, init=False)
@@ -126,12 +140,18 @@ class Lab:
     def _held(self) -> int:
         return sum(run.states.numel() * run.states.element_size() for run in self._runs.values())
 
+    def remember(self, said: Mapping[object, Words]) -> None:
+        """What was said of controls that are the same for many states; the oldest go."""
+        self.said.update(said)
+        while len(self.said) > _SAID:
+            del self.said[next(iter(self.said))]
+
     def kept(self, key: object, make: Callable[[], T]) -> T:
         """What was made last for a key, so that it is not made again while it is looked at."""
         if key not in self._last:
             self._last[key] = make()
         self._last.move_to_end(key)
-        while len(self._last) > _RUNS:
+        while len(self._last) > _LAST:
             self._last.popitem(last=False)
         return cast(T, self._last[key])
 

@@ -113,6 +113,14 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Controls:
+    """What readers say of nothing, of a mean and of another state, at every layer."""
+
+    kind: ClassVar = "controls"
+    inspection: Inspection
+
+
+@dataclass(frozen=True)
 class Step:
     """What one reader says of one state, token by token, and of the same token's other layers."""
 
@@ -158,7 +166,9 @@ class Circuits:
     threshold: float
 
 
-Question: TypeAlias = "Tokens | Grid | Cell | Words | Step | Patched | Matters | Circuits"
+Question: TypeAlias = (
+    "Tokens | Grid | Cell | Words | Controls | Step | Patched | Matters | Circuits"
+)
 
 
 def asked(value: Any) -> Question:
@@ -313,6 +323,7 @@ _MAKERS: Final[Mapping[str, Any]] = {
     "grid": lambda f: Grid(f.prompt("prompt"), f.text("lens")),
     "cell": _cell,
     "words": _words,
+    "controls": lambda fields: Controls(fields.inspection()),
     "step": _step,
     "patch": _patched,
     "matters": _matters,

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from torch import Tensor
 
 from lensscope.engine.run_many import run_many
 from lensscope.errors import SiteError
 from lensscope.explorer.lab import RAW, Lab
-from lensscope.explorer.questions import Inspection, Step, Words
+from lensscope.explorer.questions import Controls, Inspection, Step, Words
 from lensscope.explorer.reading import guesses, told
+from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.token_texts import labels_of, text_of
+from lensscope.patchscope.controls import Words as Said
 from lensscope.patchscope.controls import (
     Written,
     as_long_as,
@@ -36,12 +40,16 @@ _LAYERS: Final = 30
 
 def sampling(inspection: Inspection) -> dict[str, Any]:
     """How texts go on."""
-    return {
-        "temperature": inspection.temperature,
-        "top_p": inspection.top_p,
-        "seed": inspection.seed,
-        "stop": STOP,
-    }
+    temperature, top_p, seed = _drawn(inspection)
+    return {"temperature": temperature, "top_p": top_p, "seed": seed, "stop": STOP}
+
+
+def _drawn(inspection: Inspection) -> tuple[float, float | None, int]:
+    return inspection.temperature, inspection.top_p, inspection.seed
+
+
+SAID: Final = ("nothing", "mean", "shuffled")
+"""Controls that are the same for every state of a layer."""
 
 
 def words(
@@ -51,37 +59,104 @@ def words(
     inspection, layer = question.inspection, question.layer
     state = lab.state(question.prompt, layer, question.position)
     rng = np.random.default_rng((inspection.seed, question.position, layer))
-    each = {
-        "state": state,
-        "nothing": None,
-        "random": as_long_as(state.float(), rng),
-        "mean": lab.others.mean[layer],
-        "shuffled": lab.others.last[layer],
-    }
-    rows: list[tuple[Patchscope, Written]] = []
-    names: list[tuple[str, str]] = []
-    notes: list[str] = []
+    own = {"state": state, "random": as_long_as(state.float(), rng)}
+    rows, notes = [], []
     for name in (RAW, *lab.trained):
         scope = lab.reader(name, inspection)
         if not _can_read(scope, layer):
             notes.append(f"The reader {name!r} was not trained on states of layer {layer}.")
             continue
-        at = _written_at(lab, scope, layer)
-        rows += [(scope, (value, layer, at)) for value in each.values()]
-        names += [(name, condition) for condition in each]
-    yield {"shuffled_text": lab.others.text, "mean_of": lab.others.number, "notes": notes}
+        rows += [_Row(name, condition, scope, layer, value) for condition, value in own.items()]
+        rows += _controls(lab, name, scope, layer)
+    known = {row: lab.said[row.key(inspection)] for row in rows if row.key(inspection) in lab.said}
+    yield {
+        "shuffled_text": lab.others.text,
+        "mean_of": lab.others.number,
+        "notes": notes,
+        "said": [row.told(said.text) for row, said in known.items()],
+    }
+    rows = [row for row in rows if row not in known]
     ids: list[list[int]] = [[] for _ in rows]
 
-    def on_token(row: int, token: int) -> None:
-        ids[row].append(token)
-        if names[row][1] == "state":
-            scope = rows[row][0]
-            target = lab.backend if scope.model is None else backend_of(scope.model)
-            tell({"said": [_said(names[row], _line(text_of(target, ids[row])), done=False)]})
+    def on_token(n: int, token: int) -> None:
+        ids[n].append(token)
+        if rows[n].condition == "state":
+            target = _target(lab, rows[n].scope)
+            tell({"said": [rows[n].told(_line(text_of(target, ids[n])), done=False)]})
 
+    found = _asked(lab, rows, inspection, on_token)
+    yield {"said": [row.told(said.text) for row, said in found.items()]}
+
+
+def controls(lab: Lab, question: Controls) -> Iterator[dict[str, Any]]:
+    """What readers say of nothing, of the mean and of another state at every layer, so that it is
+    known when a cell of that layer is looked at."""
+    inspection = question.inspection
+    order = _around(lab.backend.n_layers // 3, range(lab.backend.n_layers))
+    for some in (each[n : n + _NEAR] for each in order for n in range(0, len(each), _NEAR)):
+        rows = [
+            row
+            for name in (RAW, *lab.trained)
+            for layer in some
+            for row in _controls(lab, name, lab.reader(name, inspection), layer)
+            if row.key(inspection) not in lab.said
+        ]
+        if rows:
+            _asked(lab, rows, inspection)
+        yield {"layers": some}
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """A value that a reader is asked about."""
+
+    reader: str
+    condition: str
+    scope: Patchscope
+    layer: int
+    value: Tensor | None
+
+    def key(self, inspection: Inspection) -> object:
+        """What is the same for controls that are."""
+        if self.condition not in SAID:
+            return self
+        named = "{layer}" in self.scope.inspection.told
+        layer = self.layer if named or self.value is not None else None
+        how = inspection if self.reader == RAW else (inspection.max_new_tokens, *_drawn(inspection))
+        return self.reader, self.condition, layer, how
+
+    def told(self, text: str, *, done: bool = True) -> dict[str, Any]:
+        return {
+            "reader": self.reader,
+            "condition": self.condition,
+            "text": text,
+            "done": done,
+        }
+
+
+def _controls(lab: Lab, name: str, scope: Patchscope, layer: int) -> list[_Row]:
+    """The controls of a layer that are the same for each of its states."""
+    if not _can_read(scope, layer):
+        return []
+    values = {"nothing": None, "mean": lab.others.mean[layer], "shuffled": lab.others.last[layer]}
+    return [_Row(name, condition, scope, layer, values[condition]) for condition in SAID]
+
+
+def _asked(
+    lab: Lab,
+    rows: Sequence[_Row],
+    inspection: Inspection,
+    on_token: Callable[[int, int], Any] | None = None,
+) -> dict[_Row, Said]:
+    """What readers say of some values; what may be asked again is remembered."""
+    each: list[tuple[Patchscope, Written]] = [
+        (row.scope, (row.value, row.layer, _written_at(lab, row.scope, row.layer))) for row in rows
+    ]
     number = inspection.max_new_tokens
-    found = said_together(lab.backend, rows, number, on_token=on_token, **sampling(inspection))
-    yield {"said": [_said(n, w.text, done=True) for n, w in zip(names, found, strict=True)]}
+    said = said_together(lab.backend, each, number, on_token=on_token, **sampling(inspection))
+    found = dict(zip(rows, said, strict=True))
+    lab.remember({row.key(inspection): one for row, one in found.items() if row.condition in SAID})
+    return found
 
 
 def step(lab: Lab, question: Step) -> Iterator[dict[str, Any]]:
@@ -95,7 +170,7 @@ def step(lab: Lab, question: Step) -> Iterator[dict[str, Any]]:
             expected=f"one of {list(scope.trained.layers or ()) if scope.trained else []}",
             instead="another layer, or the raw reader",
         )
-    target = here if scope.model is None else backend_of(scope.model)
+    target = _target(lab, scope)
     state = lab.state(question.prompt, layer, question.position)
     row: Written = (state, layer, _written_at(lab, scope, layer))
     prompt = scope.inspection.of_layer(layer)
@@ -174,13 +249,14 @@ def _can_read(scope: Patchscope, layer: int) -> bool:
 
 def _written_at(lab: Lab, scope: Patchscope, layer: int) -> int:
     """The layer that a reader writes a state at."""
-    target = lab.backend if scope.model is None else backend_of(scope.model)
+    target = _target(lab, scope)
     scope = scope.settled(target.n_layers)
     return targets_of(target, scope.write, layer, "same", scope.earliest)[0]
 
 
-def _said(name: tuple[str, str], text: str, *, done: bool) -> dict[str, Any]:
-    return {"reader": name[0], "condition": name[1], "text": text, "done": done}
+def _target(lab: Lab, scope: Patchscope) -> Backend:
+    """The model that a reader speaks with."""
+    return lab.backend if scope.model is None else backend_of(scope.model)
 
 
 def _line(text: str) -> str:

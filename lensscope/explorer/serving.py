@@ -28,6 +28,8 @@ def served(
     host: str | None = None,
     port: int | None = None,
     first: Sequence[Mapping[str, Any]] = (),
+    *,
+    works: bool = True,
 ) -> Iterator[str]:
     """A server in a thread, while the ``with`` block lasts; gives its address.
 
@@ -38,6 +40,7 @@ def served(
             its URL, without which nothing is answered.
         port: a free one near 8228 by default.
         first: questions that are answered before anybody asks.
+        works: answer in a thread; otherwise whoever has the desk does.
 
     Raises:
         FileError: the address or port cannot be used.
@@ -53,7 +56,7 @@ def served(
             app, log_level="error", access_log=False, timeout_graceful_shutdown=1, lifespan="off"
         )
         server = uvicorn.Server(config)
-        worker = Worker(desk)
+        worker = Worker(desk) if works else None
         name = "lensscope explorer, server"
         thread = threading.Thread(target=server.run, args=([found],), name=name, daemon=True)
         thread.start()
@@ -63,7 +66,9 @@ def served(
         try:
             yield f"http://{shown}:{number}/" + (f"?token={token}" if token else "")
         finally:
-            worker.stop()
+            desk.close()
+            if worker is not None:
+                worker.stop()
             server.should_exit = True
             thread.join(10)
 

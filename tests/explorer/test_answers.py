@@ -156,6 +156,34 @@ def test_readers_with_one_prompt_are_run_together(lab, monkeypatch):
     assert len(runs) == 3
 
 
+def test_controls_are_known_before_a_cell_is_looked_at(lab, monkeypatch):
+    import dataclasses
+
+    from lensscope.explorer import saying
+
+    own = inspection("Here, x stands for", max_new_tokens=3)
+    few = dataclasses.replace(lab, trained={})
+    expected = answer(few, {"kind": "words", **PLACE, "inspection": own})
+    asked_of = []
+    real = saying.said_together
+    monkeypatch.setattr(
+        saying, "said_together", lambda *a, **k: asked_of.append(len(a[1])) or real(*a, **k)
+    )
+    few = dataclasses.replace(lab, trained={})
+    known = answer(few, {"kind": "controls", "inspection": own})
+    assert sorted(known["layers"]) == list(range(30))
+    assert sum(asked_of) == 2 * 30 + 6  # nothing written is asked with the first six layers only
+    asked_of.clear()
+    found = answer(few, {"kind": "words", **PLACE, "inspection": own})
+    assert asked_of == [2]
+    by = {(one["reader"], one["condition"]): one["text"] for one in found["said"]}
+    assert by == {(one["reader"], one["condition"]): one["text"] for one in expected["said"]}
+    changed = {**own, "temperature": 0.5}
+    asked_of.clear()
+    answer(few, {"kind": "words", **PLACE, "inspection": changed})
+    assert asked_of == [5]
+
+
 def test_a_trained_reader_of_some_layers_is_left_out_of_others(lab):
     import dataclasses
 
@@ -233,7 +261,8 @@ PATCHES = [
 
 def test_patches_change_what_plain_hooks_change(lab):
     question = {"kind": "patch", "prompts": [JAPAN, ITALY], "patches": PATCHES, "max_new_tokens": 4}
-    found = answer(lab, question)
+    told: list = []
+    found = answer(lab, question, told)
     ids = [ls.run(lab.model, text).prompts[0].ids for text in (JAPAN, ITALY)]
     state = [
         {layer: oracle.activations(lab.model, one, "resid_post", layer) for layer in (4, 12, 15)}
@@ -261,6 +290,8 @@ def test_patches_change_what_plain_hooks_change(lab):
             oracle.logits(lab.model, ids[n], own)[-1].log_softmax(-1) for own in ([], edits[n])
         )
         near(one["kl"], float((before.exp() * (before - after)).sum()), 1e-3)
+    grown = [one["after"]["text"] for part in told for one in part["results"]]
+    assert len(grown) == 8  # four tokens of each
     _, printed = run_python(found["python"])
     each = {one["prompt"]: one for one in found["results"]}
     lines = [f"{each[n]['before']['text']!r} {each[n]['after']['text']!r}" for n in (0, 1)]

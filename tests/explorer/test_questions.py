@@ -24,6 +24,7 @@ GOOD = {
         "layer": 1,
         "inspection": inspection("is x"),
     },
+    "controls": {"kind": "controls", "inspection": inspection("is x", top_p=0.5)},
     "step": {
         "kind": "step",
         "prompt": "a",

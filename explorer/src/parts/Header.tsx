@@ -118,6 +118,7 @@ const DOES: Record<Kind, string> = {
   grid: "Reading the grid",
   cell: "Reading the lenses",
   words: "Asking for words",
+  controls: "Asking for controls",
   step: "Stepping",
   patch: "Patching",
   matters: "Running effects",

@@ -90,7 +90,7 @@ export function PatchResult({ result }: { result: Result }) {
           <Text parts={right} kind="after" />
         </div>
       </div>
-      <table class="lsx-compare">
+      {after.top.length > 0 && <table class="lsx-compare">
         <thead>
           <tr>
             <th scope="col">Next token</th>
@@ -124,7 +124,7 @@ export function PatchResult({ result }: { result: Result }) {
             </tr>
           ))}
         </tbody>
-      </table>
+      </table>}
     </section>
   );
 }

@@ -14,6 +14,7 @@ function short(prompt: Prompt): string {
 export function stateOf(question: Question): Partial<State> | null {
   switch (question.kind) {
     case "tokens":
+    case "controls":
       return null;
     case "grid":
       return { view: "grid", prompt: question.prompt, lens: question.lens, cell: null };
@@ -81,6 +82,7 @@ function labelOf(question: Question): string {
     case "circuit":
       return `Circuit above ${question.threshold}: ${short(question.clean)}`;
     case "tokens":
+    case "controls":
       return "";
   }
 }
@@ -106,7 +108,8 @@ export function Recording() {
   );
   const shown = questions.filter(
     (question) =>
-      question.kind !== "cell" || !worded.has(canonical([question.prompt, question.layer, question.position])),
+      !(question.kind === "patch" && !question.patches.length) &&
+      (question.kind !== "cell" || !worded.has(canonical([question.prompt, question.layer, question.position]))),
   );
   const now = asked(app.state.value)[0];
   return (

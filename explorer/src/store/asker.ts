@@ -112,7 +112,7 @@ export class Asker {
   known(): Recorded["answers"] {
     return [...this.entries.values()]
       .map((slot) => slot.peek())
-      .filter((entry) => entry.status === "done")
+      .filter((entry) => entry.status === "done" && entry.question.kind !== "controls")
       .map(({ question, answer }) => ({ question, parts: [answer] }));
   }
 

@@ -10,7 +10,7 @@ import { PromptBox } from "../parts/PromptBox";
 import { everyFourth, QuizBar, toggleLayer } from "../parts/Quiz";
 import { CellTitle, SidePanel } from "../parts/SidePanel";
 import type { Cell, Colour, Question } from "../protocol";
-import { cellOf, gridOf, wordsOf } from "../questions";
+import { cellOf, controlsOf, gridOf, wordsOf } from "../questions";
 import { clamp } from "../numbers";
 import { useAnswer, useApp } from "../store/hooks";
 import { usePrefetch } from "../store/prefetch";
@@ -75,6 +75,7 @@ export function GridView() {
     ).flatMap(near);
     return [
       ...beside.map((next) => cellOf(state.prompt, next)),
+      controlsOf(state),
       ...updown.map((next) => wordsOf(state, state.prompt, next)),
     ];
   }, [cell, hidden, stale, grid.layers, last, state.prompt, state.inspection]);

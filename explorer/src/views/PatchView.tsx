@@ -12,13 +12,15 @@ import { PatchList } from "../parts/PatchList";
 import { PatchResult } from "../parts/PatchResult";
 import { PromptBox } from "../parts/PromptBox";
 import { TokenText } from "../parts/TokenText";
-import type { Cell, Colour, Prompt, Spot, Token } from "../protocol";
+import type { Cell, Colour, Prompt, Question, Spot, Token } from "../protocol";
 import { gridOf, patchOf } from "../questions";
 import { useAnswer, useApp } from "../store/hooks";
+import { usePrefetch } from "../store/prefetch";
 import { spoken } from "../text";
 
 const NAMES = ["A", "B"] as const;
 const NONE: Cell | null = null;
+const NOTHING: Question[] = [];
 
 function usePromptGrid(which: 0 | 1) {
   const app = useApp();
@@ -108,6 +110,9 @@ export function PatchView() {
     debounce: 150,
     useful: (answer) => !!answer.results?.length,
   });
+  // What both go on with as they are is known, then, when the first state is dragged.
+  const untouched = useMemo(() => [patchOf(state, [])], [state.prompts, state.new_tokens]);
+  usePrefetch(untouched, NOTHING);
   const results = question ? [...(shown?.answer.results ?? [])].sort((a, b) => a.prompt - b.prompt) : [];
   useEffect(() => {
     if (entry?.status !== "done") return;
