@@ -21,7 +21,7 @@ PYTEST_JOBS ?= 2
 # Neighbours in a file stay together, so that what a file makes once is made once.
 SIDE_BY_SIDE = -n $(PYTEST_JOBS) --dist worksteal
 
-.PHONY: demo explore test test-tl3 test-newest check format bench families reader notebooks bundle clean
+.PHONY: demo explore test test-tl3 test-newest check format bench families reader notebooks bundle pictures clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lensscope demo --html lensscope-demo.html
@@ -77,6 +77,12 @@ reader: $(VENV)/.demo
 # The explorer's front end, which comes along built: users need no Node.
 bundle:
 	cd explorer && npm ci --no-audit --no-fund && npm run build
+
+# The pictures of docs/explorer.md, as the browser tests see them.
+pictures: $(VENV)/.dev
+	LENSSCOPE_BROWSER=needed LENSSCOPE_PICTURES=build/pictures $(BIN)/python -m pytest \
+		-p no:cacheprovider tests/explorer/test_browser.py -k 'cell_says or dragged or fills or token_by'
+	cp build/pictures/explorer-*.png docs/pictures
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -134,6 +134,11 @@ class Bench:
                 *run,
             ),
         )
+        yield Door(
+            "explore",
+            lambda **o: ls.explore(**o).about["state"],
+            {"model": "m", "prompt": "'w5 w6'", "lenses": "['logit']", "readers": "[]"},
+        )
         yield Door("Plan", ls.Plan, {"depth": "True"}, ("source", "prefix", "chunks", "typo"))
         yield Door(
             "load_model",

@@ -46,6 +46,7 @@ def explore(
     """See what a model thinks, in a browser: words, lenses, controls, patches."""
     with errors(quiet):
         loaded = load(model, loading, quiet)
+        say(quiet, "Making lenses and readers ready …")
         from lensscope.explorer.explorer import explore as look
 
         how = [

@@ -10,6 +10,7 @@ import urllib.request
 
 import pytest
 
+import lensscope as ls
 from lensscope.explorer import explorer as explorers
 from lensscope.explorer.explorer import Explorer
 
@@ -78,6 +79,6 @@ def test_a_mistake_is_one_message(lensscope, wrong, message, monkeypatch):
 def test_the_model_is_named_in_what_is_copied(lensscope, monkeypatch, demo):
     seen = []
     monkeypatch.setattr(Explorer, "serve", lambda self, *a, **k: seen.append(self.lab.loading))
-    monkeypatch.setattr(explorers, "affine_lens", lambda model: explorers.LogitLens("affine"))
+    monkeypatch.setattr(explorers, "affine_lens", lambda model: ls.LogitLens("affine"))
     assert lensscope("explore").returncode == 0
     assert seen == [["model = ls.load_model()"]]

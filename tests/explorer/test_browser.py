@@ -120,7 +120,7 @@ def test_a_cell_says_what_readers_lenses_and_controls_say(
         assert one["text"].strip() in said(page, one["reader"], one["condition"])
     for lens in ("logit", "affine", "token-identity"):
         assert page.get_by_test_id(f"lens-{lens}").locator("li").count() == 5
-    kept(page, "grid")
+    kept(page, "explorer-grid")
     # by keyboard: one layer down, one token on
     cell(page, 20, 3).focus()
     page.keyboard.press("ArrowDown")
@@ -179,8 +179,10 @@ def test_a_conversation_is_read_by_message(page):
     page.get_by_role("button", name="Chat").first.click()
     page.get_by_role("textbox", name="Message 1").fill("Where is Rome?")
     page.get_by_test_id("run").click()
-    page.get_by_test_id("grid").get_by_text("user").first.wait_for()
+    page.locator(".lsx-group").first.wait_for(state="attached")  # by message
+    page.get_by_test_id("grid").evaluate("grid => { grid.scrollLeft = 1e6 }")
     page.locator('[role=columnheader]:has-text("Rome")').first.wait_for()
+    assert "user" in page.locator(".lsx-group").all_inner_texts()
 
 
 # ---------------------------------------------------------------- patches
@@ -200,7 +202,7 @@ def test_a_state_is_dragged_into_another_prompt(page, kept, demo_at_hand):
     )
     assert page.locator("svg path").count() >= 1
     assert page.get_by_test_id("patch-list").locator("tbody tr").count() == 1
-    kept(page, "patch")
+    kept(page, "explorer-patch")
     page.wait_for_function("() => !document.querySelector('[data-testid=stop]')")
     _, printed = run_python(copied_python(page))
     assert "Tokyo" in printed.splitlines()[1]
@@ -231,7 +233,7 @@ def test_a_map_fills_with_what_was_run_and_opens_in_words(page, kept):
     assert "0.89" in found.get_by_test_id("cell-29-7").inner_text()
     found.get_by_test_id("cell-12-3").click()
     assert said(page, "tuned", "shuffled")
-    kept(page, "matters")
+    kept(page, "explorer-matters")
     page.get_by_role("button", name="Circuit").click()
     page.get_by_test_id("circuit").wait_for()
     page.get_by_text(re.compile(r"alone bring back|bring back")).first.wait_for()
@@ -254,7 +256,7 @@ def test_words_come_token_by_token(page, kept):
     page.get_by_role("button", name="All", exact=True).click()
     page.get_by_text("With nothing written it says").wait_for()
     page.wait_for_function("() => document.querySelectorAll('.lsx-layer-says').length === 30")
-    kept(page, "step")
+    kept(page, "explorer-step")
 
 
 # ---------------------------------------------------------------- what is kept

@@ -69,8 +69,13 @@ def test_it_shows_itself_in_jupyterlab_and_answers(lab_url):
         editor = page.locator(".jp-CodeCell .cm-content").first
         editor.wait_for(timeout=120_000)
         page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=120_000)
-        editor.click()
-        page.keyboard.press("Shift+Enter")
+        begun = "() => document.querySelector('.jp-InputPrompt').textContent.trim() !== '[ ]:'"
+        for _ in range(20):  # a kernel that says it is idle may not listen yet
+            editor.click()
+            page.keyboard.press("Control+Enter")
+            page.wait_for_timeout(1_000)
+            if page.evaluate(begun):
+                break
         page.get_by_test_id("cell-29-2").wait_for(timeout=180_000)
         page.get_by_test_id("cell-20-0").click()
         page.get_by_role("heading", name=re.compile("layer 20")).wait_for()
