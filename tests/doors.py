@@ -137,7 +137,8 @@ class Bench:
         yield Door(
             "explore",
             lambda **o: ls.explore(**o).about["state"],
-            {"model": "m", "prompt": "'w5 w6'", "lenses": "['logit']", "readers": "[]"},
+            {"model": "m", "prompt": "'w5 w6'", "lenses": "['logit']"},
+            ("readers",),
         )
         yield Door("Plan", ls.Plan, {"depth": "True"}, ("source", "prefix", "chunks", "typo"))
         yield Door(

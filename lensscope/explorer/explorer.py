@@ -240,7 +240,7 @@ def _lenses(
     for one in checks.several(given, "lenses", '["logit"]', LensError):
         if isinstance(one, Lens):
             name, lens, line = one.name, one, f"lens  # {one.name}: the one that was given"
-        elif one == "affine":
+        elif isinstance(one, str) and one == "affine":
             name, lens, line = one, affine_lens(model), "affine_lens(model)"
         else:
             name, lens = str(one), lens_of(str(one))
@@ -266,7 +266,8 @@ def _readers(
             return {}, {}
     found: dict[str, Patchscope] = {}
     lines: dict[str, str] = {}
-    several = [] if given in ([], ()) else checks.several(given, "readers", '["tuned"]', LensError)
+    none = isinstance(given, list | tuple) and not given
+    several = [] if none else checks.several(given, "readers", '["tuned"]', LensError)
     for n, one in enumerate(several):
         if isinstance(one, Patchscope):
             name, scope, line = f"reader {n + 1}", one, "reader  # the one that was given"

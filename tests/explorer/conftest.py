@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -16,7 +17,8 @@ from lensscope.explorer.lab import Lab
 def lab(demo) -> Lab:
     """The demo model with what `ls.explore` gives it, its affine lens fitted on fewer tokens."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lenses, "TOKENS", 300)
+        if not os.environ.get("LENSSCOPE_PICTURES"):  # which show what a user sees
+            patch.setattr(lenses, "TOKENS", 300)
         return ls.explore(demo, loading=["model = ls.load_model()"]).lab
 
 
@@ -45,4 +47,5 @@ def _no_traces(request: pytest.FixtureRequest, no_hooks_left) -> Iterator[None]:
 @pytest.fixture
 def few_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines that were copied get the affine lens of `lab`."""
-    monkeypatch.setattr(lenses, "TOKENS", 300)
+    if not os.environ.get("LENSSCOPE_PICTURES"):
+        monkeypatch.setattr(lenses, "TOKENS", 300)

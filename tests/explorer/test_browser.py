@@ -126,7 +126,7 @@ def test_a_cell_says_what_readers_lenses_and_controls_say(
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
     page.get_by_role("heading", name=re.compile("layer 19")).wait_for()
-    assert said(page, "tuned", "shuffled")
+    assert said(page, "tuned", "random")
     # copied as Python, it runs and says the same
     names, _ = run_python(copied_python(page))
     texts = names["found"].frame().set_index("condition")["text"]
@@ -171,7 +171,7 @@ def test_an_inspection_prompt_is_edited_with_its_tokens(page, kept):
     box.fill("The largest city in x is")
     tokens.locator(".lsx-written").wait_for()
     cell(page, 20, 4).click()
-    assert said(page, "raw", "shuffled")
+    assert said(page, "raw", "random")
     kept(page, "inspection")
 
 
@@ -232,7 +232,7 @@ def test_a_map_fills_with_what_was_run_and_opens_in_words(page, kept):
     assert "≈" not in found.inner_text()
     assert "0.89" in found.get_by_test_id("cell-29-7").inner_text()
     found.get_by_test_id("cell-12-3").click()
-    assert said(page, "tuned", "shuffled")
+    assert said(page, "tuned", "random")
     kept(page, "explorer-matters")
     page.get_by_role("button", name="Circuit").click()
     page.get_by_test_id("circuit").wait_for()
@@ -266,7 +266,7 @@ def test_a_link_a_file_and_a_page_give_the_same_view(page, room, shown, tmp_path
     run_prompt(page, DIANA)
     cell(page, 12, 8).click()
     words = said(page, "tuned")
-    assert said(page, "raw", "shuffled")
+    assert said(page, "raw", "random")
     page.wait_for_function("() => !document.querySelector('[data-testid=stop]')")
     page.get_by_test_id("copy-link").click()
     link = page.evaluate("navigator.clipboard.readText()")
@@ -359,7 +359,7 @@ def test_markup_is_text_wherever_it_comes_from(page, shown, monkeypatch):
     run_prompt(page, EVIL)
     page.locator('[role=columnheader]:has-text("img")').first.wait_for()
     cell(page, 20, 2).click()
-    assert said(page, "raw", "shuffled")
+    assert said(page, "raw", "random")
     page.get_by_text("Inspection prompt", exact=True).first.click()
     page.get_by_test_id("inspection-text").fill(f"{EVIL} x")
     page.get_by_test_id("inspection-tokens").locator(".lsx-written").wait_for()
@@ -413,7 +413,7 @@ def test_fifty_clicks_a_second_end_with_the_last(page):
     )
     cell(page, 26, 2).click()
     page.get_by_role("heading", name=re.compile("layer 26")).wait_for()
-    assert said(page, "tuned", "shuffled")
+    assert said(page, "tuned", "random")
 
 
 def test_a_tab_that_is_closed_leaves_the_server_free(room, shown):

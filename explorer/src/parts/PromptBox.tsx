@@ -21,12 +21,13 @@ interface AreaProps {
 /** As high as its text. */
 export function TextArea(props: AreaProps) {
   const ref = useRef<HTMLTextAreaElement>(null);
+  const { presenter } = useApp().state.value;
   useLayoutEffect(() => {
     const area = ref.current;
     if (!area) return;
     area.style.height = "auto";
     area.style.height = `${Math.min(area.scrollHeight + 2, 260)}px`;
-  }, [props.value]);
+  }, [props.value, presenter]);
   return (
     <textarea
       ref={ref}
