@@ -92,7 +92,7 @@ class Explorer:
             FileError: the address or port cannot be used.
         """
         desk = Desk(self.lab, self.desk.kept)
-        return served(desk, self.about, host, port, first_questions(self.about))
+        return served(desk, self.about, host, port, first_questions(self.about["state"]))
 
     @checks.door(LensError, open=checks.flag)
     def serve(
@@ -109,7 +109,7 @@ class Explorer:
             FileError: the address or port cannot be used.
         """
         desk = Desk(self.lab, self.desk.kept)
-        first = first_questions(self.about)
+        first = first_questions(self.about["state"])
         with served(desk, self.about, host, port, first, works=False) as address:
             print(f"{self.about['model']['name']} at {address}\nCtrl-C ends it.", flush=True)
             if open:
@@ -146,16 +146,16 @@ class Explorer:
 
         Args:
             path: where to; ``.json`` gives what the explorer itself opens again.
-            state: what is on its screen; what `record` gave, or where one begins.
+            state: what is on its screen; what `record` gave, or where one begins. A grid's answers
+                are found if they are not yet.
 
         Raises:
             FileError: a file that cannot be written.
         """
-        kept = self.desk.kept.all()
-        if not kept:
-            state = self.record()
-            kept = self.desk.kept.all()
-        record = record_of(self.about, state or self.about["state"], kept)
+        shown = self.about["state"] if state is None else state
+        for question in first_questions(shown) if shown["view"] == "grid" else ():
+            self.ask(question)
+        record = record_of(self.about, shown, self.desk.kept.all())
         as_json = Path(path).suffix.lower() == ".json"
         return write(path, json_text(record) if as_json else recorded_page(record))
 

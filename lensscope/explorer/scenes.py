@@ -9,15 +9,14 @@ from lensscope.errors import PositionError
 from lensscope.explorer.lab import Lab
 
 
-def first_questions(about: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the screen asks where one begins."""
-    state = about["state"]
-    where = {"prompt": state["prompt"], **state["cell"]}
-    return [
-        {"kind": "grid", "prompt": state["prompt"], "lens": state["lens"]},
-        {"kind": "cell", **where},
-        {"kind": "words", **where, "inspection": state["inspection"]},
-    ]
+def first_questions(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the screen asks in a state, of a grid."""
+    questions = [{"kind": "grid", "prompt": state["prompt"], "lens": state["lens"]}]
+    if state["cell"] is not None:
+        where = {"prompt": state["prompt"], **state["cell"]}
+        questions.append({"kind": "cell", **where})
+        questions.append({"kind": "words", **where, "inspection": state["inspection"]})
+    return questions
 
 
 def scene(
