@@ -14,6 +14,7 @@ from tqdm.std import tqdm
 _quiet = False
 Watcher: TypeAlias = Callable[[float, float, str], None]
 _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 
 class _Bar(tqdm):  # type: ignore[type-arg]
@@ -53,7 +54,7 @@ def progress(total: int, what: str, unit: str = "it", initial: int = 0) -> _Bar:
         unit=unit,
         delay=8 if notebook else 2,
         leave=False,
-        disable=True if _quiet else False if notebook else None,
+        disable=True if _quiet or _alone.get() else False if notebook else None,
     )
     bar.what, bar.done = what, initial
     return bar
@@ -77,10 +78,8 @@ def watched(watcher: Watcher) -> Iterator[None]:
 @contextmanager
 def one_bar() -> Iterator[None]:
     """Let no other bar show itself, within a loop that has its own."""
-    global _quiet
-    before = _quiet
-    _quiet = True
+    token = _alone.set(True)
     try:
         yield
     finally:
-        _quiet = before
+        _alone.reset(token)

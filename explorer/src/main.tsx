@@ -2,7 +2,7 @@
 
 import { render as draw } from "preact";
 import "./style/index.css";
-import type { State } from "./protocol";
+import type { Recorded, State } from "./protocol";
 import { checkAbout, checkRecorded } from "./shapes";
 import { App } from "./store/app";
 import { decode } from "./store/permalink";
@@ -41,18 +41,30 @@ function mountPage(app: App, element: HTMLElement, usual: State): void {
   mount(app, element, true);
 }
 
+function readRecorded(text: string): Recorded | null {
+  try {
+    return checkRecorded(JSON.parse(text)).recorded;
+  } catch {
+    return null;
+  }
+}
+
 function startRecorded(element: HTMLElement, holder: HTMLElement): void {
-  const { recorded } = checkRecorded(JSON.parse(holder.textContent ?? ""));
+  const recorded = readRecorded(holder.textContent ?? "");
+  if (!recorded) {
+    draw(<Waiting text="This page holds nothing that this version of the explorer can show." failed />, element);
+    return;
+  }
   const app = new App(recorded.about, recorded.state, recordedTransport(recorded, true));
   app.asker.learn(recorded.answers);
   mountPage(app, element, recorded.state);
 }
 
-function Waiting({ text, onRetry }: { text: string; onRetry?: () => void }) {
+function Waiting({ text, failed, onRetry }: { text: string; failed?: boolean; onRetry?: () => void }) {
   return (
     <main class="lsx lsx-page lsx-waiting">
       <h1>lensscope</h1>
-      <p role={onRetry ? "alert" : "status"} data-testid={onRetry ? "error" : undefined}>
+      <p role={failed || onRetry ? "alert" : "status"} data-testid={failed || onRetry ? "error" : undefined}>
         {text}
       </p>
       {onRetry && (

@@ -259,10 +259,12 @@ export interface Failure {
 
 /** What is told of a question, one after another; the last one is `done` or `error`. */
 export type Told =
-  | { part: object }
+  /** `more`: a later part says it again. */
+  | { part: object; more?: true }
   | { progress: { done: number; total: number; what: string } }
   | { error: Failure }
-  | { done: true };
+  /** `stopped`: nobody waited for it any more, so it is not whole. */
+  | { done: true; stopped?: true };
 
 // ------------------------------------------------------------------ who answers
 

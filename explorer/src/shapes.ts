@@ -138,7 +138,7 @@ const kinds: Record<Kind, Check<Question>> = {
     corrupted: prompt,
     answer: string(1_000),
     wrong: string(1_000),
-    threshold: number(0, 1),
+    threshold: number(0, 10),
   }),
 };
 const kind = one("tokens", "grid", "cell", "words", "controls", "step", "patch", "matters", "circuit");

@@ -27,7 +27,6 @@ _NAMES: Final = {
     "entity-description": "Entity description",
     "token-identity": "Token identity",
     "attribute": "Attribute",
-    "selfie": "SelfIE",
 }
 
 

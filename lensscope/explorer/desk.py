@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
@@ -29,6 +30,8 @@ _WAITING: Final = 64
 _KEPT: Final = 64 << 20
 _LARGEST: Final = 8 << 20
 """Questions that may wait; bytes of answers that are kept, and of one of them."""
+_LONG: Final = ("matters", "circuit", "step")
+"""Answers of many steps, which let others go before."""
 _EVERY: Final = 0.15
 """Seconds between two reports of progress."""
 
@@ -62,13 +65,19 @@ class Job:
     def say(self, told: Told) -> None:
         """Tell, unless nobody listens."""
         if not self.stopped.is_set():
-            self.tell(told)
+            self._tell(told)
 
     def end(self, told: Told) -> None:
         """Tell the last thing, once."""
         if not self.ended:
             self.ended = True
+            self._tell(told)
+
+    def _tell(self, told: Told) -> None:
+        try:
             self.tell(told)
+        except Exception:  # whoever listened has gone: that is no reason to answer nobody else
+            self.stopped.set()
 
 
 class Kept:
@@ -76,7 +85,7 @@ class Kept:
 
     def __init__(self, most: int = _KEPT) -> None:
         self._most, self._bytes = most, 0
-        self._held: OrderedDict[str, tuple[Mapping[str, Any], list[Any], int]] = OrderedDict()
+        self._held: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: str) -> list[Any] | None:
@@ -85,27 +94,34 @@ class Kept:
             found = self._held.get(key)
             if found is not None:
                 self._held.move_to_end(key)
-            return None if found is None else found[1]
+            return None if found is None else json.loads(found[1])
 
     def put(self, key: str, given: Mapping[str, Any], parts: list[Any]) -> None:
         """Keep an answer; the oldest ones go."""
-        size = len(json_text(parts, indent=None))
+        texts = json_text(given, indent=None), json_text(parts, indent=None)
+        size = _size(key, texts)
         with self._lock:
             if size > _LARGEST or key in self._held:
                 return
-            self._held[key] = (given, parts, size)
+            self._held[key] = texts
             self._bytes += size
             while self._bytes > self._most:
-                self._bytes -= self._held.popitem(last=False)[1][2]
+                self._bytes -= _size(*self._held.popitem(last=False))
 
     def all(self) -> list[dict[str, Any]]:
         """All of them, as they are written to a file."""
         with self._lock:
-            return [
-                {"question": dict(given), "parts": list(parts)}
-                for given, parts, _ in self._held.values()
-                if given.get("kind") != "controls"
-            ]
+            each = [[json.loads(text) for text in held] for held in self._held.values()]
+        return [
+            {"question": given, "parts": parts}
+            for given, parts in each
+            if given.get("kind") != "controls"
+        ]
+
+
+def _size(key: str, texts: tuple[str, str]) -> int:
+    """About how many bytes an answer takes."""
+    return len(key) + sum(map(len, texts))
 
 
 class Desk:
@@ -119,7 +135,7 @@ class Desk:
     def __init__(self, lab: Lab, kept: Kept | None = None) -> None:
         self.lab, self.kept = lab, kept or Kept()
         self._waiting: list[Job] = []
-        self._now: Job | None = None
+        self._begun: list[Job] = []
         self._changed = threading.Condition()
         self.closed = False
 
@@ -136,24 +152,21 @@ class Desk:
             return None
         job = Job(given, question, session, lane, tell)
         known = self.kept.get(key_of(question))
-        if known is not None:
-            _tell_again(job, known)
-            return None
         with self._changed:
-            for other in self._open():
+            for other in (*self._waiting, *self._begun):
                 same = (other.session, other.lane) == (session, lane)
                 if same or (other.lane == IDLE and lane != IDLE):
                     self._stop(other)
-            if len(self._waiting) >= _WAITING or self.closed:
-                job.end({"error": _BUSY})
-                return None
-            self._waiting.append(job)
-            self._changed.notify()
-        return job
-
-    def known(self, given: Any) -> list[Any]:
-        """The parts of the answer to a question that was answered."""
-        return self.kept.get(key_of(asked(given))) or []
+            busy = len(self._waiting) >= _WAITING or self.closed
+            if known is None and not busy:
+                self._waiting.append(job)
+                self._changed.notify()
+                return job
+        if known is None:
+            job.end({"error": _BUSY})
+        else:
+            _tell_again(job, known)
+        return None
 
     def cancel(self, job: Job) -> None:
         """End a question that nobody waits for."""
@@ -164,12 +177,9 @@ class Desk:
         """End all of them, and take no more."""
         with self._changed:
             self.closed = True
-            for job in self._open():
+            for job in (*self._waiting, *self._begun):
                 self._stop(job)
             self._changed.notify_all()
-
-    def _open(self) -> list[Job]:
-        return [*self._waiting, *([self._now] if self._now is not None else [])]
 
     def _stop(self, job: Job) -> None:
         job.stopped.set()
@@ -184,19 +194,39 @@ class Desk:
             while not self.closed:
                 order = sorted(self._waiting, key=lambda job: job.lane == IDLE)
                 if order:
-                    self._waiting.remove(order[0])
-                    self._now = order[0]
-                    return order[0]
+                    return self._begin(order[0])
                 if not wait:
                     return None
                 self._changed.wait()
         return None
 
+    def _begin(self, job: Job) -> Job:
+        self._waiting.remove(job)
+        self._begun.append(job)
+        return job
+
+    def _quick(self) -> Job | None:
+        """What need not wait for a long answer to end."""
+        with self._changed:
+            for job in self._waiting:
+                if job.lane != IDLE and job.question.kind not in _LONG:
+                    return self._begin(job)
+        return None
+
     def answer_all(self) -> None:
         """Answer what is asked until it is closed."""
         while (job := self.next(wait=True)) is not None:
-            for _ in self.work(job):
+            for _ in self.steps(job):
                 pass
+
+    def steps(self, job: Job) -> Iterator[None]:
+        """Answer a question, a step at a time; a long one lets others go before, between two of its
+        steps."""
+        for _ in self.work(job):
+            yield
+            while job.question.kind in _LONG and (other := self._quick()) is not None:
+                for _ in self.work(other):
+                    yield
 
     def work(self, job: Job) -> Iterator[None]:
         """Answer a question, a step at a time."""
@@ -210,8 +240,9 @@ class Desk:
             traceback.print_exc(file=sys.stderr)
             job.end({"error": _unknown(error)})
         finally:
+            job.end({"done": True, "stopped": True})  # unless it was told already
             with self._changed:
-                self._now = None
+                self._begun.remove(job)
 
     def _work(self, job: Job) -> Iterator[None]:
         key = key_of(job.question)
@@ -221,7 +252,9 @@ class Desk:
             return
         parts: list[Any] = []
         watch = _Watch(job)
-        answer = answered(self.lab, job.question, lambda part: job.say({"part": plain(part)}))
+        answer = answered(
+            self.lab, job.question, lambda part: job.say({"part": plain(part), "more": True})
+        )
         while True:
             with self.lab.lock, one_bar(), watched(watch), _asking(watch):
                 watch(0, 0, "")

@@ -11,9 +11,10 @@ from lensscope import checks
 from lensscope.errors import BasisError, LensError, LensscopeError
 from lensscope.explorer.about import about
 from lensscope.explorer.desk import Desk
-from lensscope.explorer.lab import Lab
+from lensscope.explorer.lab import RAW, Lab
 from lensscope.explorer.lenses import affine_lens, fits
 from lensscope.explorer.page import recorded_page
+from lensscope.explorer.python import given_as
 from lensscope.explorer.record import record_of
 from lensscope.explorer.scenes import first_questions, scene
 from lensscope.explorer.serving import served
@@ -61,19 +62,21 @@ class Explorer:
         """
         found: dict[str, Any] = {}
         error: list[Mapping[str, str]] = []
+        desk, whole = self.desk, list[dict[str, Any]]()
 
         def tell(told: Mapping[str, Any]) -> None:
             if "error" in told:
                 error.append(told["error"])
+            if "part" in told and not told.get("more"):
+                whole.append(told["part"])
 
-        desk = self.desk
         desk.ask(question, "python", "ask", tell)
         while (job := desk.next(wait=False)) is not None:
             for _ in desk.work(job):
                 pass
         if error:
             raise LensscopeError(error[0]["what"], **{n: error[0][n] for n in _PARTS})
-        for part in desk.known(question):
+        for part in whole:
             for name, value in part.items():
                 listed = isinstance(value, list) and name in _GROWING
                 found[name] = [*found.get(name, []), *value] if listed else value
@@ -239,13 +242,14 @@ def _lenses(
     lines: dict[str, str] = {}
     for one in checks.several(given, "lenses", '["logit"]', LensError):
         if isinstance(one, Lens):
-            name, lens, line = one.name, one, f"lens  # {one.name}: the one that was given"
+            name = _free(one.name, found)
+            lens, line = one, given_as("lens", name)
         elif isinstance(one, str) and one == "affine":
             name, lens, line = one, affine_lens(model), "affine_lens(model)"
         else:
-            name, lens = str(one), lens_of(str(one))
-            line = _KNOWN.get(name, f"lens_of({name!r})")
-        name = name if name not in found else f"{name} {len(found)}"
+            lens = lens_of(str(one))
+            name = _free(Path(str(one)).stem, found)
+            line = _KNOWN.get(name, f"lens_of({str(one)!r})")
         found[name], lines[name] = lens, line
     return found, lines
 
@@ -264,17 +268,29 @@ def _readers(
             return {"tuned": Patchscope.tuned(model)}, {"tuned": "ls.Patchscope.tuned(model)"}
         except BasisError:
             return {}, {}
-    found: dict[str, Patchscope] = {}
-    lines: dict[str, str] = {}
     none = isinstance(given, list | tuple) and not given
     several = [] if none else checks.several(given, "readers", '["tuned"]', LensError)
-    for n, one in enumerate(several):
+    found: dict[str, Patchscope] = {}
+    lines: dict[str, str] = {}
+    here = backend_of(model).provenance()
+    for one in several:
         if isinstance(one, Patchscope):
-            name, scope, line = f"reader {n + 1}", one, "reader  # the one that was given"
+            name = _free("reader", {RAW: None, **found})
+            scope, line = one, given_as("reader", name)
         else:
-            name, scope = str(one), reader_of(str(one), model)
-            tuned = name == "tuned"
-            line = "ls.Patchscope.tuned(model)" if tuned else f"reader_of({name!r}, model)"
-        backend_of(scope.model if scope.model is not None else model)
+            scope = reader_of(str(one), model)
+            name = _free(Path(str(one)).stem, {RAW: None, **found})
+            tuned = str(one) == "tuned"
+            line = "ls.Patchscope.tuned(model)" if tuned else f"reader_of({str(one)!r}, model)"
+        if scope.trained is not None:
+            scope.trained.model.check_basis(here, f"The reader {name!r}")
         found[name], lines[name] = scope, line
     return found, lines
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    """A name that is not taken yet, short enough for a page."""
+    name, n = name[:60] or "unnamed", 1
+    while (own := name if n == 1 else f"{name} {n}") in taken:
+        n += 1
+    return own

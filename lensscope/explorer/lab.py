@@ -129,7 +129,9 @@ class Lab:
         if known is None or known.prompt != tokens:
             cache = capture(self.model, tokens, resid_post)
             layers = range(self.backend.n_layers)
-            known = Ran(tokens, torch.stack([cache[resid_post(n)][0] for n in layers]))
+            device = self.backend.device  # of a model that is spread, one of them
+            states = [cache[resid_post(n)][0].to(device) for n in layers]
+            known = Ran(tokens, torch.stack(states))
         self._runs[tokens.ids] = known
         self._runs.move_to_end(tokens.ids)
         while len(self._runs) > 1 and (len(self._runs) > _RUNS or self._held > _HELD):
@@ -193,11 +195,12 @@ class Lab:
         reads = asked(self.backend, list(self.texts), slice(1, None))
         sites = self.backend.concrete(resid_post)
         found = states_at(self.backend, reads, sites)
+        device = self.backend.device
         first = next(one for one in reads if one.tokens)
         end = len(first.tokens) - 1 + sum(len(r.tokens) for r in reads[: reads.index(first)])
         return Others(
-            torch.stack([found[site].float().mean(0) for site in sites]),
-            torch.stack([found[site][end] for site in sites]),
+            torch.stack([found[site].float().mean(0).to(device) for site in sites]),
+            torch.stack([found[site][end].to(device) for site in sites]),
             reads[0].prompt.text,
             len(reads),
         )
@@ -245,14 +248,15 @@ def scope_of(inspection: Inspection) -> Patchscope:
         resid_post if same else resid_pre(int(inspection.target)),
         read=None if same else resid_post,
         max_new_tokens=inspection.max_new_tokens,
-        match_norm=inspection.preset == "selfie",
     )
 
 
 def preset_inspections(n_layers: int) -> dict[str, Inspection]:
-    """The presets, as they are edited."""
+    """The presets, as they are edited: those that write a state as it is."""
     found = {}
     for name, make in PRESETS.items():
+        if name == "selfie":  # which gives it the placeholder's length
+            continue
         scope = make(_ATTRIBUTE) if name == "attribute" else make()
         assert isinstance(scope, Presets)
         scope = scope.settled(n_layers)

@@ -24,7 +24,9 @@ from lensscope.values.sites import Site, attn_out, head_out, mlp_out, resid_pre
 
 SITES: Final = {"resid_pre": resid_pre, "attn_out": attn_out, "mlp_out": mlp_out}
 _LAYERS: Final = 6
-"""Layers whose cells are run at a time."""
+_CELLS: Final = 60
+"""Layers, and cells, that are run at a time: others may go before between two of these."""
+_GAP: Final = 0.05
 NODES: Final = 60
 """Nodes of a circuit that are drawn, those of the largest effects."""
 
@@ -75,16 +77,18 @@ def matters(lab: Lab, question: Matters) -> Iterator[dict[str, Any]]:
     estimate = _effects(found)
     corrupted = told(lab.backend, pair.corrupted, question.corrupted)
     begun = _begun(lab, question, pair, found)
-    yield {**begun, "corrupted": corrupted, "estimate": _finite(estimate)}
+    yield {**begun, "corrupted": corrupted, "estimate": estimate.values.tolist()}
     # the layers of the largest estimates first: that is where one looks
     sizes = np.nan_to_num(np.abs(estimate.values)).max(1)
     order = np.argsort(-sizes, kind="stable").tolist()
-    for some in (order[n : n + _LAYERS] for n in range(0, len(order), _LAYERS)):
+    step = max(1, min(_LAYERS, _CELLS // len(pair.clean)))
+    for some in (order[n : n + step] for n in range(0, len(order), step)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # said in the notes
             exact = activation_patching(lab.model, *pair[:2], list(map(kind, some)), pair.metric)
         effects = _effects(exact)
-        yield {"exact": [{"layer": n, "effects": _finite(effects.sel(layer=n))} for n in some]}
+        rows = [{"layer": n, "effects": effects.sel(layer=n).values.tolist()} for n in some]
+        yield {"exact": rows}
 
 
 def circuit(lab: Lab, question: Circuits) -> Iterator[dict[str, Any]]:
@@ -124,6 +128,10 @@ def _begun(
             f"The model does not prefer {pair.answer!r} to {pair.wrong!r} after the clean prompt "
             f"(difference of logits {ends['clean']:.2f}): effects say little."
         )
+    if abs(ends["clean"] - ends["corrupted"]) < _GAP:
+        notes.append(
+            "Both runs come to about the same: there is no difference that effects are a share of."
+        )
     return {
         "clean": told(lab.backend, pair.clean, question.clean),
         "answer": pair.answer,
@@ -143,11 +151,6 @@ def _attributed(lab: Lab, pair: Pair, sites: list[Site]) -> PatchingResult:
 def _effects(found: PatchingResult) -> xr.DataArray:
     """By layer and position."""
     return found.data["effect"].isel(pair=0).transpose("layer", "position")
-
-
-def _finite(values: Any) -> Any:
-    """Numbers as JSON has them: what is none is no effect."""
-    return np.nan_to_num(values).tolist()
 
 
 def _next(lab: Lab, prompt: TokenizedPrompt) -> str:

@@ -22,15 +22,30 @@ from lensscope.explorer.questions import (
     Tokens,
     Words,
 )
-from lensscope.explorer.saying import STOP
+from lensscope.explorer.saying import STOP, can_read
 from lensscope.values.chats import Chat
+from lensscope.values.sites import resid_post
 
 
 def python_of(lab: Lab, question: Question) -> str:
     """Lines that give what the answer to a question shows."""
     body = _BODIES[type(question)](lab, question)
+    wanted = [f"# {name}: the one that ls.explore was given" for name in _given(lab, body)]
     used = [line for name, line in _IMPORTS.items() if any(f"{name}(" in one for one in body)]
-    return "\n".join(["import lensscope as ls", *used, "", *lab.loading, *body]) + "\n"
+    return "\n".join(["import lensscope as ls", *used, "", *lab.loading, *wanted, *body]) + "\n"
+
+
+def given_as(kind: str, name: str) -> str:
+    """What something that was given is called in lines of Python."""
+    plain = "".join(sign if sign.isalnum() else "_" for sign in name).strip("_")
+    return f"{kind}_{plain}" if plain.isascii() and plain != kind else kind
+
+
+def _given(lab: Lab, body: Sequence[str]) -> list[str]:
+    """The names in some lines that stand for what was given."""
+    lines = (*lab.lens_lines.values(), *lab.reader_lines.values())
+    names = dict.fromkeys(line for line in lines if line.isidentifier())
+    return [name for name in names if any(name in line for line in body)]
 
 
 _IMPORTS = {
@@ -61,7 +76,7 @@ def _grid(lab: Lab, question: Grid) -> list[str]:
 
 def _cell(lab: Lab, question: Cell) -> list[str]:
     return [
-        f"lenses = [{', '.join(lab.lens_lines[name] for name in lab.lenses)}]",
+        f"lenses = [{', '.join(lab.lens_lines[name] for name in _reading(lab, question.layer))}]",
         f"prompt = {_prompt(question.prompt)}",
         "for lens in lenses:",
         f"    reading = lens.read(model, prompt, ls.resid_post({question.layer}), "
@@ -70,8 +85,14 @@ def _cell(lab: Lab, question: Cell) -> list[str]:
     ]
 
 
+def _reading(lab: Lab, layer: int) -> list[str]:
+    """The lenses that read a layer."""
+    site = resid_post(layer)
+    return [name for name, lens in lab.lenses.items() if lens.knows(lab.backend, site)]
+
+
 def _words(lab: Lab, question: Words) -> list[str]:
-    readers = [RAW, *lab.trained]
+    readers = [RAW, *(n for n, scope in lab.trained.items() if can_read(scope, question.layer))]
     return [
         f"texts = [str(text) for text in texts_of(None)[:{TEXTS}]]",
         f"readers = [{', '.join(_reader(lab, name, question.inspection) for name in readers)}]",
@@ -104,6 +125,9 @@ def _patched(lab: Lab, question: Patched) -> list[str]:
         f"max_new_tokens={question.max_new_tokens})",
         "    before, after = out.generation.texts",
         "    print(repr(before), repr(after))",
+        "    log_p = out.logits[:, 0].log_softmax(-1)",
+        "    print(log_p.exp().topk(5))",
+        "    print('KL', (log_p[0].exp() * (log_p[0] - log_p[1])).sum().item())",
     ]
 
 
@@ -165,8 +189,7 @@ def _reader(lab: Lab, name: str, inspection: Inspection) -> str:
     where = "ls.resid_post"
     if inspection.target != "same":
         where = f"ls.resid_pre({inspection.target}), read=ls.resid_post"
-    norm = ", match_norm=True" if inspection.preset == "selfie" else ""
-    return f"ls.Patchscope({made}, {where}{norm})"
+    return f"ls.Patchscope({made}, {where})"
 
 
 def _prompt(prompt: Prompt) -> str:

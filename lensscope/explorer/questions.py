@@ -7,7 +7,6 @@ Nothing here is a path, a name of code, or a number without bounds.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
@@ -23,6 +22,7 @@ PATCHES: Final = 16
 _MESSAGES: Final = 64
 _WORD: Final = 200
 _PLACE: Final = 1 << 20
+_SEED: Final = (1 << 31) - 1
 
 Prompt: TypeAlias = "str | Chat"
 Operation: TypeAlias = Literal["set", "add", "project_out", "scale"]
@@ -218,8 +218,7 @@ class _Fields:
 
     def real(self, name: str, least: float, most: float) -> float:
         found = self.of(name)
-        number = type(found) in (int, float) and math.isfinite(found)
-        if not number or not least <= found <= most:
+        if type(found) not in (int, float) or not least <= found <= most:
             raise _refused(f"{name} of {self.where}", found, f"a number, {least:g} to {most:g}")
         return float(found)
 
@@ -243,7 +242,7 @@ class _Fields:
             fields.whole("max_new_tokens", 1, NEW_TOKENS),
             fields.real("temperature", 0, 5),
             None if fields.of("top_p") is None else fields.real("top_p", 1e-3, 1),
-            fields.whole("seed"),
+            fields.whole("seed", 0, _SEED),
         )
 
     def pair(self) -> tuple[Prompt, Prompt, str, str]:

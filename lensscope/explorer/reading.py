@@ -144,5 +144,5 @@ def _top(backend: Backend, found: dict[str, Tensor]) -> dict[str, Any]:
     return {
         "top": named(backend, ids.tolist(), log_p.exp().tolist()),
         "entropy": float(found["entropy"][0]),
-        "kl": max(0.0, float(found["kl"][0])),
+        "kl": float(found["kl"][0].clamp_min(0)),
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from lensscope.errors import FileError
-from lensscope.store.json_text import conform
+from lensscope.store.json_text import conform, plain
 
 FORMAT: Final = "lensscope explorer"
 VERSION: Final = 1
@@ -39,10 +39,11 @@ def checked(given: Any) -> dict[str, Any]:
         FileError: it is none.
     """
     try:
+        given = plain(given)
         conform(given, _SHAPE, "the record")
         if given["format"] != FORMAT or given["version"] != VERSION:
             raise ValueError(f"it is {given['format']!r}, version {given['version']}")
-    except ValueError as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise FileError(
             "This is nothing that the explorer saved.",
             got=str(error),

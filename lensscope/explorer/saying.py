@@ -63,7 +63,7 @@ def words(
     rows, notes = [], []
     for name in (RAW, *lab.trained):
         scope = lab.reader(name, inspection)
-        if not _can_read(scope, layer):
+        if not can_read(scope, layer):
             notes.append(f"The reader {name!r} was not trained on states of layer {layer}.")
             continue
         rows += [_Row(name, condition, scope, layer, value) for condition, value in own.items()]
@@ -136,7 +136,7 @@ class _Row:
 
 def _controls(lab: Lab, name: str, scope: Patchscope, layer: int) -> list[_Row]:
     """The controls of a layer that are the same for each of its states."""
-    if not _can_read(scope, layer):
+    if not can_read(scope, layer):
         return []
     values = {"nothing": None, "mean": lab.others.mean[layer], "shuffled": lab.others.last[layer]}
     return [_Row(name, condition, scope, layer, values[condition]) for condition in SAID]
@@ -163,7 +163,7 @@ def step(lab: Lab, question: Step) -> Iterator[dict[str, Any]]:
     """What one reader says of one state, token by token; then of the token's other layers."""
     here, layer = lab.backend, question.layer
     scope = lab.reader(question.reader, question.inspection)
-    if not _can_read(scope, layer):
+    if not can_read(scope, layer):
         raise SiteError(
             "The reader was not trained on states of this layer.",
             got=f"layer {layer}",
@@ -238,10 +238,10 @@ def _around(layer: int, layers: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _layers(lab: Lab, scope: Patchscope) -> list[int]:
-    return [n for n in range(lab.backend.n_layers) if _can_read(scope, n)]
+    return [n for n in range(lab.backend.n_layers) if can_read(scope, n)]
 
 
-def _can_read(scope: Patchscope, layer: int) -> bool:
+def can_read(scope: Patchscope, layer: int) -> bool:
     """Whether a reader reads block outputs of this layer."""
     known = None if scope.trained is None else scope.trained.layers
     return read_kind(scope) == resid_post and (known is None or layer in known)

@@ -27,6 +27,8 @@ from lensscope.store.json_text import json_text, read_json
 _QUESTION: Final = 1 << 20
 _RECORD: Final = 64 << 20
 """Bytes of a question, and of a record, at most."""
+_OPEN: Final = ("/explorer.js", "/explorer.css", "/favicon.ico")
+"""What holds nothing of the model, and is given to every page of this address."""
 _NAME: Final = 80
 _QUIET: Final = 15.0
 """Seconds after which a stream says that it is still there."""
@@ -76,7 +78,8 @@ def app_of(desk: Desk, about: Mapping[str, Any], hosts: Sequence[str], token: st
         try:
             made = await asyncio.to_thread(recorded_page, checked(given))
         except LensscopeError as error:
-            return Response(json_text(failure(error)), 400, media_type="application/json")
+            told = json_text({"error": failure(error)})
+            return Response(told, 400, media_type="application/json")
         return Response(made, media_type="text/html")
 
     routes = [
@@ -131,10 +134,11 @@ class Guard:
             return "another page may not ask"
         if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return "another page may not ask"
-        own = request.url.path in ("/about", "/ask", "/export")
+        path = request.scope["path"]
+        own = path not in ("/", *_OPEN)
         if own and request.headers.get("x-lensscope") != "explorer":
             return "only the explorer's own page may ask"
-        if self.token and (own or request.url.path == "/"):
+        if self.token and path not in _OPEN:
             given = request.headers.get("x-lensscope-token", "")
             given = given or request.query_params.get("token", "")
             if not secrets.compare_digest(given.encode(), self.token.encode()):

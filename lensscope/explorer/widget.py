@@ -57,7 +57,7 @@ class Talk:
 
     def _heard(self, widget: Any, content: Any, buffers: Any) -> None:
         if not isinstance(content, Mapping) or type(content.get("id")) is not int:
-            return
+            return  # nobody that it could be told
         number: int = content["id"]
         if content.get("type") == "ask":
             self._ask(number, content)
@@ -88,7 +88,7 @@ class Talk:
 
     async def _answer(self) -> None:
         while (job := self.desk.next(wait=False)) is not None:
-            for _ in self.desk.work(job):
+            for _ in self.desk.steps(job):
                 await asyncio.sleep(0)  # what came meanwhile may end it
             await asyncio.sleep(0)
 

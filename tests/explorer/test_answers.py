@@ -193,6 +193,8 @@ def test_a_trained_reader_of_some_layers_is_left_out_of_others(lab):
     found = answer(other, {"kind": "words", **PLACE, "inspection": DEFINITION})
     assert {one["reader"] for one in found["said"]} == {"raw"}
     assert "layer 8" in found["notes"][0]
+    names, _ = run_python(found["python"])
+    assert len(names["readers"]) == 1
     step = {"kind": "step", **PLACE, "inspection": DEFINITION, "reader": "some"}
     with pytest.raises(SiteError, match="not trained"):
         answer(other, step)
@@ -295,7 +297,10 @@ def test_patches_change_what_plain_hooks_change(lab):
     _, printed = run_python(found["python"])
     each = {one["prompt"]: one for one in found["results"]}
     lines = [f"{each[n]['before']['text']!r} {each[n]['after']['text']!r}" for n in (0, 1)]
-    assert printed.splitlines() == lines
+    said = [line for line in printed.splitlines() if line[0] in "'\""]
+    assert said == lines
+    told = [float(line.split()[1]) for line in printed.splitlines() if line.startswith("KL")]
+    near([each[n]["kl"] for n in (0, 1)], told, 1e-3)
 
 
 def test_a_prompt_without_patches_is_only_told(lab):
@@ -407,6 +412,34 @@ def test_every_family_is_read_patched_and_put_into_words(tiny_lab, no_hooks_left
     pair = {"clean": prompt, "corrupted": other, "answer": "w20", "wrong": "w30"}
     answer(tiny_lab, {"kind": "matters", **pair, "site": "resid_pre"})
     no_hooks_left(tiny_lab.model)
+
+
+def test_what_was_given_has_a_name_in_lines_that_are_copied(demo):
+    import ast
+
+    own = ls.LogitLens("my own lens")
+    given = ls.explore(demo, lenses=[own, own, "logit"], readers=[ls.Patchscope.tuned(demo)])
+    assert list(given.lab.lenses) == ["my own lens", "my own lens 2", "logit"]
+    assert list(given.lab.trained) == ["reader"]
+    inspection_of = given.about["state"]["inspection"]
+    for question in (
+        {"kind": "cell", **PLACE},
+        {"kind": "words", **PLACE, "inspection": {**inspection_of, "max_new_tokens": 2}},
+    ):
+        code = given.ask(question)["python"]
+        ast.parse(code)
+        assert "the one that ls.explore was given" in code
+
+
+def test_a_reader_of_another_model_is_refused(llama, demo):
+    with pytest.raises(ls.BasisError):
+        ls.explore(llama, "w5", lenses=["logit"], readers=[ls.Patchscope.tuned(demo)])
+
+
+def test_runs_that_come_to_the_same_have_no_effects_and_that_is_said(lab):
+    pair = {"clean": JAPAN, "corrupted": JAPAN, "answer": " Tokyo", "wrong": " Rome"}
+    found = answer(lab, {"kind": "matters", **pair, "site": "mlp_out"})
+    assert any("about the same" in note for note in found["notes"])
 
 
 def test_states_of_the_last_prompts_alone_are_held(lab):

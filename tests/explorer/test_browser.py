@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lensscope.explorer.explorer import Explorer
+from lensscope.explorer.questions import asked, key_of
 from lensscope.explorer.serving import served
 from tests.explorer import browser
 from tests.explorer.asking import DIANA, JAPAN, run_python
@@ -138,7 +139,7 @@ def explorer_answer(shown, question):
     """The answer that the server gave, from what it keeps."""
     from tests.explorer.asking import merged
 
-    return merged(shown[0].desk.known(question))
+    return merged(shown[0].desk.kept.get(key_of(asked(question))))
 
 
 def test_lenses_colours_and_the_quiz_by_keys(page):
@@ -205,7 +206,7 @@ def test_a_state_is_dragged_into_another_prompt(page, kept, demo_at_hand):
     kept(page, "explorer-patch")
     page.wait_for_function("() => !document.querySelector('[data-testid=stop]')")
     _, printed = run_python(copied_python(page))
-    assert "Tokyo" in printed.splitlines()[1]
+    assert "Tokyo" in printed
     # by keyboard: copy, go to the other grid, write; then take it away again
     a.get_by_test_id("cell-10-1").focus()
     page.keyboard.press("c")

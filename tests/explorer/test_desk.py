@@ -183,7 +183,59 @@ def test_fifty_questions_a_second_end_with_the_last_one(lab, working):
     assert sum(bool(one[-1].get("stopped")) for one in heard) >= 40
 
 
-@pytest.mark.usefixtures("slow")
+def test_a_long_answer_lets_others_go_before(working, monkeypatch):
+    begun: list[str] = []
+    monkeypatch.setattr(desks, "_LONG", ("grid",))
+
+    def answered(lab, question, tell):
+        begun.append(question.kind)
+        for n in range(400 if question.kind == "grid" else 1):
+            time.sleep(0.005)
+            yield {"n": n}
+
+    monkeypatch.setattr(desks, "answered", answered)
+    desk = working()
+    long, quick = Heard(), Heard()
+    desk.ask({"kind": "grid", "prompt": "a", "lens": "logit"}, "a", "map", long)
+    wait_for(lambda: long.parts)
+    desk.ask(tokens("quick"), "a", "cell", quick)
+    assert quick.over.wait(5)
+    assert not long.over.is_set()
+    assert long.over.wait(20)
+    assert len(long.parts) == 400
+
+
+def test_who_has_gone_does_not_end_the_work_for_others(slow, working):
+    _, go = slow
+    go.set()
+
+    def gone(told):
+        raise OSError("nobody there")
+
+    desk = working()
+    desk.ask(tokens("first"), "a", "1", gone)
+    heard = Heard()
+    desk.ask(tokens("second"), "a", "2", heard)
+    assert heard.over.wait(5)
+
+
+def test_an_answer_that_is_known_ends_the_lane_s_earlier_question(slow, working):
+    begun, go = slow
+    desk = working()
+    go.set()
+    known = Heard()
+    desk.ask(tokens("known"), "a", "cell", known)
+    assert known.over.wait(5)
+    go.clear()
+    waits = Heard()
+    desk.ask(tokens("waits"), "a", "cell", waits)
+    wait_for(lambda: "waits" in begun)
+    desk.ask(tokens("known"), "a", "cell", Heard())
+    assert waits.over.wait(5)
+    assert waits[-1].get("stopped")
+    go.set()
+
+
 def test_a_closed_desk_ends_what_waits_and_takes_no_more():
     desk = Desk(NOTHING)
     worker = Worker(desk)

@@ -160,6 +160,8 @@ def test_another_address_needs_the_token_of_its_url(explorer):
             assert send(there, "ask", tokens("a"), headers)[0] == 403
             assert send(there, "about", headers=headers)[0] == 403
         assert send(there, "", headers={})[0] == 403
+        for trick in ("x/a?", "x/explorer.js?", "explorer.js", ""):
+            assert send(there, "ask", tokens("a"), {**OURS, "Host": trick})[0] in (400, 403)
         assert send(there, f"?token={token}", headers={})[0] == 200
         own = {**OURS, "X-Lensscope-Token": token}
         assert send(there, "ask", tokens("a"), own)[0] == 200

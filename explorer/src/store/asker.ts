@@ -145,6 +145,7 @@ export class Asker {
       if (abort.signal.aborted) return;
       if (this.running.get(key) === running) this.running.delete(key);
       if (status) slot.value = { ...slot.peek(), status };
+      if (slot.peek().status === "waiting") slot.value = { ...slot.peek(), status: "stopped" };
       if (slot.peek().status === "done") this.revision.value += 1;
       this.tellBusy();
     };
@@ -192,7 +193,7 @@ function take(entry: Entry, told: Told): Entry {
   if ("part" in told) return { ...entry, answer: merge(entry.question.kind, entry.answer, told.part) } as Entry;
   if ("progress" in told) return { ...entry, progress: told.progress };
   if ("error" in told) return { ...entry, status: "failed", failure: told.error };
-  return { ...entry, status: "done" };
+  return { ...entry, status: told.stopped ? "stopped" : "done" };
 }
 
 function unexpected(error: unknown): Failure {

@@ -1,4 +1,4 @@
-import { useCallback, useMemo } from "preact/hooks";
+import { useCallback, useEffect, useMemo } from "preact/hooks";
 import { choices, Select, Toggle } from "../parts/Field";
 import { Notes, Trouble } from "../parts/Failed";
 import { focusSoon } from "../parts/focus";
@@ -50,6 +50,10 @@ export function GridView() {
       },
     [state.cell?.layer, state.cell?.position, last, stale],
   );
+  // What is copied and linked is what is shown.
+  useEffect(() => {
+    if (cell && !stale && grid.tokens.length && cell.position !== app.state.peek().cell?.position) app.set({ cell });
+  }, [cell, stale, grid.tokens.length]);
   const select = useCallback((next: Cell) => app.set({ cell: { layer: next.layer, position: next.position } }), []);
 
   const hidden = cell ? app.hidden(cell.layer) : false;
