@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import re
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
 from lensscope.errors import FileError
+from lensscope.signs import escape
 from lensscope.store.json_text import json_text
 
 _STYLE: Final = "body{margin:0}"
@@ -59,7 +59,7 @@ LIVE: Final = policy("'self'", f"'self' '{sha(_STYLE)}'", "'self'") + "; frame-a
 def live_page(model: str) -> str:
     """The page of a live model."""
     return _PAGE.format(
-        title=html.escape(f"{model} · lensscope"),
+        title=escape(f"{model} · lensscope"),
         head=f'<style>{_STYLE}</style><link rel="stylesheet" href="explorer.css">',
         body='<script type="module" src="explorer.js"></script>',
     )
@@ -80,7 +80,7 @@ def recorded_page(recorded: Any) -> str:
     data = json_text(recorded, indent=None).replace("<", "\\u003c")
     name = str(recorded.get("about", {}).get("model", {}).get("name", "")) or "a model"
     return _PAGE.format(
-        title=html.escape(f"{name} · lensscope"),
+        title=escape(f"{name} · lensscope"),
         head=f'<meta http-equiv="Content-Security-Policy" content="{own}"><style>{style}</style>',
         body=f'<script type="application/json" id="lensscope-recorded">{data}</script>'
         f'<script type="module">{script}</script>',

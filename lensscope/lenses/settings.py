@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, TypeVar
 
-from lensscope.checks import REPEATS, number, whole_number
+from lensscope.checks import REPEATS, flag, number, whole_number
 from lensscope.errors import LensError
 
 _WARM_UP: Final = 20
@@ -95,6 +95,8 @@ class Training:
                     least = 1e-30
                 most = {"most": REPEATS} if name == "batch_size" else {}
                 object.__setattr__(self, name, check(value, name, least, instead, **most))
+        if self.bf16 is not None:
+            object.__setattr__(self, "bf16", flag(self.bf16, "bf16", LensError))
         if self.optimizer not in ("adam", "sgd"):
             raise LensError(
                 "There is no such optimizer.",

@@ -21,11 +21,14 @@ WAIT = 60_000
 def chromium() -> str:
     """The browser; where it is needed, its absence is a failure."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        if os.environ.get("LENSSCOPE_BROWSER") == "needed":
-            pytest.fail("there is no chromium, which CI installs")
-        pytest.skip("there is no chromium")
-    return found
+    return found or absent("there is no chromium, which CI installs")
+
+
+def absent(why: str) -> Any:
+    """Without something, a browser is not looked at; where it is needed, that is a failure."""
+    if os.environ.get("LENSSCOPE_BROWSER") == "needed":
+        pytest.fail(why)
+    pytest.skip(why)
 
 
 @contextmanager
@@ -66,6 +69,8 @@ def watched(page: Any) -> list[str]:
 
 def violations(page: Any) -> list[str]:
     """What axe finds against WCAG, levels A and AA."""
+    if not AXE.is_file():
+        absent("there is no axe, which npm ci in explorer/ brings")
     # evaluated, not inserted: the page's policy lets no other script in
     page.evaluate(AXE.read_text("utf-8"))
     found = page.evaluate(
