@@ -96,7 +96,7 @@ def main() -> None:
                 "kind": "patch",
                 "prompts": [japan, italy],
                 "patches": [{"from": source, "to": to, "how": "set", "amount": 1}],
-                "max_new_tokens": 10,
+                "max_new_tokens": about["state"]["new_tokens"],
             }
             for source, to in spots
         ]

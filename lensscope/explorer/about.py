@@ -107,7 +107,7 @@ def state(lab: Lab, inspection: Inspection, prompt: str | None) -> dict[str, Any
         "step": 0,
         "prompts": list(PROMPTS[1:]),
         "patches": [],
-        "new_tokens": 10,
+        "new_tokens": 8,
         "clean": PROMPTS[1],
         "corrupted": PROMPTS[2],
         "answer": "",

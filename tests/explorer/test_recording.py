@@ -42,7 +42,7 @@ def record(lab) -> dict[str, Any]:
         {"kind": "cell", "prompt": JAPAN, "position": 3, "layer": 12},
         {"kind": "words", **where},
         {"kind": "step", **where, "reader": state["reader"]},
-        {"kind": "patch", "prompts": [JAPAN, ITALY], "patches": [PATCH], "max_new_tokens": 10},
+        {"kind": "patch", "prompts": [JAPAN, ITALY], "patches": [PATCH], "max_new_tokens": 8},
         {"kind": "matters", **pair, "site": "resid_pre"},
         {"kind": "circuit", **pair, "threshold": 0.05},
     ):
