@@ -22,9 +22,10 @@ from lensscope.explorer.questions import (
     Tokens,
     Words,
 )
-from lensscope.explorer.saying import STOP, can_read
+from lensscope.explorer.saying import STOP, can_read, written_at
 from lensscope.values.chats import Chat
 from lensscope.values.sites import resid_post
+from lensscope.values.transforms import BySite
 
 
 def python_of(lab: Lab, question: Question) -> str:
@@ -111,6 +112,32 @@ def _step(lab: Lab, question: Step) -> list[str]:
         f"{_said(question.inspection)})",
         f'print(result.frame().set_index("source_layer")["text"][{question.layer}])',
         "result.plot()",
+        *_alternatives(lab, question),
+    ]
+
+
+def _alternatives(lab: Lab, question: Step) -> list[str]:
+    """What else was probable at each token; of a reader that speaks with this model as it is."""
+    scope = lab.reader(question.reader, question.inspection)
+    if scope.model is not None or scope.adapter is not None:
+        return []
+    read = f"ls.resid_post({question.layer})"
+    mapped = "scope.transform(state)"
+    if isinstance(scope.transform, BySite):
+        mapped = f"scope.transform.at({read})(state)"
+    at = written_at(lab, scope, question.layer)
+    return [
+        f"cache = ls.capture(model, {_prompt(question.prompt)}, {read})",
+        f"state = cache.value({read}.at({question.position}))[0]",
+        *([] if scope.transform is None else [f"state = {mapped}"]),
+        f"site = ls.{scope.write.kind}({at})",
+        "inspection = scope.inspection.tokens(model)",
+        "places = scope.inspection.places(model)",
+        "patches = [scope.patch(site.at(place), state) for place in places]",
+        f"said = ls.generate(model, inspection, patches, {_said(question.inspection)})",
+        "ids = [*inspection.ids, *said.token_ids[0][:-1]]",
+        "logits = ls.run(model, ids, patches).logits[0, len(inspection) - 1 :]",
+        "print(said.labels[0], logits.softmax(-1).topk(5))",
     ]
 
 

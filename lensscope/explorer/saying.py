@@ -150,7 +150,7 @@ def _asked(
 ) -> dict[_Row, Said]:
     """What readers say of some values; what may be asked again is remembered."""
     each: list[tuple[Patchscope, Written]] = [
-        (row.scope, (row.value, row.layer, _written_at(lab, row.scope, row.layer))) for row in rows
+        (row.scope, (row.value, row.layer, written_at(lab, row.scope, row.layer))) for row in rows
     ]
     number = inspection.max_new_tokens
     said = said_together(lab.backend, each, number, on_token=on_token, **sampling(inspection))
@@ -172,7 +172,7 @@ def step(lab: Lab, question: Step) -> Iterator[dict[str, Any]]:
         )
     target = _target(lab, scope)
     state = lab.state(question.prompt, layer, question.position)
-    row: Written = (state, layer, _written_at(lab, scope, layer))
+    row: Written = (state, layer, written_at(lab, scope, layer))
     prompt = scope.inspection.of_layer(layer)
     tokens, places = prompt.tokenized(target), prompt.placed(target)
     placed = written_of(scope, here, target, row)
@@ -209,7 +209,7 @@ def step(lab: Lab, question: Step) -> Iterator[dict[str, Any]]:
     }
     for some in _around(layer, _layers(lab, scope)):
         rows = [
-            (lab.state(question.prompt, n, question.position), n, _written_at(lab, scope, n))
+            (lab.state(question.prompt, n, question.position), n, written_at(lab, scope, n))
             for n in some
         ]
         texts = [one.text for one in said_of(scope, here, rows, number, **options)]
@@ -247,7 +247,7 @@ def can_read(scope: Patchscope, layer: int) -> bool:
     return read_kind(scope) == resid_post and (known is None or layer in known)
 
 
-def _written_at(lab: Lab, scope: Patchscope, layer: int) -> int:
+def written_at(lab: Lab, scope: Patchscope, layer: int) -> int:
     """The layer that a reader writes a state at."""
     target = _target(lab, scope)
     scope = scope.settled(target.n_layers)

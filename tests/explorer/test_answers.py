@@ -221,7 +221,11 @@ def test_steps_are_the_tokens_of_the_patchscope_with_their_probabilities(lab):
     names, printed = run_python(found["python"])
     frame = names["result"].frame().set_index("source_layer")["text"]
     assert {n: one["text"] for n, one in layers.items()} == frame.to_dict()
-    assert printed.rstrip("\n") == text
+    assert printed.splitlines()[0] == text
+    best = names["logits"].softmax(-1).topk(5).values
+    assert list(names["said"].labels[0]) == [step["token"] for step in found["steps"]]
+    each = [[guess["probability"] for guess in step["alternatives"]] for step in found["steps"]]
+    near(each, best.numpy())
 
 
 def test_layers_that_only_echo_are_marked(lab):
