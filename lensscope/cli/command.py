@@ -53,10 +53,8 @@ app = typer.Typer(
 app.add_typer(lens_app, name="lens")
 app.add_typer(study_app, name="study")
 study_app.command("reading-quality")(reading_quality)
-_COMMANDS = (
-    *(explore, inspect, read, train_reader, best_block, compare, patch, trace, circuit, report),
-)
-for command in _COMMANDS:
+_COMMANDS = [explore, inspect, read, train_reader, best_block, compare, patch, trace, circuit]
+for command in (*_COMMANDS, report):
     app.command()(command)
 
 _MODELS_SHOWN = 40

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lensscope.cli.grouped import grouped
-from lensscope.cli.terminal import Loading, ModelName, Quiet, errors, load, said, say
+from lensscope.cli.terminal import Loading, ModelName, Quiet, errors, load, say
 
 
 @grouped
@@ -57,7 +57,7 @@ def explore(
         name = "" if model == "demo" and not options else repr(model)
         found = look(
             loaded,
-            None if prompt is None else str(said(prompt, chat=False)),
+            prompt,
             lenses=lens,
             readers=reader,
             loading=[f"model = ls.load_model({name}{options})"],

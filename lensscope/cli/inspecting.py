@@ -29,9 +29,6 @@ from lensscope.cli.terminal import (
 if TYPE_CHECKING:
     from lensscope.patchscope.scope import Patchscope
 
-_TEXTS = 8
-"""Texts that come along, whose mean state is a control."""
-
 Position = Annotated[
     str, typer.Option(help="-1, 2:5, a substring (its last token), span:TEXT, or all.")
 ]
@@ -167,9 +164,9 @@ def read(
         from lensscope.lenses.states import lines_of
         from lensscope.patchscope.controls import controlled
         from lensscope.patchscope.reader_names import reader_of
-        from lensscope.studies.texts import texts_of
+        from lensscope.studies.texts import control_texts
 
-        own = texts_of(None)[:_TEXTS] if texts is None else lines_of(texts)
+        own = control_texts() if texts is None else [str(one) for one in lines_of(texts)]
         loaded = load(model, loading, output.quiet)
         scope = reader_of(reader, loaded, question, block=block, allow_pickle=allow_pickle)
         result = controlled(
@@ -178,7 +175,7 @@ def read(
             said(text, chat),
             where,
             sources,
-            texts=[str(one) for one in own],
+            texts=own,
             max_new_tokens=max_new_tokens,
             occurrence=occurrence,
             stop=stop or (),

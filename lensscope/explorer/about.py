@@ -22,12 +22,6 @@ _LENSES: Final = {
     "affine": "a least-squares map to the last layer, fitted on some pages of text",
     "token-identity": "a patchscope: the state is written into “cat -> cat …” at its own layer",
 }
-_NAMES: Final = {
-    "definition": "Definition",
-    "entity-description": "Entity description",
-    "token-identity": "Token identity",
-    "attribute": "Attribute",
-}
 
 
 def about(lab: Lab, prompt: str | None = None) -> dict[str, Any]:
@@ -72,8 +66,8 @@ def about(lab: Lab, prompt: str | None = None) -> dict[str, Any]:
             ),
         ],
         "presets": [
-            {"id": name, "name": _NAMES.get(name, name), "inspection": told(inspection)}
-            for name, inspection in presets.items()
+            {"id": name, "name": name.replace("-", " ").capitalize(), "inspection": told(own)}
+            for name, own in presets.items()
         ],
         "state": state(lab, presets["definition"], prompt),
         "limits": {"prompt": PROMPT, "max_new_tokens": NEW_TOKENS, "patches": PATCHES},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from lensscope.explorer import mattering, moving, reading, saying
@@ -24,6 +24,19 @@ _ANSWERS: Final[dict[str, Any]] = {
 
 # Those that tell what comes while it comes.
 _TOLD: Final[dict[str, Any]] = {"words": saying.words, "patch": moving.patch}
+
+_GROWING: Final = ("rows", "lenses", "said", "layers", "results", "exact")
+"""Lists of an answer that come a few at a time."""
+
+
+def merged(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The parts of an answer as one."""
+    found: dict[str, Any] = {}
+    for part in parts:
+        for name, value in part.items():
+            grows = isinstance(value, list) and name in _GROWING
+            found[name] = [*found.get(name, []), *value] if grows else value
+    return found
 
 
 def answered(lab: Lab, question: Question, tell: Tell) -> Iterator[dict[str, Any]]:

@@ -213,9 +213,9 @@ class Desk:
                     return self._begin(job)
         return None
 
-    def answer_all(self) -> None:
-        """Answer what is asked until it is closed."""
-        while (job := self.next(wait=True)) is not None:
+    def answer_all(self, *, wait: bool = True) -> None:
+        """Answer what is asked until it is closed; without waiting, what waits already."""
+        while (job := self.next(wait=wait)) is not None:
             for _ in self.steps(job):
                 pass
 

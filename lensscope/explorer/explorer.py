@@ -10,6 +10,7 @@ from typing import Any
 from lensscope import checks
 from lensscope.errors import BasisError, LensError, LensscopeError
 from lensscope.explorer.about import about
+from lensscope.explorer.answers import merged
 from lensscope.explorer.desk import Desk
 from lensscope.explorer.lab import RAW, Lab
 from lensscope.explorer.lenses import affine_lens, fits
@@ -60,9 +61,7 @@ class Explorer:
             >>> len(answer["rows"]), answer["rows"][0]["layer"]
             (30, 29)
         """
-        found: dict[str, Any] = {}
-        error: list[Mapping[str, str]] = []
-        desk, whole = self.desk, list[dict[str, Any]]()
+        error, whole = list[Mapping[str, str]](), list[Mapping[str, Any]]()
 
         def tell(told: Mapping[str, Any]) -> None:
             if "error" in told:
@@ -70,17 +69,11 @@ class Explorer:
             if "part" in told and not told.get("more"):
                 whole.append(told["part"])
 
-        desk.ask(question, "python", "ask", tell)
-        while (job := desk.next(wait=False)) is not None:
-            for _ in desk.work(job):
-                pass
+        self.desk.ask(question, "python", "ask", tell)
+        self.desk.answer_all(wait=False)
         if error:
             raise LensscopeError(error[0]["what"], **{n: error[0][n] for n in _PARTS})
-        for part in whole:
-            for name, value in part.items():
-                listed = isinstance(value, list) and name in _GROWING
-                found[name] = [*found.get(name, []), *value] if listed else value
-        return found
+        return merged(whole)
 
     def serving(
         self, host: str | None = None, port: int | None = None
@@ -94,8 +87,7 @@ class Explorer:
         Raises:
             FileError: the address or port cannot be used.
         """
-        desk = Desk(self.lab, self.desk.kept)
-        return served(desk, self.about, host, port, first_questions(self.about["state"]))
+        return self._served(Desk(self.lab, self.desk.kept), host, port)
 
     @checks.door(LensError, open=checks.flag)
     def serve(
@@ -112,8 +104,7 @@ class Explorer:
             FileError: the address or port cannot be used.
         """
         desk = Desk(self.lab, self.desk.kept)
-        first = first_questions(self.about["state"])
-        with served(desk, self.about, host, port, first, works=False) as address:
+        with self._served(desk, host, port, works=False) as address:
             print(f"{self.about['model']['name']} at {address}\nCtrl-C ends it.", flush=True)
             if open:
                 import webbrowser
@@ -123,6 +114,12 @@ class Explorer:
                 desk.answer_all()
             except KeyboardInterrupt:
                 print("\nEnded.")
+
+    def _served(
+        self, desk: Desk, host: str | None, port: int | None, *, works: bool = True
+    ) -> AbstractContextManager[str]:
+        first = first_questions(self.about["state"])
+        return served(desk, self.about, host, port, first, works=works)
 
     @checks.door(LensError, prompt=checks.text, position=checks.whole(-(1 << 20), instead=-1))
     def record(self, prompt: str | None = None, position: int = -1) -> dict[str, Any]:
@@ -187,8 +184,6 @@ class Explorer:
 
 
 _PARTS = ("got", "expected", "instead")
-_GROWING = ("rows", "lenses", "said", "layers", "results", "exact")
-"""Lists of an answer that come a few at a time."""
 
 
 @checks.door(LensError, prompt=checks.optional(checks.text), loading=checks.anything)

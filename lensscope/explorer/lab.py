@@ -23,12 +23,11 @@ from lensscope.model.backend import Backend
 from lensscope.model.classes import backend_of
 from lensscope.model.head import unembed
 from lensscope.model.tokens import tokenize
-from lensscope.patchscope.controls import Words, states_at
+from lensscope.patchscope.controls import Words, other_states
 from lensscope.patchscope.inspection import InspectionPrompt
-from lensscope.patchscope.presets import Presets
 from lensscope.patchscope.reader_names import PRESETS
 from lensscope.patchscope.scope import Patchscope
-from lensscope.studies.texts import texts_of
+from lensscope.studies.texts import control_texts
 from lensscope.values.prompts import TokenizedPrompt
 from lensscope.values.sites import resid_post, resid_pre
 
@@ -37,8 +36,6 @@ RAW: Final = "raw"
 """The reader that is edited; all others were trained."""
 TOKENS: Final = 512
 """Tokens of a prompt that is looked at."""
-TEXTS: Final = 8
-"""Texts that come along, whose mean state is a control."""
 _SHORT: Final = 16 << 20
 """Bytes of a prompt's distributions that are kept with its run."""
 _LAST: Final = 32
@@ -185,22 +182,15 @@ class Lab:
             )
 
     @cached_property
-    def texts(self) -> tuple[str, ...]:
-        """The texts whose states are controls."""
-        return tuple(str(text) for text in texts_of(None)[:TEXTS])
-
-    @cached_property
     def others(self) -> Others:
         """States of other texts, at all layers."""
-        reads = asked(self.backend, list(self.texts), slice(1, None))
+        reads = asked(self.backend, control_texts(), slice(1, None))
         sites = self.backend.concrete(resid_post)
-        found = states_at(self.backend, reads, sites)
+        found = other_states(self.backend, reads, sites)
         device = self.backend.device
-        first = next(one for one in reads if one.tokens)
-        end = len(first.tokens) - 1 + sum(len(r.tokens) for r in reads[: reads.index(first)])
         return Others(
-            torch.stack([found[site].float().mean(0).to(device) for site in sites]),
-            torch.stack([found[site][end].to(device) for site in sites]),
+            torch.stack([found.mean[site].to(device) for site in sites]),
+            torch.stack([found.last[site].to(device) for site in sites]),
             reads[0].prompt.text,
             len(reads),
         )
@@ -257,9 +247,7 @@ def preset_inspections(n_layers: int) -> dict[str, Inspection]:
     for name, make in PRESETS.items():
         if name == "selfie":  # which gives it the placeholder's length
             continue
-        scope = make(_ATTRIBUTE) if name == "attribute" else make()
-        assert isinstance(scope, Presets)
-        scope = scope.settled(n_layers)
+        scope = (make(_ATTRIBUTE) if name == "attribute" else make()).settled(n_layers)
         layer = scope.write.layer
         block = None if layer is None else layer + (scope.write.kind == "resid_post")
         target: Any = "same" if block is None else min(block, n_layers - 1)

@@ -10,12 +10,10 @@ import numpy as np
 import xarray as xr
 
 from lensscope.effects.metrics import logit_difference
-from lensscope.engine.run_many import run_many
 from lensscope.errors import PromptError
-from lensscope.explorer.lab import Lab
+from lensscope.explorer.lab import Lab, Ran
 from lensscope.explorer.questions import Circuits, Matters
-from lensscope.explorer.reading import told
-from lensscope.model.token_texts import labels_of
+from lensscope.explorer.reading import guesses, told
 from lensscope.patching.activation import activation_patching
 from lensscope.patching.attribution import attribution_patching
 from lensscope.patching.result import PatchingResult
@@ -50,7 +48,8 @@ def pair_of(lab: Lab, question: Matters | Circuits) -> Pair:
     Raises:
         PromptError: prompts of different lengths, or with one answer.
     """
-    clean, corrupted = lab.ran(question.clean).prompt, lab.ran(question.corrupted).prompt
+    rans = lab.ran(question.clean), lab.ran(question.corrupted)
+    clean, corrupted = (ran.prompt for ran in rans)
     if len(clean) != len(corrupted):
         raise PromptError(
             "The two prompts have not the same number of tokens.",
@@ -58,8 +57,8 @@ def pair_of(lab: Lab, question: Matters | Circuits) -> Pair:
             expected="tokens that stand for each other, one by one",
             instead="names of as many tokens, such as “Japan” and “Italy”",
         )
-    answer = question.answer or _next(lab, clean)
-    wrong = question.wrong or _next(lab, corrupted)
+    answer = question.answer or _next(lab, rans[0])
+    wrong = question.wrong or _next(lab, rans[1])
     if answer == wrong:
         raise PromptError(
             "Both prompts have one answer, so nothing tells them apart.",
@@ -153,8 +152,6 @@ def _effects(found: PatchingResult) -> xr.DataArray:
     return found.data["effect"].isel(pair=0).transpose("layer", "position")
 
 
-def _next(lab: Lab, prompt: TokenizedPrompt) -> str:
+def _next(lab: Lab, ran: Ran) -> str:
     """The most probable next token."""
-    out = run_many(lab.model, prompt, [[]], top_k=1)
-    assert out.top_tokens is not None
-    return labels_of(lab.backend, out.top_tokens.flatten().tolist())[0]
+    return guesses(lab.backend, ran.log_p(lab.backend, slice(-1, None))[0], 1)[0]["text"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from lensscope.explorer.lab import RAW, TEXTS, Lab
+from lensscope.explorer.lab import RAW, Lab
 from lensscope.explorer.mattering import SITES, pair_of
 from lensscope.explorer.questions import (
     Cell,
@@ -51,10 +51,10 @@ def _given(lab: Lab, body: Sequence[str]) -> list[str]:
 
 _IMPORTS = {
     "affine_lens": "from lensscope.explorer.lenses import affine_lens",
+    "control_texts": "from lensscope.studies.texts import control_texts",
     "controlled": "from lensscope.patchscope.controls import controlled",
     "lens_of": "from lensscope.patchscope.lens_names import lens_of",
     "reader_of": "from lensscope.patchscope.reader_names import reader_of",
-    "texts_of": "from lensscope.studies.texts import texts_of",
 }
 
 
@@ -95,7 +95,7 @@ def _reading(lab: Lab, layer: int) -> list[str]:
 def _words(lab: Lab, question: Words) -> list[str]:
     readers = [RAW, *(n for n, scope in lab.trained.items() if can_read(scope, question.layer))]
     return [
-        f"texts = [str(text) for text in texts_of(None)[:{TEXTS}]]",
+        "texts = control_texts()",
         f"readers = [{', '.join(_reader(lab, name, question.inspection) for name in readers)}]",
         f"prompt = {_prompt(question.prompt)}",
         "for reader in readers:",

@@ -63,7 +63,7 @@ def grid(lab: Lab, question: Grid) -> Iterator[dict[str, Any]]:
     yield {
         "tokens": told(backend, ran.prompt, question.prompt),
         "layers": known,
-        "notes": list(notes_on(backend, [(ran.prompt, range(len(ran.prompt)))], (), ())),
+        "notes": list(notes_on(backend, [(ran.prompt, range(len(ran.prompt)))])),
     }
     width = len(ran.prompt)
     step = max(1, _CELLS // width)

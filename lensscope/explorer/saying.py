@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
 from torch import Tensor
 
 from lensscope.engine.run_many import run_many
@@ -20,7 +19,7 @@ from lensscope.model.token_texts import labels_of, text_of
 from lensscope.patchscope.controls import Words as Said
 from lensscope.patchscope.controls import (
     Written,
-    as_long_as,
+    random_state,
     read_kind,
     said_of,
     said_together,
@@ -58,8 +57,8 @@ def words(
     """What all readers say of one state and of its controls, told while it is said."""
     inspection, layer = question.inspection, question.layer
     state = lab.state(question.prompt, layer, question.position)
-    rng = np.random.default_rng((inspection.seed, question.position, layer))
-    own = {"state": state, "random": as_long_as(state.float(), rng)}
+    noise = random_state(state, inspection.seed, question.position, layer)
+    own = {"state": state, "random": noise}
     rows, notes = [], []
     for name in (RAW, *lab.trained):
         scope = lab.reader(name, inspection)

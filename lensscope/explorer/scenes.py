@@ -12,11 +12,14 @@ from lensscope.explorer.lab import Lab
 def first_questions(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the screen asks in a state, of a grid."""
     questions = [{"kind": "grid", "prompt": state["prompt"], "lens": state["lens"]}]
-    if state["cell"] is not None:
-        where = {"prompt": state["prompt"], **state["cell"]}
-        questions.append({"kind": "cell", **where})
-        questions.append({"kind": "words", **where, "inspection": state["inspection"]})
-    return questions
+    return questions if state["cell"] is None else [*questions, *_of_cell(state)]
+
+
+def _of_cell(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is asked of the cell that is looked at."""
+    where = {"prompt": state["prompt"], **state["cell"]}
+    words = {"kind": "words", **where, "inspection": state["inspection"]}
+    return [{"kind": "cell", **where}, words]
 
 
 def scene(
@@ -51,7 +54,5 @@ def scene(
     )
     questions += [{"kind": "grid", "prompt": text, "lens": name} for name in lab.lenses]
     for layer in range(layers):
-        where = {"prompt": text, "position": at, "layer": layer}
-        questions.append({"kind": "cell", **where})
-        questions.append({"kind": "words", **where, "inspection": inspection})
+        questions += _of_cell({**state, "cell": {"position": at, "layer": layer}})
     return state, questions

@@ -66,9 +66,7 @@ def served(
         try:
             yield f"http://{shown}:{number}/" + (f"?token={token}" if token else "")
         finally:
-            desk.close()
-            if worker is not None:
-                worker.stop()
+            desk.close() if worker is None else worker.stop()
             server.should_exit = True
             thread.join(10)
 

@@ -6,7 +6,8 @@ says something else of nothing, of a random vector, of the mean of many states, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -159,6 +160,36 @@ def _said_alike(
     return said
 
 
+@dataclass(frozen=True, eq=False)
+class OtherStates:
+    """States of other texts at some sites: their mean, and that of the last token of the first."""
+
+    mean: Mapping[Site, Float[Tensor, " width"]]
+    last: Mapping[Site, Float[Tensor, " width"]]
+
+
+def other_states(here: Backend, reads: Sequence[Asked], sites: Sequence[Site]) -> OtherStates:
+    """The states that are controls of others.
+
+    Args:
+        here: the model.
+        reads: other texts and their tokens, at least one.
+        sites: where.
+    """
+    found = _states(here, reads, sites)
+    ends = np.cumsum([len(one.tokens) for one in reads])
+    last = next(int(end) - 1 for end, one in zip(ends, reads, strict=True) if one.tokens)
+    mean = {site: values.float().mean(0) for site, values in found.items()}
+    return OtherStates(mean, {site: values[last] for site, values in found.items()})
+
+
+def random_state(
+    state: Float[Tensor, " width"], seed: int, token: int, layer: int
+) -> Float[Tensor, " width"]:
+    """The random vector that is a control of a state: as long, and the same for one seed."""
+    return as_long_as(state.float(), np.random.default_rng((seed, token, layer)))
+
+
 def as_long_as(
     states: Float[Tensor, "*rows width"], rng: np.random.Generator
 ) -> Float[Tensor, "*rows width"]:
@@ -247,18 +278,15 @@ def controlled(
     cells = list(zip(frame["position"], frame["source_layer"], frame["target_layer"], strict=True))
     sources = list(dict.fromkeys(int(layer) for layer in frame["source_layer"]))
     kind = read_kind(scope)
-    own = states_at(here, reads, [kind(layer) for layer in sources])
-    other = states_at(here, others, [kind(layer) for layer in sources])
-    ends = [len(one.tokens) for one in others]
-    last = next(sum(ends[: n + 1]) - 1 for n, tokens in enumerate(ends) if tokens)
+    own = _states(here, reads, [kind(layer) for layer in sources])
+    other = other_states(here, others, [kind(layer) for layer in sources])
     rows: dict[str, list[Written]] = {name: [] for name in ("prior", "random", "mean", "other")}
     for token, s, t in ((int(p), int(s), int(t)) for p, s, t in cells):
         state = own[kind(s)][reads[0].tokens.index(token)]
-        rng = np.random.default_rng((seed, token, s))
         rows["prior"].append((None, s, t))
-        rows["random"].append((as_long_as(state.float(), rng), s, t))
-        rows["mean"].append((other[kind(s)].float().mean(0), s, t))
-        rows["other"].append((other[kind(s)][last], s, t))
+        rows["random"].append((random_state(state, seed, token, s), s, t))
+        rows["mean"].append((other.mean[kind(s)], s, t))
+        rows["other"].append((other.last[kind(s)], s, t))
     said = said_of(scope, here, [row for own in rows.values() for row in own], number, **sampling)
     named = {
         name: [words.text for words in said[n * len(cells) :][: len(cells)]]
@@ -267,16 +295,10 @@ def controlled(
     return Controlled(result, named, others[0].prompt.text, len(others), seed)
 
 
-def states_at(
+def _states(
     here: Backend, reads: Sequence[Asked], sites: Sequence[Site]
 ) -> dict[Site, Float[Tensor, "row width"]]:
-    """All states that are read, in the order of prompts and tokens.
-
-    Args:
-        here: the model.
-        reads: prompts and their tokens.
-        sites: where.
-    """
+    """All states that are read, in the order of prompts and tokens."""
     numbers: list[int] = []
     found: dict[Site, list[Tensor]] = {site: [] for site in sites}
     for part in gathered(here, reads, sites, final=False):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -70,6 +70,15 @@ class Rows:
             "name": [prompt.text for prompt in prompts],
             "position": [self.token(row) for row in rows],
         }
+
+
+_CONTROLS: Final = 8
+"""Texts that come along, whose states are controls."""
+
+
+def control_texts() -> list[str]:
+    """The texts whose mean state, and last state, are controls unless others are given."""
+    return [str(text) for text in texts_of(None)[:_CONTROLS]]
 
 
 def texts_of(texts: Iterable[Any] | Path | None) -> tuple[Text, ...]:

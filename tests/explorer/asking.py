@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from lensscope.explorer.answers import answered
+from lensscope.explorer.answers import answered, merged
 from lensscope.explorer.lab import Lab
 from lensscope.explorer.questions import asked
 
 JAPAN = "The capital of Japan is the city of"
 ITALY = "The capital of Italy is the city of"
 DIANA = "I have read about Diana, Princess of Wales"
-
-GROWING = ("rows", "lenses", "said", "layers", "results", "exact")
 
 
 def inspection(text: str, placeholder: str = "x", **given: Any) -> dict[str, Any]:
@@ -28,16 +26,6 @@ def inspection(text: str, placeholder: str = "x", **given: Any) -> dict[str, Any
         "seed": 0,
         **given,
     }
-
-
-def merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Parts of an answer as one, as the browser puts them together."""
-    found: dict[str, Any] = {}
-    for part in parts:
-        for name, value in part.items():
-            grows = isinstance(value, list) and name in GROWING
-            found[name] = [*found.get(name, []), *value] if grows else value
-    return found
 
 
 def answer(lab: Lab, question: dict[str, Any], told: list[Any] | None = None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lensscope.explorer.answers import merged
 from lensscope.explorer.explorer import Explorer
 from lensscope.explorer.questions import asked, key_of
 from lensscope.explorer.serving import served
@@ -137,8 +138,6 @@ def test_a_cell_says_what_readers_lenses_and_controls_say(
 
 def explorer_answer(shown, question):
     """The answer that the server gave, from what it keeps."""
-    from tests.explorer.asking import merged
-
     return merged(shown[0].desk.kept.get(key_of(asked(question))))
 
 

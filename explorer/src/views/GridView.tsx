@@ -1,15 +1,15 @@
 import { useCallback, useEffect, useMemo } from "preact/hooks";
-import { choices, Select, Toggle } from "../parts/Field";
+import { Toggle } from "../parts/Field";
 import { Notes, Trouble } from "../parts/Failed";
 import { focusSoon } from "../parts/focus";
 import { Grid } from "../parts/Grid";
 import { InspectionEditor } from "../parts/InspectionEditor";
-import { Legend } from "../parts/Legend";
-import { COLOURS, sizes, useLensGrid } from "../parts/lensgrid";
+import { LensSettings } from "../parts/LensSettings";
+import { sizes, useLensGrid } from "../parts/lensgrid";
 import { PromptBox } from "../parts/PromptBox";
 import { everyFourth, QuizBar, toggleLayer } from "../parts/Quiz";
 import { CellTitle, SidePanel } from "../parts/SidePanel";
-import type { Cell, Colour, Question } from "../protocol";
+import type { Cell, Question } from "../protocol";
 import { cellOf, controlsOf, gridOf, wordsOf } from "../questions";
 import { clamp } from "../numbers";
 import { useAnswer, useApp } from "../store/hooks";
@@ -117,19 +117,7 @@ export function GridView() {
     <>
       <div class="lsx-top-area">
         <PromptBox label="Prompt" value={state.prompt} onRun={(prompt) => app.set({ prompt })} />
-        <div class="lsx-line lsx-settings">
-          <Select
-            label="Lens"
-            value={state.lens}
-            options={choices(about.lenses)}
-            onChange={(lens) => app.set({ lens })}
-          />
-          <Select
-            label="Colour"
-            value={colour}
-            options={(Object.keys(COLOURS) as Colour[]).map((value) => ({ value, name: COLOURS[value].name }))}
-            onChange={(value) => app.set({ colour: value })}
-          />
+        <LensSettings range={grid.range}>
           <Toggle
             pressed={!!quiz}
             testid="quiz"
@@ -150,8 +138,7 @@ export function GridView() {
           >
             Quiz
           </Toggle>
-          <Legend colour={colour} range={grid.range} />
-        </div>
+        </LensSettings>
         <InspectionEditor />
         <QuizBar layers={grid.layers} />
       </div>

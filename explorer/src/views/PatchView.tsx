@@ -1,18 +1,18 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Arrows } from "../parts/Arrows";
 import { useDrag } from "../parts/drag";
-import { choices, NumberField, Select } from "../parts/Field";
+import { NumberField } from "../parts/Field";
 import { Notes, Trouble } from "../parts/Failed";
 import { focusSoon } from "../parts/focus";
 import { Grid } from "../parts/Grid";
 import type { GridHandle } from "../parts/gridtypes";
-import { Legend } from "../parts/Legend";
-import { COLOURS, sizes, useLensGrid } from "../parts/lensgrid";
+import { LensSettings } from "../parts/LensSettings";
+import { sizes, useLensGrid } from "../parts/lensgrid";
 import { PatchList } from "../parts/PatchList";
 import { PatchResult } from "../parts/PatchResult";
 import { PromptBox } from "../parts/PromptBox";
 import { TokenText } from "../parts/TokenText";
-import type { Cell, Colour, Prompt, Question, Spot, Token } from "../protocol";
+import type { Cell, Prompt, Question, Spot, Token } from "../protocol";
 import { gridOf, patchOf } from "../questions";
 import { useAnswer, useApp } from "../store/hooks";
 import { usePrefetch } from "../store/prefetch";
@@ -133,21 +133,7 @@ export function PatchView() {
 
   return (
     <>
-      <div class="lsx-line lsx-settings">
-        <Select
-          label="Lens"
-          value={state.lens}
-          options={choices(about.lenses)}
-          onChange={(lens) => app.set({ lens })}
-        />
-        <Select
-          label="Colour"
-          value={state.colour}
-          options={(Object.keys(COLOURS) as Colour[]).map((value) => ({ value, name: COLOURS[value].name }))}
-          onChange={(colour) => app.set({ colour })}
-        />
-        <Legend colour={state.colour} range={range} />
-      </div>
+      <LensSettings range={range} />
       <p class="lsx-held-line" role="status">
         {held ? (
           <>
