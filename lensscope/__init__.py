@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lensscope import course as course
     from lensscope import pairs as pairs
     from lensscope import studies as studies
     from lensscope.circuits.circuit import Circuit as Circuit
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from lensscope.errors import CacheError as CacheError
     from lensscope.errors import CheckpointError as CheckpointError
     from lensscope.errors import CircuitError as CircuitError
+    from lensscope.errors import CourseError as CourseError
     from lensscope.errors import FileError as FileError
     from lensscope.errors import LensError as LensError
     from lensscope.errors import LensscopeError as LensscopeError
@@ -101,7 +103,8 @@ _HOMES = {
     "engine.run_many": "run_many",
     "engine.runs": "Generation Run Runs",
     "engine.support": "Support support",
-    "errors": "BasisError BudgetError CacheError CheckpointError CircuitError FileError "
+    "errors": "BasisError BudgetError CacheError CheckpointError CircuitError CourseError "
+    "FileError "
     "LensError LensscopeError ModelError ModelNotFoundError PatchError PlanError "
     "PositionError PromptError SiteError StudyError SweepError",
     "explorer.explorer": "explore",
@@ -133,7 +136,7 @@ _HOMES = {
     "values.transforms": "affine identity scaled_to",
 }
 # Modules that are used as such: `ls.pairs.ioi(model)`.
-_MODULES = {"pairs": "pairs", "rules": "values.rules", "studies": "studies"}
+_MODULES = {"course": "course", "pairs": "pairs", "rules": "values.rules", "studies": "studies"}
 _HOME_OF = {name: home for home, every in _HOMES.items() for name in every.split()}
 
 __version__ = "0.1.0"

@@ -17,6 +17,7 @@
     ├── LensError           a lens or reader that lacks a layer, cannot be fitted, or is no file
     ├── StudyError          an output folder of something else, a worker or disk that fails
     ├── FileError           a path that is none, a full disk, a file that cannot be written
+    ├── CourseError         an exercise that the course does not have
     ├── PlanError           a plan, metric or top_k that a sweep cannot follow
     └── BudgetError         a memory budget that not even one row fits
 
@@ -72,6 +73,10 @@ class PositionError(LensscopeError, ValueError):
 
 class SiteError(LensscopeError, ValueError):
     """A site that the model does not have."""
+
+
+class CourseError(LensscopeError, ValueError):
+    """An exercise that the course does not have."""
 
 
 class PatchError(LensscopeError, ValueError):

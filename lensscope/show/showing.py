@@ -11,6 +11,7 @@ from lensscope import checks
 from lensscope.errors import PatchError
 from lensscope.show.figures import pdf, png
 from lensscope.show.pages import page, rendered
+from lensscope.show.picture import Picture
 from lensscope.signs import without_control
 from lensscope.store.files import write
 
@@ -106,6 +107,16 @@ class Shown(Tabled):
             FileError: what draws it is not installed: the extra ``figures``.
         """
         return written(pdf(self.to_svg(None, *chosen, **drawn)), path)
+
+    def picture(self, *chosen: Any, **drawn: Any) -> Picture:
+        """The same picture for a notebook, which keeps it as SVG and, where the extra ``figures``
+        is installed, as PNG.
+
+        Args:
+            *chosen: what else `to_svg` takes, in order.
+            **drawn: and by name.
+        """
+        return Picture(self.to_svg(None, *chosen, **drawn), self.title)
 
     @checks.door(PatchError)
     def to_html(self, path: str | Path | None = None) -> str:

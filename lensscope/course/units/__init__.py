@@ -1,0 +1,1 @@
+"""What is right in each unit: a file a unit."""
