@@ -73,6 +73,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("line")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How long each unit of the course took, wherever it was run."""
+    reports = terminalreporter.stats.get("passed", []) + terminalreporter.stats.get("failed", [])
+    told = sorted(
+        dict(r.user_properties)["unit"] for r in reports if "unit" in dict(r.user_properties)
+    )
+    if told:
+        terminalreporter.section("units of the course")
+        terminalreporter.write_line("\n".join(told))
+
+
 @pytest.fixture(scope="session")
 def demo():
     """The real demo model, fetched as `make demo` fetches it; its absence is a failure."""

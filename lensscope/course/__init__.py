@@ -1,12 +1,16 @@
 """What the course of lensscope needs beside lensscope: answers that check themselves, and drawing.
 
 The twelve units lie in the folder ``notebooks`` of the repository.
+
+Example:
+    >>> print(ls.course.check("1.1", ...))
+    … 1.1 has no answer yet.
 """
 
 from __future__ import annotations
 
+from lensscope.course.checking import check, exercises
 from lensscope.course.drawing import heatmap, lines, picture
-from lensscope.course.exercises import check, exercises
 from lensscope.course.verdict import Verdict
 
 __all__ = ["Verdict", "check", "exercises", "heatmap", "lines", "picture"]

@@ -22,6 +22,11 @@ def picture(svg: str, says: str = "a picture") -> Picture:
     Args:
         svg: what one of the methods that end in ``_svg`` gave.
         says: what it shows, in words.
+
+    Example:
+        >>> reading = ls.LogitLens().read(model, "Paris", measures=["entropy"])
+        >>> print(ls.course.picture(reading.trajectories_svg("entropy"), "entropy over layers"))
+        entropy over layers
     """
     return Picture(svg, says)
 

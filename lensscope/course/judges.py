@@ -178,7 +178,9 @@ class Function:
 
     def __call__(self, number: str, answer: Any) -> str | None:
         if not callable(answer):
-            return f"The answer is a function, not {_kind(plain(answer))}: give it without calling it."
+            return (
+                f"The answer is a function, not {_kind(plain(answer))}: give it without calling it."
+            )
         for n, (arguments, right) in enumerate(self.cases()):
             where = self.said[n] if n < len(self.said) else f"case {n + 1}"
             try:

@@ -42,4 +42,6 @@ class Verdict:
     def _repr_html_(self) -> str:
         ground = _GROUNDS[self.right]
         style = f"background:{ground};color:#1c2430;padding:.5em .8em;border-radius:6px"
-        return f"<p style='{style}'><b>{_SIGNS[self.right]} {self.number}</b> {escape(self.says)}</p>"
+        return (
+            f"<p style='{style}'><b>{_SIGNS[self.right]} {self.number}</b> {escape(self.says)}</p>"
+        )

@@ -22,7 +22,7 @@ for each in wrong:
     assert verdict.right is False, f"{number}: {{each!r}} is taken for right: {{verdict}}"
     print(verdict)
 """
-_RIGHT = '\nassert {check}, {check}\nprint({check})'
+_RIGHT = "\nassert {check}, {check}\nprint({check})"
 _OPEN = "\nassert {check}.right is not True, 'the stub is right'"
 
 

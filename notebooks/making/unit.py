@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,8 +14,9 @@ import yaml
 
 HERE: Final = Path(__file__).resolve().parents[1]
 TAGS: Final = frozenset({"slide", "notes", "exercise", "stub", "solution", "wrong", "claim"})
-"""What a cell can be: on a slide; for the lecturer; an exercise; what a student finds in place of the
-solution; the solution; plausible wrong answers (in no notebook); an assertion of what is said above."""
+"""What a cell can be: on a slide; for the lecturer; an exercise; what a student finds in place of
+the solution; the solution; plausible wrong answers (in no notebook); an assertion of what is said
+above."""
 
 
 @dataclass(frozen=True)
@@ -99,5 +99,7 @@ def _cells(path: Path, others: list[Any]) -> Iterator[Cell]:
 
 def address() -> str:
     """Where the repository is: what a maintainer sets once, in ``pyproject.toml``."""
-    project = tomllib.loads((HERE.parent / "pyproject.toml").read_text("utf-8"))["project"]
-    return str(project["urls"]["Repository"])
+    text = (HERE.parent / "pyproject.toml").read_text("utf-8")
+    found = re.search(r'^Repository = "(.+)"$', text, re.MULTILINE)
+    assert found, "pyproject.toml names no repository"
+    return found[1]

