@@ -10,6 +10,7 @@ VENV_NEWEST ?= .venv-newest
 CORE := $(addsuffix .py,$(addprefix tests/,$(addprefix engine/test_,micro laws engine traps) \
 	$(addprefix model/test_,trials token_texts loading) patchscope/test_patchscope))
 READER := lensscope/patchscope/data
+MARP := CHROME_NO_SANDBOX=1 $(CURDIR)/notebooks/making/node_modules/.bin/marp --html --no-stdin --quiet
 STATIC := lensscope/explorer/static
 # Bytecode is made of what is imported, when it is: most of what is installed never is.
 PIP_INSTALL := -m pip install --quiet --no-compile --disable-pip-version-check
@@ -21,7 +22,7 @@ PYTEST_JOBS ?= 2
 # Neighbours in a file stay together, so that what a file makes once is made once.
 SIDE_BY_SIDE = -n $(PYTEST_JOBS) --dist worksteal
 
-.PHONY: demo explore test test-tl3 test-newest check format bench families reader notebooks bundle pictures clean
+.PHONY: demo explore test test-tl3 test-newest test-core check format bench families reader course scenes slides bundle pictures resolves clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lensscope demo --html lensscope-demo.html
@@ -31,9 +32,9 @@ explore: $(VENV)/.demo
 	$(BIN)/lensscope explore --open
 
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 LENSSCOPE_QUICK=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) \
 		--cov --cov-report=term:skip-covered --cov-fail-under=95 \
-		--nbmake --nbmake-timeout=600 notebooks tests lensscope
+		tests lensscope
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -54,7 +55,11 @@ test-newest:
 	$(VENV_NEWEST)/bin/python $(PIP_INSTALL) -c $(VENV_NEWEST)/constraints.txt \
 		--upgrade --upgrade-strategy eager -e '.[test-core]'
 	$(VENV_NEWEST)/bin/python -m pip list --format freeze | grep -i '^trans\|^torch='
-	OMP_NUM_THREADS=1 LENSSCOPE_FEW=1 $(VENV_NEWEST)/bin/python -m pytest $(SIDE_BY_SIDE) \
+	$(MAKE) test-core BIN=$(VENV_NEWEST)/bin
+
+# The core of the tests, by any Python that has what they need.
+test-core:
+	OMP_NUM_THREADS=1 LENSSCOPE_FEW=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) \
 		-W default --deselect tests/model/test_loading.py::test_output_that_holds_only_ascii $(CORE)
 
 bench: $(VENV)/.demo
@@ -88,10 +93,26 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Run the notebooks again and keep their outputs.
-notebooks: $(VENV)/.dev
-	TQDM_DISABLE=1 PYTHONWARNINGS='ignore:IProgress not found' \
-		$(BIN)/jupyter-execute --inplace notebooks/*.ipynb
+# The course: every unit run, with empty, wrong and right answers, and its notebooks written.
+course: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m notebooks.making
+
+# The explorer's scenes of the course, a file each, of what the demo model answered before.
+scenes: $(VENV)/.dev
+	$(BIN)/python -m notebooks.making.scenes build/scenes
+
+# The course's slides, as HTML and PDF; needs Node, and Chromium for the PDF.
+slides: $(VENV)/.dev
+	$(BIN)/python -m notebooks.making.slides build/slides
+	cd notebooks/making && npm ci --no-audit --no-fund --silent
+	cd build/slides && $(MARP) *.md && $(MARP) --pdf --pdf-notes *.md
+
+# The versions that were tested can be had together, on each Python that is promised.
+resolves: $(VENV)/.dev
+	$(BIN)/python $(PIP_INSTALL) uv
+	for each in 3.10.16 3.11 3.12 3.13; do echo $$each; \
+		$(BIN)/uv pip compile --quiet --python-version $$each --all-extras -c constraints.txt \
+			--output-file build/resolved-$$each.txt pyproject.toml || exit 1; done
 
 clean:
 	rm -rf $(VENV) $(VENV_TL3) $(VENV_NEWEST) build dist *.egg-info

@@ -50,6 +50,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+
+def _told(version: bool) -> None:
+    if version:
+        from lensscope.values.provenance import versions_here
+
+        print("python", sys.version.split()[0])
+        for name, each in versions_here().items():
+            print(name, each)
+        raise typer.Exit
+
+
+@app.callback()
+def beginning(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_told, is_eager=True, help="The versions of what results depend on.")
+    ] = False,
+) -> None:
+    """Let a language model explain its own hidden states."""
+
+
 app.add_typer(lens_app, name="lens")
 app.add_typer(study_app, name="study")
 study_app.command("reading-quality")(reading_quality)

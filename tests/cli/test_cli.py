@@ -26,6 +26,12 @@ def process(*arguments, cwd=None):
     )
 
 
+def test_versions_for_a_report(lensscope):
+    done = lensscope("--version")
+    told = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    assert {"lensscope", "torch", "transformers", "transformer-lens", "python"} <= set(told)
+
+
 def test_help_imports_nothing_heavy():
     script = (
         "import sys\n"
