@@ -1,6 +1,7 @@
 """``python -m notebooks.making [3 4 …]``: run units, and write their notebooks with outputs.
 
-``--try`` writes nothing. What was measured goes into ``source/measured.json``.
+``--try`` writes nothing. What was measured goes into ``source/measured.json``, and, of all units, into
+the syllabus.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import sys
 
 import nbformat
 
+from notebooks.making import syllabus
 from notebooks.making.running import run
+from notebooks.making.syllabus import MEASURED
 from notebooks.making.unit import HERE, Unit, units
 from notebooks.making.versions import instructor, student
 
-MEASURED = HERE / "source" / "measured.json"
 
 
 def main(chosen: list[str]) -> None:
@@ -22,6 +24,8 @@ def main(chosen: list[str]) -> None:
     for unit in units():
         if not wanted or unit.number in wanted:
             made(unit, write="--try" not in chosen)
+    if not wanted and "--try" not in chosen:
+        syllabus.main()
 
 
 def made(unit: Unit, *, write: bool) -> None:

@@ -38,6 +38,11 @@ def recording(unit: Unit) -> Path:
     return SCENES / f"{unit.name}.json"
 
 
+def recorded_prompt(unit: Unit) -> str:
+    """The prompt that was asked about."""
+    return str(json.loads(recording(unit).read_text("utf-8"))["state"]["prompt"])
+
+
 def page(unit: Unit) -> str:
     """A unit's scene, as one file that needs nothing."""
     return recorded_page(checked(json.loads(recording(unit).read_text("utf-8"))))

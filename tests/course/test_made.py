@@ -9,6 +9,8 @@ import pytest
 
 import lensscope as ls
 from lensscope.show.picture import PAGE
+from notebooks.making import scenes, syllabus
+from notebooks.making.slides import slides
 from notebooks.making.unit import HERE, Unit, units
 from notebooks.making.versions import instructor, student
 
@@ -88,3 +90,31 @@ def test_a_lecturer_finds_what_a_unit_needs(unit: Unit):
     assert sum(cell.has("notes") for cell in unit.cells) >= 3
     assert sum(cell.has("claim") for cell in unit.cells) >= 3
     assert re.match(r"https://\S+$", about.get("address", "https://x"))
+
+
+def test_the_syllabus_is_made_of_the_headers():
+    assert syllabus.PAGE.read_text("utf-8") == syllabus.syllabus()
+
+
+@each_unit
+def test_its_slides_hold_its_headings_its_pictures_and_no_solutions(unit: Unit):
+    found = slides(unit)
+    pages = found.split("\n\n---\n\n")
+    assert 12 <= len(pages) <= 60
+    assert "<img alt=" in found
+    visible = re.sub(r"<!--.*?-->", "", found, flags=re.DOTALL)
+    for cell in unit.cells:
+        if cell.has("slide") and cell.kind == "markdown":
+            assert cell.text in found
+        if cell.has("notes"):
+            assert cell.text.replace("--", "–") in found
+        if cell.tags & {"notes", "solution"}:
+            assert cell.text not in visible
+
+
+@each_unit
+def test_its_scene_is_the_header_s_and_opens_without_a_model(unit: Unit):
+    page = scenes.page(unit)
+    assert scenes.recorded_prompt(unit) == unit.about["scene"]["prompt"]
+    assert unit.about["scene"]["prompt"].split()[0] in page
+    assert not re.search(r"(src|href)=.https?://", page)
