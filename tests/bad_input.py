@@ -364,6 +364,7 @@ CASES = {
     "target layers of a study": lambda: entities(tiny, target_layers="some"),
     "a layer that a study lacks": lambda: entities(tiny, layers=[1, 7]),
     "a study with NaN": lambda: entities(broken()),
+    "an exercise that the course lacks": lambda: ls.course.check("3.9", 1),
     "a study of one entity": lambda: entities(tiny, given=[ls.studies.Entity("w5", "", "w7")]),
     "a study of nothing": lambda: entities(tiny, given=[]),
     "a study of no model": lambda: entities("gpt2"),

@@ -62,5 +62,8 @@ def check(number: str, answer: Any) -> Verdict:
         )
     if answer is None or answer is ...:
         return Verdict(name, None, "has no answer yet.")
-    remark = judges[name](name, answer)
+    try:
+        remark = judges[name](name, answer)
+    except Exception as error:  # of whatever the answer is
+        remark = f"This cannot be read as an answer ({type(error).__name__}: {str(error)[:200]})."
     return Verdict(name, remark is None, remark or "That is right.")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lensscope.course.plain import plain
-from lensscope.errors import PatchError
+from lensscope.errors import CourseError
 from lensscope.show import heatmaps
 from lensscope.show import lines as charts
 from lensscope.show.picture import Picture
@@ -50,7 +50,7 @@ def lines(
         at: where along the axis the values of lists are; from 0 if not given.
 
     Raises:
-        PatchError: a list is not as long as the axis.
+        CourseError: a list is not as long as the axis, or there is something else than numbers.
 
     Example:
         >>> print(ls.course.lines({"a": [1, 2, 3]}, title="Three", x="layer", y="height"))
@@ -58,9 +58,12 @@ def lines(
     """
     drawn = []
     for name, given in values.items():
-        places, heights = _placed(given, at)
+        try:
+            places, heights = _placed(given, at)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise _no_numbers(f"{name!r}: {error}") from None
         if len(places) != len(heights):
-            raise PatchError(
+            raise CourseError(
                 "A line has another number of values than its axis.",
                 got=f"{len(heights)} values of {name!r}",
                 expected=f"{len(places)}",
@@ -81,13 +84,19 @@ def heatmap(frame: pd.DataFrame, *, title: str, x: str, y: str, value: str) -> P
         y: what the rows are; the first row is the lowest, as layers are stacked.
         value: what the numbers are.
 
+    Raises:
+        CourseError: it is no frame of numbers.
+
     Example:
         >>> import pandas as pd
         >>> frame = pd.DataFrame([[0.5, 1.0], [0.0, -1.0]], index=["low", "high"])
         >>> print(ls.course.heatmap(frame, title="Four", x="head", y="layer", value="score"))
         Four: score by layer and head
     """
-    values = [[float(v) for v in row] for row in frame.to_numpy().tolist()]
+    try:
+        values = [[float(v) for v in row] for row in frame.to_numpy().tolist()]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise _no_numbers(str(error)) from None
     finite = [v for row in values for v in row if math.isfinite(v)]
     top = max(map(abs, finite), default=1.0) or 1.0
     diverging = min(finite, default=0.0) < 0
@@ -119,3 +128,12 @@ def _placed(given: Any, at: Sequence[float] | None) -> tuple[list[float], list[f
     index = getattr(given, "index", None)
     places = range(len(heights)) if index is None or callable(index) else index
     return [float(x) for x in places], heights
+
+
+def _no_numbers(got: str) -> CourseError:
+    return CourseError(
+        "Only numbers can be drawn.",
+        got=got,
+        expected="numbers by name, or a frame of numbers",
+        instead='ls.course.lines({"loss": [2.0, 1.5]}, title="Loss", x="step", y="nats")',
+    )

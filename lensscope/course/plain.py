@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+LONGEST: Final = 100_000
+"""How many numbers an answer may have; what has more is left as it is."""
 
 
 def plain(answer: Any) -> Any:
@@ -11,6 +14,8 @@ def plain(answer: Any) -> Any:
     Tensors, arrays and series become (lists of) numbers, sets and tuples become lists, and a list
     of one number stays a list.
     """
+    if _long(answer):
+        return answer
     if hasattr(answer, "detach"):
         answer = answer.detach().cpu()
     if hasattr(answer, "to_numpy"):
@@ -30,3 +35,14 @@ def plain(answer: Any) -> Any:
 
 def _key(name: Any) -> str:
     return str(plain(name))
+
+
+def _long(answer: Any) -> bool:
+    """Whether it is longer than any answer; a text is one thing."""
+    if isinstance(answer, str | bytes):
+        return False
+    numbers = getattr(answer, "numel", None)
+    count = numbers() if callable(numbers) else getattr(answer, "size", None)
+    if isinstance(count, int):
+        return count > LONGEST
+    return hasattr(answer, "__len__") and len(answer) > LONGEST

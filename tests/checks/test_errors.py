@@ -252,6 +252,7 @@ EXPECTED = {
     "target layers of a study": ("StudyError", '"same", "all"'),
     "a layer that a study lacks": ("SiteError", "7"),
     "a study with NaN": ("PatchError", "finite"),
+    "an exercise that the course lacks": ("CourseError", "3.9"),
     "a study of one entity": ("StudyError", "more items"),
     "a study of nothing": ("StudyError", "at least one"),
     "a study of no model": ("ModelError", "TransformerBridge"),
@@ -300,7 +301,7 @@ def test_the_message_has_three_parts(outcomes, case):
 
 def test_one_root_and_python_s_own_kinds():
     kinds = [getattr(ls, name) for name in ls.__all__ if name.endswith("Error")]
-    assert len(kinds) == 17
+    assert len(kinds) == 18
     assert all(issubclass(kind, ls.LensscopeError) for kind in kinds)
     assert issubclass(ls.PatchError, ValueError)
     assert issubclass(ls.CacheError, LookupError)

@@ -132,3 +132,54 @@ def test_plain_values():
     assert plain(frame) == {"a": 1.0, "['b', 2]": [1, 2]}
     assert plain(range(2)) == [0, 1]
     assert plain({3, 1}) == [1, 3]
+
+
+class Hostile:
+    def __getattr__(self, name):
+        raise RuntimeError("no")
+
+    def __repr__(self):
+        raise RuntimeError("no")
+
+
+JUDGES = [
+    Number(seal(N, 1)),
+    Word(seal(N, "x")),
+    Items(seal(N, [1]), "a number"),
+    Numbers(seal(N, [1])),
+    Numbers(seal(N, {"a": 1})),
+    Function(lambda: [((1,), 1)]),
+    Holds([(lambda a: a.x == 1, "No.")]),
+]
+
+
+@pytest.mark.parametrize("judge", JUDGES, ids=lambda judge: type(judge).__name__)
+def test_whatever_the_answer_there_is_a_verdict_at_once(judged, judge):
+    check = judged(judge)
+    looped = []
+    looped.append(looped)
+    strange = (range(10**12), torch.zeros(2000, 2000), Hostile(), Hostile, b"x", {1: {2: 3}}, 1j)
+    for answer in (*strange, looped, str, "", [], {}, torch.tensor([]), np.array("y"), [None]):
+        assert check(answer).right is False
+
+
+def test_only_numbers_are_drawn():
+    say = {"title": "t", "x": "x", "y": "y"}
+    for values in ({"a": "text"}, {"a": [None]}, {"a": {"x": 1}}, {"a": torch.zeros(2, 2)}):
+        with pytest.raises(ls.CourseError, match="Only numbers"):
+            ls.course.lines(values, **say)
+    with pytest.raises(ls.CourseError, match="another number of values"):
+        ls.course.lines({"a": [1, 2]}, at=[1], **say)
+    with pytest.raises(ls.CourseError, match="Only numbers"):
+        ls.course.heatmap(3, value="v", **say)
+    assert ls.course.lines({}, **say).svg.startswith("<svg")
+    drawn = ls.course.lines({"<b>": pd.Series([1.0, math.nan], index=[3, 5])}, **say)
+    assert "&lt;b&gt;" in drawn.svg
+
+
+def test_a_picture_is_svg_and_png_as_wide_as_a_page():
+    wide = ls.course.picture("<svg xmlns='http://www.w3.org/2000/svg' width='2000' height='9'/>")
+    shown, about = wide._repr_mimebundle_()
+    assert set(shown) == {"image/svg+xml", "image/png", "text/plain"}
+    assert shown["image/png"][:4] == b"\x89PNG"
+    assert about == {"image/png": {"width": 934}}
