@@ -10,7 +10,7 @@ VENV_NEWEST ?= .venv-newest
 CORE := $(addsuffix .py,$(addprefix tests/,$(addprefix engine/test_,micro laws engine traps) \
 	$(addprefix model/test_,trials token_texts loading) patchscope/test_patchscope))
 READER := lensscope/patchscope/data
-MARP := CHROME_NO_SANDBOX=1 $(CURDIR)/notebooks/making/node_modules/.bin/marp --html --no-stdin --quiet
+MARP := CHROME_NO_SANDBOX=1 $(CURDIR)/notebooks/making/node_modules/.bin/marp -c $(CURDIR)/notebooks/making/marp.config.mjs --no-stdin
 STATIC := lensscope/explorer/static
 # Bytecode is made of what is imported, when it is: most of what is installed never is.
 PIP_INSTALL := -m pip install --quiet --no-compile --disable-pip-version-check
@@ -22,7 +22,7 @@ PYTEST_JOBS ?= 2
 # Neighbours in a file stay together, so that what a file makes once is made once.
 SIDE_BY_SIDE = -n $(PYTEST_JOBS) --dist worksteal
 
-.PHONY: demo explore test test-tl3 test-newest test-core check format bench families reader course scenes slides bundle pictures resolves clean
+.PHONY: demo explore test test-tl3 test-newest test-core check format bench families reader course scenes slides bundle pictures resolves docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lensscope demo --html lensscope-demo.html
@@ -107,6 +107,11 @@ slides: $(VENV)/.dev
 	cd notebooks/making && npm ci --no-audit --no-fund --silent
 	cd build/slides && $(MARP) *.md && $(MARP) --pdf --pdf-notes *.md
 
+# The manual, in build/site: its pictures are drawn, its reference is made, and no warning passes.
+docs: $(VENV)/.docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m docs.making.gallery
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
+
 # The versions that were tested can be had together, on each Python that is promised.
 resolves: $(VENV)/.dev
 	$(BIN)/python $(PIP_INSTALL) uv
@@ -127,6 +132,10 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.demo
 	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[test,check]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.demo
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[docs]'
 	touch $@
 
 $(VENV_TL3)/.dev: pyproject.toml constraints.txt

@@ -1,7 +1,7 @@
 """``python -m notebooks.making [3 4 …]``: run units, and write their notebooks with outputs.
 
-``--try`` writes nothing. What was measured goes into ``source/measured.json``, and, of all units, into
-the syllabus.
+``--try`` writes nothing. What was measured goes into ``source/measured.json`` and, of all
+units, into the syllabus.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from notebooks.making.running import run
 from notebooks.making.syllabus import MEASURED
 from notebooks.making.unit import HERE, Unit, units
 from notebooks.making.versions import instructor, student
-
 
 
 def main(chosen: list[str]) -> None:

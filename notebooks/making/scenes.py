@@ -1,4 +1,4 @@
-"""``python -m notebooks.making.scenes FOLDER``: the explorer's scenes, a file each, without a model.
+"""``python -m notebooks.making.scenes FOLDER``: the explorer's scenes, each in a file, no model.
 
 ``--record [3 4 …]`` asks the demo model first, which takes minutes, and keeps what it answered in
 ``notebooks/scenes``.

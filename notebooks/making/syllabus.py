@@ -13,13 +13,14 @@ PAGE: Final = HERE.parent / "docs/course/index.md"
 MEASURED: Final = HERE / "source/measured.json"
 _HEAD: Final = """# A course in {n} units
 
-How does one find out what a language model's hidden state means, and how does one know that one has found out? Each unit
-is 90 minutes of class around one notebook, which runs offline on a laptop, with {exercises} exercises that check
-themselves (`ls.course.check("3.2", answer)`). [For the lecturer](teaching.md) says what else there is: solutions and
-notes, slides, scenes of the explorer, [a rubric](rubric.md), [ten projects](projects.md).
+How does one find out what a language model's hidden state means, and how does one know that one
+has found out? Each unit is 90 minutes of class around one notebook, which runs offline on a laptop;
+{exercises} exercises check themselves (`ls.course.check("3.2", answer)`). [For the
+lecturer](teaching.md) says what else there is: solutions and notes, slides, scenes of the explorer,
+[a rubric](rubric.md), [ten projects](projects.md).
 
-*This page is made from the units' headers (`make course`). Computing is measured on two cores, one of them used, with
-starting and loading.*
+*This page is made from the units' headers (`make course`). Computing is measured with starting and
+loading, on one core of two.*
 
 | | unit | computing |
 | --- | --- | ---: |
@@ -32,7 +33,9 @@ def syllabus() -> str:
     every = units()
     page = _HEAD.format(n=_word(len(every)), exercises=sum(len(u.exercises) for u in every))
     for unit in every:
-        anchor = re.sub(r"[^a-z0-9 -]", "", f"{unit.number}. {unit.title}".lower()).replace(" ", "-")
+        anchor = re.sub(r"[^a-z0-9 -]", "", f"{unit.number}. {unit.title}".lower()).replace(
+            " ", "-"
+        )
         page += f"| {unit.number} | [{unit.title}](#{anchor}) | {measured[unit.name]} s |\n"
     page += f"| | all | {sum(measured.values())} s |\n"
     return page + "".join(map(_section, every))
@@ -75,7 +78,8 @@ def _exercise(unit: Unit, number: str) -> str:
     assert cell
     title = re.match(r"### Exercise [\d.]+:? ?(.*)", cell.text)
     stars, minutes = re.search(r"★\S*", cell.text), re.search(r"\*\*Minutes\*\* (\d+)", cell.text)
-    assert title and stars and minutes, f"exercise {number} does not say what it is"
+    if title is None or stars is None or minutes is None:
+        raise ValueError(f"exercise {number} does not say what it is")
     return f"| {number} | {title[1]} | {stars[0]} | {minutes[1]} |"
 
 
