@@ -32,7 +32,7 @@ IN_THE_WHEEL: Final = (
     "lensscope/show/templates/page.html",
     "lensscope/studies/data/entities.csv",
     "lensscope/studies/data/relations/capital.json",
-    "lensscope/course/units/unit_12.py",
+    "lensscope/course/units/unit_01.py",
 )
 IN_THE_SOURCES: Final = (
     "pyproject.toml",

@@ -53,6 +53,14 @@ class FaithfulnessCurve(Shown, Lasting):
         pairs: how many.
         provenance: of the model; ``None`` in a file from before it was kept.
         settings: the nodes in their order, and the seed of the random circuits.
+
+    Example:
+        >>> circuit = ls.Circuit({ls.mlp_out(n): 1.0 for n in (0, 23)}, kinds=("mlp_out",))
+        >>> pair = "The capital of Japan is the city of", "The capital of Italy is the city of"
+        >>> metric = ls.logit_difference(" Tokyo", " Rome")
+        >>> curve = circuit.curve(model, *pair, metric, sizes=[1, 2], random=2)
+        >>> curve.frame()["size"].tolist()
+        [1, 2]
     """
 
     made_of: ClassVar = (Provenance,)

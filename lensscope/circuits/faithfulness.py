@@ -35,6 +35,13 @@ class Faithfulness(Lasting):
         counted: ``"components"`` or ``"edges"``.
         provenance: of the model; ``None`` in a file from before it was kept.
         chosen: the nodes.
+
+    Example:
+        >>> circuit = ls.Circuit({ls.mlp_out(n): 1.0 for n in (0, 23)}, kinds=("mlp_out",))
+        >>> pair = "The capital of Japan is the city of", "The capital of Italy is the city of"
+        >>> found = circuit.faithfulness(model, *pair, ls.logit_difference(" Tokyo", " Rome"))
+        >>> found.nodes, found.components, 0 < found.recovered < 1
+        (2, 30, True)
     """
 
     made_of: ClassVar = (Provenance,)

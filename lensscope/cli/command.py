@@ -51,7 +51,6 @@ app = typer.Typer(
 )
 
 
-
 def _told(version: bool) -> None:
     if version:
         from lensscope.values.provenance import versions_here
@@ -65,7 +64,10 @@ def _told(version: bool) -> None:
 @app.callback()
 def beginning(
     version: Annotated[
-        bool, typer.Option("--version", callback=_told, is_eager=True, help="The versions of what results depend on.")
+        bool,
+        typer.Option(
+            "--version", callback=_told, is_eager=True, help="Versions of what results depend on."
+        ),
     ] = False,
 ) -> None:
     """Let a language model explain its own hidden states."""

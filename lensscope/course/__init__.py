@@ -1,6 +1,6 @@
 """What the course of lensscope needs beside lensscope: answers that check themselves, and drawing.
 
-The twelve units lie in the folder ``notebooks`` of the repository.
+Its units lie in the folder ``notebooks`` of the repository.
 
 Example:
     >>> print(ls.course.check("1.1", ...))

@@ -46,6 +46,11 @@ class Run(Lasting):
         cache: the sites that were asked for.
         prompts: what was run, token by token.
         provenance: of the model.
+
+    Example:
+        >>> run = ls.run(model, "The Eiffel Tower is in", keep=ls.resid_post(9))
+        >>> run.last_logits.shape, list(run.cache)
+        (torch.Size([1, 49152]), [resid_post(9)])
     """
 
     made_of: ClassVar = _OF_CACHES
@@ -83,6 +88,11 @@ class Generation(Lasting):
         prompts: what was run.
         provenance: of the model.
         cache: the sites that were asked for, at the tokens of the prompts and the new ones.
+
+    Example:
+        >>> said = ls.generate(model, "The capital of Japan is the city of", max_new_tokens=2)
+        >>> said.text, said.labels
+        (' Tokyo.', ((' Tokyo', '.'),))
     """
 
     made_of: ClassVar = _OF_CACHES
@@ -141,6 +151,12 @@ class Runs(Tabled, Lasting):
         generation: new tokens, if any were asked for.
         plan: what was done, in words (``print(out.plan)``) and numbers.
         provenance: of the model.
+
+    Example:
+        >>> silent = [[ls.mlp_out(layer).at("Tower").zero()] for layer in (3, 9)]
+        >>> out = ls.run_many(model, "The Eiffel Tower is in", silent, top_k=1, labels=["3", "9"])
+        >>> out.frame()["row"].tolist()
+        ['3', '9']
     """
 
     made_of: ClassVar = (*_OF_CACHES, Generation, PlanReport)

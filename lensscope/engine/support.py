@@ -50,6 +50,10 @@ class Support(Tabled, Lasting):
     Attributes:
         findings: one for each thing that was tried.
         provenance: of the model.
+
+    Example:
+        >>> ls.support(model).frame().columns.tolist()
+        ['trial', 'holds', 'seen', 'follows']
     """
 
     made_of: ClassVar = (Finding, Provenance)

@@ -60,6 +60,12 @@ class LensComparison(Shown, Lasting):
         provenance: of the model.
         settings: how it was done.
         notes: what must be known of the tokens to read it right.
+
+    Example:
+        >>> prompts = ["The capital of Japan is the city of", "Two and two make"]
+        >>> report = ls.compare(model, prompts, ls.LogitLens(), layers=[10, 29])
+        >>> report.data.precision_at_1.sel(lens="logit lens", layer=29).item()
+        1.0
     """
 
     made_of: ClassVar = (Provenance,)

@@ -33,6 +33,11 @@ class Lens(ABC):
 
     A lens is a value: it holds no model, and is given one whenever it reads. What lenses share is
     here; each says where it can read and how.
+
+    Example:
+        >>> lenses = [ls.LogitLens(), ls.Patchscope.token_identity().as_lens()]
+        >>> all(isinstance(lens, ls.Lens) for lens in lenses)
+        True
     """
 
     name: str

@@ -69,6 +69,11 @@ class LensReading(Shown, Lasting):
         notes: what must be known of the tokens to read it right.
         signature: by which the lens is told apart from others of its name; empty where it cannot
             be, for there are functions in it.
+
+    Example:
+        >>> reading = ls.LogitLens().read(model, "The Eiffel Tower is in the city of", layers=[28])
+        >>> reading.data.predicted.sel(layer=28, position=8, rank=[0, 1]).values
+        array([[' Paris', ' T']], dtype=object)
     """
 
     made_of: ClassVar = (Provenance, Site, *FORMS)

@@ -1,4 +1,10 @@
-"""Pairs of clean and corrupted prompts for activation patching: made, read from files, checked."""
+"""Pairs of clean and corrupted prompts for activation patching: made, read from files, checked.
+
+Example:
+    >>> pairs = ls.pairs.ioi(model, 2, corruption="s2")
+    >>> len(pairs.clean), list(pairs.positions)
+    (2, ['IO', 'S1', 'S1+1', 'S2', 'end'])
+"""
 
 from __future__ import annotations
 

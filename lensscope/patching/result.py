@@ -53,6 +53,13 @@ class PatchingResult(Shown, Lasting):
             differ, there is no gap to be a share of: ``effect`` and ``normalised`` are NaN.
         provenance: of the model.
         settings: how it was done.
+
+    Example:
+        >>> pair = "The capital of Japan is the city of", "The capital of Italy is the city of"
+        >>> metric = ls.logit_difference(" Tokyo", " Rome")
+        >>> effect = ls.activation_patching(model, *pair, ls.resid_pre(12), metric)
+        >>> int(effect.data.effect.idxmax("position"))
+        3
     """
 
     made_of: ClassVar = (Provenance,)

@@ -62,6 +62,12 @@ class PatchscopeResult(Shown, Lasting):
         target: provenance of the model that wrote.
         notes: what must be known of the states to read it right.
         settings: what else the patchscope says of how it is done.
+
+    Example:
+        >>> scope = ls.Patchscope.attribute("The largest city in x", max_new_tokens=3)
+        >>> result = scope.inspect(model, "a flight to Japan", layers=[6], target_layers=[3])
+        >>> result.data.text.sel(source_layer=6, target_layer=3).item()
+        ', Tokyo,'
     """
 
     made_of: ClassVar = (Provenance,)

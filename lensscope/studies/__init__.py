@@ -2,6 +2,10 @@
 
 Ghandeharioun et al. 2024, "Patchscopes: A Unifying Framework for Inspecting Hidden Representations
 of Language Models" (ICML), section 4.
+
+Example:
+    >>> ls.studies.relations()[:3]
+    ['animal_young', 'capital', 'continent']
 """
 
 from __future__ import annotations

@@ -27,6 +27,10 @@ class Entity:
         reference: what it is, in a few words; empty if that is not known, and then descriptions of
             it are not scored.
         unresolved: what the last word of the name alone would mean; empty if nothing.
+
+    Example:
+        >>> ls.studies.Entity("Diana, Princess of Wales", "person", "British princess").name
+        'Diana, Princess of Wales'
     """
 
     name: str

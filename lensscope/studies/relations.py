@@ -39,6 +39,11 @@ class Relation:
         sentences: for each subject its source sentences, all as many.
         occurrences: for each subject, which of several places in its sentences is meant; ``None``
             for the last.
+
+    Example:
+        >>> capitals = ls.studies.relation("capital").first(subjects=2, sentences=1)
+        >>> capitals.subjects, capitals.objects
+        (('Japan', 'France'), (('Tokyo',), ('Paris',)))
     """
 
     name: str

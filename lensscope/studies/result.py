@@ -42,6 +42,14 @@ class StudyResult(Shown):
         notes: what a reader must know, a sentence each.
         manifest: what was run: arguments, models, versions.
         folder: where the parts are.
+
+    Example:
+        >>> study = ls.studies.next_token(
+        ...     model, ["The capital of Japan is the city of", "Two and two make"],
+        ...     ls.LogitLens(), layers=[10, 29])
+        >>> result = study.run()
+        >>> result.data.precision_at_1.sel(condition="state", layer=29).values
+        array([1.])
     """
 
     data: xr.Dataset

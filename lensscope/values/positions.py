@@ -66,7 +66,13 @@ class Slice:
 
 @dataclass(frozen=True)
 class All:
-    """Every token of the prompt; the one instance is ``ALL``."""
+    """Every token of the prompt; the one instance is ``ALL``.
+
+    Example:
+        >>> state = ls.capture(model, "The Eiffel Tower", ls.resid_post(3).at(ls.ALL))
+        >>> state.tokens
+        (('The', ' E', 'iffel', ' Tower'),)
+    """
 
     def __repr__(self) -> str:
         return "ALL"

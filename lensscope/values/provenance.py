@@ -28,6 +28,11 @@ class Provenance:
         n_heads, n_kv_heads: numbers of heads.
         tokens: token ids of each prompt that was run.
         versions: of the libraries involved.
+
+    Example:
+        >>> kept = ls.capture(model, "The Eiffel Tower", ls.resid_post(3)).provenance
+        >>> kept.model, kept.processing, kept.n_layers
+        ('SmolLM2-135M-Instruct', 'raw', 30)
     """
 
     model: str

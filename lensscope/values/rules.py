@@ -11,6 +11,10 @@ With ``h`` for what is there, and ``v`` for what is written:
 ``add(times=c)``          ``h + c ‖h‖ v / ‖v‖``         Activation Oracles
 ``interpolate(w)``        ``h + w (v - h)``
 ========================  ============================  =========================================
+
+Example:
+    >>> ls.resid_pre(2).at("x").write([1.0] * 576, ls.rules.replace(length="own"))
+    resid_pre(2).at('x').write(…)
 """
 
 from __future__ import annotations
@@ -28,7 +32,13 @@ from lensscope.values.operations import Add, AddScaled, Lerp, Operation, Resize,
 
 
 class Rule(ABC):
-    """How a vector is written over a state."""
+    """How a vector is written over a state.
+
+    Example:
+        >>> rules = [ls.rules.replace(), ls.rules.add(times=1.0), ls.rules.interpolate(0.5)]
+        >>> all(isinstance(rule, ls.rules.Rule) for rule in rules)
+        True
+    """
 
     @abstractmethod
     def operation(self, value: Float[Tensor, "*axes"]) -> Operation:

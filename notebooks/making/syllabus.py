@@ -11,13 +11,13 @@ from notebooks.making.unit import HERE, Unit, address, units
 
 PAGE: Final = HERE.parent / "docs/course/index.md"
 MEASURED: Final = HERE / "source/measured.json"
-_HEAD: Final = """# A course in {n} units
+_HEAD: Final = """# The course
 
 How does one find out what a language model's hidden state means, and how does one know that one
 has found out? Each unit is 90 minutes of class around one notebook, which runs offline on a laptop;
 {exercises} exercises check themselves (`ls.course.check("3.2", answer)`). [For the
 lecturer](teaching.md) says what else there is: solutions and notes, slides, scenes of the explorer,
-[a rubric](rubric.md), [ten projects](projects.md).
+[a rubric](rubric.md), [ten projects](projects.md). {n} of twelve units are there.
 
 *This page is made from the units' headers (`make course`). Computing is measured with starting and
 loading, on one core of two.*
@@ -84,7 +84,7 @@ def _exercise(unit: Unit, number: str) -> str:
 
 
 def _word(n: int) -> str:
-    return {12: "twelve"}.get(n, str(n))
+    return {9: "Nine", 12: "All"}.get(n, str(n))
 
 
 def main(page: Path = PAGE) -> None:

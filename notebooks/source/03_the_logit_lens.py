@@ -373,12 +373,9 @@ answer = sum(table.iloc[k, k] < table.iloc[:, k].drop(words[k + 1]).min() for k 
 # %% [markdown] tags=["slide"]
 # ## 4. Not shown is not absent
 #
-# The lens takes every state for a *last* one. But directions change their meaning on the way:
-# what stands for ` Paris` at layer 23 need not point where ` Paris` is read at layer 29. This is
-# **basis drift**.
-#
-# Its simplest part is an offset. Take away what all states of the layer share, and add what all
-# *last* states share:
+# What stands for ` Paris` at layer 23 need not point where ` Paris` is read at layer 29: **basis
+# drift**. Its simplest part is an offset. Take away what the states of a layer share, and add
+# what the last states share:
 #
 # $$h \;\to\; h - \bar h_{\,l} + \bar h_{\,29}$$
 
@@ -522,10 +519,11 @@ assert (of_heads[29, 0] < 0).all()
 
 # %% tags=["wrong"]
 lead = {head: float(value.mean()) for head, value in of_heads.items()}
+in_23 = [head for head in lead if head[0] == 23]
 wrong = [
     sorted(lead, key=lead.get)[-3:],  # only those that help
     [(i, k) for k, i in answer],  # head and layer exchanged
-    sorted(of_block_23 := {k: v for k, v in lead.items() if k[0] == 23}, key=of_block_23.get)[-3:],
+    sorted(in_23, key=lead.get)[-3:],  # of the block that writes most
 ]
 
 # %% tags=["solution"]
@@ -649,6 +647,7 @@ follows = {
 }
 kept_own = share(swapped, answers)
 survives = share(swept(scramble, [0, 12, 22]), answers)
+print("answers kept with a random vector at layers 0, 12 and 22:", survives.tolist())
 
 # %% tags=["slide"]
 ls.course.lines(
@@ -661,12 +660,11 @@ ls.course.lines(
 
 # %% tags=["claim"]
 step = at_layers.index(23)
-assert follows["written at the last token"][:step].max() == 0  # before block 23: never
-assert follows["written at the last token"][step:].min() > 0.9  # from it on: (nearly) always
-assert (
-    follows["written at the country"][:step].min() > 0.9
-)  # at the country it is the other way round
-assert follows["written at the country"][step:].max() < 0.1
+at_last, at_country, _ = follows.values()
+assert at_last[:step].max() == 0  # before block 23: never
+assert at_last[step:].min() > 0.9  # from it on: (nearly) always
+assert at_country[:step].min() > 0.9  # at the country it is the other way round
+assert at_country[step:].max() < 0.1
 assert kept_own[:step].min() > 0.8  # the last token's state is not about the country before
 assert survives.max() < 0.2  # though a random vector there destroys the answer: it does matter
 
@@ -748,7 +746,7 @@ ls.course.lines(
 
 # %% tags=["claim"]
 change_own, change_other, change_all = effects.values()
-at_23, at_28 = at_layers.index(23), at_layers.index(28)
+at_23 = at_layers.index(23)
 assert change_other.abs().max() < 0.15  # the control does nothing,
 assert change_own[at_23:].max() < -0.1  # so what the own direction does is about that capital,
 assert change_own[at_23] / change_all[at_23] < 0.25  # but at 23 it is a small part of what is there
@@ -758,11 +756,12 @@ assert change_all[:at_23].abs().max() < 0.3
 # %% [markdown]
 # At layer 23 the whole state carries the answer (levelling it costs nats), and the direction that
 # the lens looks along carries a small part of it. The rest lies where the logit lens does not
-# look, and later blocks bring it there. That is why the lens is late.
+# look. By the last layer it is where the lens looks: the lens is right, and late.
 #
-# (Why levelled, and not simply projected out? Projecting out sets the component to **zero**, and
-# zero is not neutral: the average state is far from zero along these directions.
-# `ls.resid_post(k).at(-1).project_out(d)` is one line. It makes the answer likelier:)
+# Why levelled, and not simply projected out? Projecting out sets the component to **zero**, and
+# zero is not neutral: the average state lies well below zero along these directions. So
+# `ls.resid_post(22).at(-1).project_out(d)`, which takes the direction of ` Paris` out, makes `
+# Paris` *likelier*:
 
 # %%
 out = ls.run_many(
@@ -772,7 +771,9 @@ gained = out.logits[:, 0].log_softmax(-1)[torch.arange(n), answers] - log_p
 print(f"the own capital's direction projected out at layer 22: {gained.mean():+.2f} nats")
 
 # %% tags=["claim"]
-assert gained.mean() > 0.05  # the answer becomes likelier
+assert gained.mean() > 0.05  # the answer becomes likelier,
+along = (others[:, 22] * unit).sum(-1) / others[:, 22].norm(dim=-1)
+assert along.max() < -0.05  # for along this direction the average state is below zero
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 3.5: fool the lens

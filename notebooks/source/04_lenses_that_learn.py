@@ -31,8 +31,7 @@
 # %% [markdown] tags=["slide"]
 # ## 1. Learn what the logit lens lacks
 #
-# Last week two means found capitals that the logit lens did not show. So let a lens have
-# parameters, and fit them to text:
+# Last week two means found capitals that the logit lens did not show. So give a lens parameters:
 #
 # - **affine lens**: $A h + b$, least squares onto the last state
 # - **tuned lens**: $h + A h + b$, trained so that the *distribution* is the final one
@@ -112,9 +111,8 @@ def states(texts, positions):
     return {name: cache[site].flatten(0, 1) for name, site in sites.items()}
 
 
-x = states(
-    train, slice(1, None)
-)  # token 0 is an attention sink: it would be all that a square sees
+# token 0 is an attention sink, many times as long as the rest: it would be all that a square sees
+x = states(train, slice(1, None))
 z = states(test, slice(8, None, 8))  # three tokens of each held-out piece
 y = x[last]
 print(len(y), "tokens to fit on,", len(z[last]), "held out")
@@ -193,7 +191,7 @@ for tokens in (200, 400, 577, 800, 1024):
     seen = scored(final_seen, head(x[12][:96] @ matrix.T + bias))
     held_out = scored(final, head(z[12] @ matrix.T + bias))
     by_tokens[tokens] = {"KL, fitted on": seen["KL"], "KL, held out": held_out["KL"]}
-pd.DataFrame(by_tokens).T.rename_axis("tokens").round(2)
+pd.DataFrame(by_tokens).T.clip(lower=0).rename_axis("tokens").round(2)
 
 # %% tags=["claim"]
 on_seen = {tokens: row["KL, fitted on"] for tokens, row in by_tokens.items()}
@@ -270,7 +268,7 @@ assert (precision["affine"] - precision["logit"]).loc[20] > 0.1
 # At layer 20:
 #
 # - **KL**: the offset alone cures most of what the affine lens cures.
-# - **Precision@1**: the offset cures next to nothing. The affine lens doubles it, or nearly.
+# - **Precision@1**: the offset cures next to nothing. The affine lens raises it clearly.
 #
 # KL punishes being *surely wrong*, and the logit lens is surely wrong. A lens that says "I don't
 # know" has a good KL and finds nothing.
@@ -363,7 +361,7 @@ print(pd.DataFrame({"by KL": better, "by precision@1": precision["logit"] > prec
 # Even at **layer 0** the affine lens beats the constant lens by more than a nat. Has the model
 # predicted anything after one block? Or does the *lens* know what tends to follow a token?
 #
-# Controls that cannot know what the model computes:
+# Controls that cannot know:
 #
 # - **noise**: random vectors in place of states
 # - **shuffled**: real states, last states of other tokens
@@ -392,6 +390,7 @@ for name, (given, target, asked) in {
         "precision@1, held out": held_out["precision@1"],
     }
 controls["constant"] = {
+    "KL, fitted on": scored(final_seen, head(y.mean(0).expand(96, -1)))["KL"],
     "KL, held out": kl["constant"][0],
     "precision@1, held out": precision["constant"][0],
 }
@@ -536,6 +535,22 @@ difference = (affine.at(ls.resid_post(24)).matrix - matrix).norm() / matrix.norm
 assert difference < 0.01  # the same lens (the library sums in 64 bits)
 
 # %% [markdown]
+# A fitted lens reads like any other, at the layers that it was fitted at (and the last, where
+# every lens is the model). Beside it the logit lens, at the same states:
+
+# %% tags=["slide"]
+prompt = "Rome is the capital of"
+sites = [*two, ls.resid_post(last)]
+plain, learnt = (
+    lens.read(model, prompt, sites, slice(1, None)) for lens in (ls.LogitLens(), affine)
+)
+ls.course.picture(plain.to_svg(beside=learnt), "the logit lens, and the affine lens beside it")
+
+# %% tags=["claim"]
+at_the_end = [reading.data["predicted"].sel(layer=29, rank=0) for reading in (plain, learnt)]
+assert (at_the_end[0] == at_the_end[1]).all()  # at the last layer every lens is the model
+
+# %% [markdown]
 # (The affine lens is what the Patchscopes paper compares with under the name of tuned lens. The
 # paper's published code fits to states *after* the final norm and writes them *before* it; here
 # the target is the last state itself.)
@@ -573,9 +588,9 @@ gained = tuned.scores()
 assert (gained["kl_after"] < gained["kl_before"] * 0.9).all()
 
 # %% [markdown]
-# "KL before" is the logit lens, "after" the tuned lens, on the same held-out pieces: a large step
-# down. **Compared with what?** With the logit lens, which a blind lens beats by this measure. The
-# next section has the other comparisons.
+# "KL before" is the logit lens, "after" the tuned lens, on the same held-out pieces: a step down.
+# **Compared with what?** With the logit lens, which a blind lens beats by this measure. The next
+# section has the other comparisons.
 #
 # A real training takes 250 steps of four pieces of 64 tokens, at all layers: some ten minutes on
 # two cores. At home, from the shell (broken off, it goes on from where it was):
@@ -588,8 +603,19 @@ assert (gained["kl_after"] < gained["kl_before"] * 0.9).all()
 # - The **Jacobian lens** asks how a small change of a state moves the last one, on average. That
 #   takes a backward pass for each of 576 entries and each piece of text: here *one* piece of 10
 #   tokens.
-# - **Token identity** has nothing to fit. It writes the state over the `?` of `cat -> cat`, `1135
-#   -> 1135`, `hello -> hello`, `?`, at the same layer, and reads what the model says next.
+
+# %% [markdown] tags=["slide"]
+# ### A patchscope as a lens
+#
+# **Token identity** has nothing to fit. At its own layer it writes the state over the `?` of the
+# prompt below, and reads what the model says next.
+#
+# ```text
+# cat -> cat
+# 1135 -> 1135
+# hello -> hello
+# ?
+# ```
 
 # %%
 jacobian = ls.JacobianLens.fit(model, train, layers=[24, 28], length=10, skip_first=4, max_pieces=1)
@@ -612,15 +638,16 @@ print(report)
 frame = report.frame().set_index(["layer", "lens"])
 frame[["precision_at_1", "precision_at_1_low", "precision_at_1_high", "kl", "surprisal"]].round(2)
 
+# %% tags=["slide"]
+ls.course.picture(report.to_svg(None, "surprisal"), "surprisal of five lenses, with intervals")
+
 # %% tags=["claim"]
 at_24 = frame.loc[24]
 assert at_24["precision_at_1"].idxmax() == "token identity"  # never fitted, and best
 assert at_24["kl"].idxmin() == "token identity"
 assert at_24.loc["token identity", "precision_at_1_low"] > at_24.loc["logit lens", "precision_at_1"]
-# a tuned lens that was stopped early: its KL fell, but it finds no more than the logit lens
-assert (
-    at_24.loc["affine lens", "kl"] < at_24.loc["tuned lens", "kl"] < at_24.loc["logit lens", "kl"]
-)
+# a tuned lens that was stopped early finds no more than the logit lens
+assert at_24.loc["tuned lens", "kl"] > 1.5 * at_24.loc["affine lens", "kl"]
 found = at_24["precision_at_1"]
 assert found["tuned lens"] < found["logit lens"] + 0.1
 low, high = (at_24.loc["affine lens", f"precision_at_1_{end}"] for end in ("low", "high"))
@@ -661,22 +688,33 @@ assert said.loc[28] > 0.8
 assert of_another < 0.25  # it is the state that says it
 
 # %% [markdown] tags=["slide"]
-# ### What the comparison says, and what not
+# ### What the comparison says
 #
 # - In late layers **token identity** agrees best with the model, without having been fitted. So
 #   the paper found, on models fifty times as large.
-# - In early layers it has no lead: there a lens that has learnt what follows a token is hard to
-#   beat.
-# - The tuned lens of twelve steps has a far lower KL than the logit lens, and finds no more: two
-#   measures, two stories, again.
+# - In early layers it has no lead: a lens that has learnt what follows a token is hard to beat
+#   there.
+
+# %% [markdown] tags=["slide"]
+# ### And what it does not say
+#
+# - Twelve steps lowered the KL of the tuned lens (section 5), but it finds no more than the logit
+#   lens: two measures, two stories, again.
 # - Twelve steps and one piece are **too few** for a tuned and a Jacobian lens. Their rows are
 #   about our budget.
+
+# %% [markdown] tags=["notes"]
+# Students want a winner. Give them the intervals first: of 32 pieces, several overlap at layer
+# 24. Then the budgets: a tuned lens that has seen some four hundred tokens against an affine lens
+#     that has seen a thousand. Ask for the comparison that would be fair (the same text, each
+#     trained until it gets no better, several corpora). Tried with the chapters of Python 3.10 to
+#     3.13: the claims below the pictures hold for all of them, the second decimals do not.
 
 # %% [markdown] tags=["slide"]
 # ## 7. The corpus speaks
 #
 # All of this was Python documentation, fitted and tested. What do the lenses score on text of
-# another kind? And whose words does a lens use on a sentence about Paris?
+# another kind? And whose words does it use?
 
 # %%
 everyday = [
@@ -726,12 +764,13 @@ assert lead["precision@1, everyday"].mean() < 0.5 * lead["precision@1, docs"].me
 # %% [markdown] tags=["slide"]
 # ### Away from home
 #
-# - On everyday sentences the affine lens loses: its KL is half as high again, or more. By KL it
-#   still beats the logit lens.
+# - On everyday sentences the affine lens loses: its KL is far higher than at home. By KL it still
+#   beats the logit lens.
 # - At home it names the model's token more often than the logit lens. Away, less than **half of
 #   that lead** is left.
-# - `lens.scores(model, texts)` measures a lens on texts of yours, and every score names its
-#   corpus.
+
+# %% [markdown]
+# `lens.scores(model, texts)` measures a lens on texts of yours, and every score names its corpus:
 
 # %%
 affine.scores(model, everyday[:5], corpus="everyday sentences").round(2)
@@ -811,16 +850,22 @@ assert torch.equal(one, other)
 # - the identity prompt is one of many. Average three with other words in them, and see whether
 #   the order changes:
 #
-# ```python others = [
+# ```python
+# others = [
 #     ls.Patchscope.token_identity(words=words)
 #     for words in (("dog", "2024", "blue"), ("table", "37", "run"))
-# ] three = ls.Patchscope.token_identity().as_lens(*others, name="three identities") ```
+# ]
+# three = ls.Patchscope.token_identity().as_lens(*others, name="three identities")
+# ```
 #
-# - where has the tuned lens settled (exercise 3.2), by layer, over all test pieces? The
-#   comparison's `values` has every token:
+# - where has a lens settled (exercise 3.2), by layer, over all test pieces? The comparison's
+#   `values` has every token. (Here there are two layers; with a lens for all layers it is a
+#   curve.)
 #
-# ```python agrees = report.values["precision_at_1"].sel(lens="tuned lens").to_pandas()  # layers
-# down agrees[::-1].cummin()[::-1].mean(axis=1) ```
+# ```python
+# agrees = report.values["precision_at_1"].sel(lens="tuned lens").to_pandas()  # layers down
+# agrees[::-1].cummin()[::-1].mean(axis=1)
+# ```
 
 # %% [markdown] tags=["notes"]
 # If time is short, drop sections 5 and 8 and show the pictures of section 6 only. The lecturer's

@@ -84,8 +84,8 @@ print(f"{right} of {len(pairs)}: the right name is the most probable of all toke
 pairs.frame()[["clean", "corrupted", "correct"]].head(3)
 
 # %% tags=["claim"]
-assert ends["clean"] > 4  # Mary after the clean prompt
-assert ends["corrupted"] < -4  # John after the corrupted one
+assert 5.5 < ends["clean"] < 6.7  # Mary after the clean prompt
+assert -6 < ends["corrupted"] < -5  # John after the corrupted one
 assert right >= 18  # and so it is after most prompts
 
 # %% [markdown] tags=["notes"]
@@ -332,8 +332,8 @@ assert shown.loc["the clean run", 23] > others[23].max() + 0.1
 # with that, not with 0. At block 23 the clean state stands above all controls; before, an effect
 # of a third is no evidence by itself.
 #
-# (With a corruption that leaves neither name repeated, `corruption="s2"`, the corrupted run is
-# near 0 logits and erasing has nothing to gain. Unit 10 uses it for that reason.)
+# (With a corruption that leaves neither name repeated, `corruption="s2"`, the corrupted run lies
+# nearer to 0 logits, and erasing has less to gain. Unit 10 uses it.)
 
 # %% [markdown] tags=["notes"]
 # Let them guess the controls before the picture is shown; nearly everybody expects 0. Then ask:
@@ -383,25 +383,23 @@ effects.drop(index=["corrupted", "clean"]).round(2)
 
 # %% tags=["claim"]
 half_way, lucky = effects.loc["clean state, block 22"], effects.loc["luckiest random vector"]
-assert half_way["probability"] < 0.2 < 0.3 < half_way["logit difference"] < 0.5
+assert half_way["probability"] < 0.1
+assert 0.3 < half_way["logit difference"] < 0.5
 assert half_way["log-probability"] > 0.5
 assert half_way["KL"] > 0.5
-assert half_way["rank"] > 0.6
+assert half_way["rank"] > 0.67
 assert (effects.loc["clean state, block 23"] > 0.85).all()
 assert lucky["logit difference"] > 0.6
 assert lucky["probability"] < 0.1
 assert lucky[["log-probability", "KL", "rank"]].max() < 0.3
 
 # %% [markdown]
-# One patched run (block 22) is 9 % or 77 % of the way, depending on whom you ask: probability says
-# next to nothing has happened, for ` Mary` is still unlikely; rank says most of it is done. None
+# One patched run (block 22) is less than a tenth or more than two thirds of the way, depending on
+# whom you ask: probability says next to nothing has happened, for ` Mary` is still unlikely; rank
+# says most of it is done. None
 # of them lies. And the random vector that does so well by logit difference has not brought Mary
 # back at all: it has ruined both names, the wrong one more. Look at two metrics, of which one sees
 # all tokens.
-
-# %% tags=["claim"]
-assert round(half_way["probability"], 2) in (0.08, 0.09, 0.1)
-assert round(half_way["rank"], 2) in (0.69, 0.77, 0.85)  # one place of 13 is 0.08
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 8.2: up and down
@@ -506,8 +504,7 @@ assert abs(lost.loc["both", "denoising"] - lost.loc["sum of the two alone", "den
 
 # %% [markdown]
 # Without one of them, the other stands in for part of it: both together lose clearly more than the
-# sum of the two alone. Whoever noises one head at a time finds each of them half as important
-# as they are.
+# sum of the two alone. Whoever noises one head at a time finds too little.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 8.3: and, or, plus
@@ -871,8 +868,8 @@ assert knocked.loc[22:24, "S1"].max() < 0
 #
 # <details><summary>Hint 1</summary>A run for each: <code>ls.run(model, clean, [site >> site],
 # source=prompt)</code>.</details>
-# <details><summary>Hint 2</summary>The noising effect is the share of the way from the clean run to
-# the corrupted one: 1 less than <code>effect</code> would say, with the sign turned.</details>
+# <details><summary>Hint 2</summary><code>effect</code> measures from the corrupted run. Noising
+# begins with the clean one and measures from there.</details>
 
 # %% tags=["stub"]
 prompts = {

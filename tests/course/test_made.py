@@ -17,9 +17,11 @@ from notebooks.making.versions import instructor, student
 each_unit = pytest.mark.parametrize("unit", units(), ids=lambda unit: unit.name)
 
 
-def test_there_are_twelve():
-    assert [unit.number for unit in units()] == list(range(1, 13))
-    assert ls.course.exercises() == [f"{n}.{k}" for n in range(1, 13) for k in range(1, 6)]
+def test_units_are_numbered_and_each_has_five_judges():
+    numbers = [unit.number for unit in units()]
+    assert numbers == sorted(set(numbers))
+    assert set(numbers) <= set(range(1, 13))
+    assert ls.course.exercises() == [f"{n}.{k}" for n in numbers for k in range(1, 6)]
 
 
 @each_unit
