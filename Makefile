@@ -115,7 +115,7 @@ docs: $(VENV)/.docs
 # The versions that were tested can be had together, on each Python that is promised.
 resolves: $(VENV)/.dev
 	$(BIN)/python $(PIP_INSTALL) uv
-	for each in 3.10.16 3.11 3.12 3.13; do echo $$each; \
+	for each in 3.10.16 3.11.9 3.12 3.13; do echo $$each; \
 		$(BIN)/uv pip compile --quiet --python-version $$each --all-extras -c constraints.txt \
 			--output-file build/resolved-$$each.txt pyproject.toml || exit 1; done
 
