@@ -644,7 +644,7 @@ assert grown.edges[ls.head_out(23, 0), ls.q(24, 4)] < -0.1
 
 # %%
 three = (ls.head_out(20, 0), ls.head_out(23, 0), ls.head_out(24, 4))
-given = ls.Circuit(dict.fromkeys(three, 1.0))
+given = ls.Circuit({node: grown.nodes[node] for node in three})
 given = given.connected(model, clean, corrupted, metric, threshold=0.05)
 given.picture()
 
