@@ -634,6 +634,8 @@ grown.picture()
 assert {ls.head_out(23, 3), ls.head_out(20, 0), ls.head_out(24, 4)} <= set(grown.nodes)
 assert grown.edges[ls.head_out(20, 0), ls.q(23, 0)] > 0.05
 assert grown.edges[ls.head_out(23, 0), ls.q(24, 4)] < -0.1
+assert grown.edges[ls.head_out(23, 0), "logits"] > 0.1
+assert abs(grown.nodes[ls.head_out(23, 0)]) < 0.05
 
 # %% [markdown]
 # Read it from below: blue helps, red (dashed) hurts; a path enters a head at the left for queries,
