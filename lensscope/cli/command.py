@@ -51,7 +51,8 @@ app = typer.Typer(
 )
 
 
-def _told(version: bool) -> None:
+def _told(version: bool) -> bool:
+    """Say the versions, and end, if that is asked."""
     if version:
         from lensscope.values.provenance import versions_here
 
@@ -59,6 +60,7 @@ def _told(version: bool) -> None:
         for name, each in versions_here().items():
             print(name, each)
         raise typer.Exit
+    return version
 
 
 @app.callback()
