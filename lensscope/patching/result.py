@@ -58,7 +58,7 @@ class PatchingResult(Shown, Lasting):
         >>> pair = "The capital of Japan is the city of", "The capital of Italy is the city of"
         >>> metric = ls.logit_difference(" Tokyo", " Rome")
         >>> effect = ls.activation_patching(model, *pair, ls.resid_pre(12), metric)
-        >>> effect.data.effect.idxmax("position").item()
+        >>> int(effect.data.effect.squeeze().idxmax("position"))
         3
     """
 
